@@ -1,0 +1,104 @@
+package domain
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"time"
+)
+
+// ChangeOp says what happened to an entry in an outside system.
+type ChangeOp string
+
+// The operations.
+const (
+	OpUpsert ChangeOp = "upsert" // the entry exists and looks like this
+	OpRemove ChangeOp = "remove" // the system said that the entry is gone; absence alone is never this
+)
+
+// Change is one entry of an outside system as read from a webhook or a listing, in WedSync's words.
+type Change struct {
+	Op         ChangeOp `json:"op"`
+	ExternalID string   `json:"external_id"`
+	UID        string   `json:"uid,omitempty"`      // id shared between systems (iCalendar UID), may be empty
+	Revision   string   `json:"revision,omitempty"` // ETag or the like
+	// RemoteVersion orders changes of one ExternalID (a sequence number, or milliseconds of an update time).
+	// A lower one than already applied is stale and has no effect. 0 = the system gives no order.
+	RemoteVersion int64         `json:"remote_version,omitempty"`
+	Category      Category      `json:"category,omitempty"`
+	Status        BookingStatus `json:"status,omitempty"`
+	When          When          `json:"when,omitzero"`
+	Details       Details       `json:"details,omitzero"`
+	Private       bool          `json:"private,omitempty"`
+	Free          bool          `json:"free,omitempty"`
+	// Origin is the booking id of the marker found on the entry, when WedSync itself wrote it.
+	Origin BookingID `json:"origin,omitempty"`
+}
+
+// Limits of a change's fields, in bytes.
+const (
+	MaxExternalID = 500
+	MaxTitle      = 500
+	MaxNotes      = 8000
+)
+
+// Validate checks limits and presence; details that are too long are an error rather than cut silently.
+func (c Change) Validate() error {
+	switch c.Op {
+	case OpUpsert, OpRemove:
+	default:
+		return Invalid("op", "must be upsert or remove, not %q", string(c.Op))
+	}
+	if n := len(c.ExternalID); n < 1 || n > MaxExternalID {
+		return Invalid("external_id", "must have 1 to %d bytes, has %d", MaxExternalID, n)
+	}
+	if len(c.UID) > MaxExternalID {
+		return Invalid("uid", "at most %d bytes, has %d", MaxExternalID, len(c.UID))
+	}
+	if len(c.Revision) > MaxExternalID {
+		return Invalid("revision", "at most %d bytes, has %d", MaxExternalID, len(c.Revision))
+	}
+	if c.Op == OpRemove {
+		return nil
+	}
+	if !c.Category.Valid() {
+		return Invalid("category", "must be one of wedding, engagement, vendor, consultation, travel, hold, maintenance, personal, not %q", string(c.Category))
+	}
+	switch c.Status {
+	case StatusConfirmed, StatusTentative, StatusCancelled:
+	default:
+		return Invalid("status", "must be confirmed, tentative or cancelled, not %q", string(c.Status))
+	}
+	if c.Status != StatusCancelled {
+		if err := c.When.Validate("when"); err != nil {
+			return err
+		}
+	}
+	return c.Details.Validate()
+}
+
+// Validate checks the byte limits of the personal texts.
+func (d Details) Validate() error {
+	for _, f := range []struct {
+		name, text string
+		limit      int
+	}{{"title", d.Title, MaxTitle}, {"location", d.Location, MaxTitle}, {"contact", d.Contact, MaxTitle}, {"notes", d.Notes, MaxNotes}} {
+		if len(f.text) > f.limit {
+			return Invalid(f.name, "at most %d bytes, has %d", f.limit, len(f.text))
+		}
+	}
+	return nil
+}
+
+// Hash is the fingerprint of what the change says, leaving out revision and order, so that a repeat or an echo in
+// another wrapping is recognised. It is hex SHA-256.
+func (c Change) Hash() string {
+	c.Revision, c.RemoteVersion, c.Origin = "", 0, ""
+	c.When.Start, c.When.End = c.When.Start.UTC().Truncate(time.Second), c.When.End.UTC().Truncate(time.Second)
+	b, err := json.Marshal(c)
+	if err != nil {
+		panic("marshal a change of plain fields: " + err.Error())
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,39 @@
+package domain
+
+import "time"
+
+// DeliveryState is where a received webhook stands.
+type DeliveryState string
+
+// The states of a delivery. Received and retrying ones still have work to do.
+const (
+	DeliveryReceived DeliveryState = "received" // on disk, acknowledged, not applied yet
+	DeliveryRetrying DeliveryState = "retrying" // a try did not work; NextAttemptAt says when the next one is
+	DeliveryApplied  DeliveryState = "applied"  // its changes took effect, or were found to be already there
+	DeliveryIgnored  DeliveryState = "ignored"  // understood, and nothing in it is for us
+	DeliveryDead     DeliveryState = "dead"     // cannot be applied without a person; Reason says why
+)
+
+// Delivery is one webhook as it arrived. Headers and body are kept sealed and are read only to apply or replay it.
+type Delivery struct {
+	ID            DeliveryID    `json:"id"`
+	OrgID         OrgID         `json:"-"`
+	IntegrationID IntegrationID `json:"integration_id"`
+	DedupeKey     string        `json:"dedupe_key"` // hex of SHA-256 over the vendor's message id or the body
+	State         DeliveryState `json:"state"`
+	Reason        string        `json:"reason,omitempty"` // outcome or error in words, without personal data
+	Size          int           `json:"size"`             // bytes of the body as received
+	Attempts      int           `json:"attempts"`
+	NextAttemptAt *time.Time    `json:"next_attempt_at,omitempty"`
+	ReceivedAt    time.Time     `json:"received_at"`
+	AppliedAt     *time.Time    `json:"applied_at,omitempty"`
+	Duplicates    int           `json:"-"`
+}
+
+// RawDelivery is a delivery with its opened content.
+type RawDelivery struct {
+	Delivery
+	ContentType string
+	Headers     map[string]string // the few kept: content type, message id, event type; lower-case names
+	Body        []byte
+}

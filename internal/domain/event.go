@@ -1,0 +1,73 @@
+package domain
+
+import "time"
+
+// Topic names what a live event is about.
+type Topic string
+
+// The topics of the live stream.
+const (
+	TopicDeliveryApplied    Topic = "delivery.applied"
+	TopicDeliveryIgnored    Topic = "delivery.ignored"
+	TopicDeliveryRetrying   Topic = "delivery.retrying"
+	TopicDeliveryDead       Topic = "delivery.dead"
+	TopicBookingChanged     Topic = "booking.changed"
+	TopicConflictOpened     Topic = "conflict.opened"
+	TopicConflictUpdated    Topic = "conflict.updated"
+	TopicConflictClosed     Topic = "conflict.closed"
+	TopicSyncProgress       Topic = "sync.progress"
+	TopicPushDone           Topic = "push.done"
+	TopicPushFailed         Topic = "push.failed"
+	TopicIntegrationChanged Topic = "integration.changed"
+	TopicResourceChanged    Topic = "resource.changed"
+)
+
+// Event is one line of an organisation's live stream. It carries ids, not people: a reader fetches details by id
+// with its own rights.
+type Event struct {
+	// Cursor orders events and resumes the stream; opaque to clients, at most 60 characters.
+	Cursor string            `json:"-"`
+	OrgID  OrgID             `json:"-"`
+	Topic  Topic             `json:"topic"`
+	At     time.Time         `json:"at"`
+	Refs   map[string]string `json:"refs"` // e.g. {"booking":"…","conflict":"…"}
+}
+
+// AuditEntry is one line of the append-only trail: who did what to which ids, and why.
+type AuditEntry struct {
+	OrgID  OrgID     `json:"-"`
+	Seq    int64     `json:"seq"` // 1.. without gaps, per organisation
+	At     time.Time `json:"at"`
+	Actor  string    `json:"actor"`  // token subject, or "system:<part>"
+	Action string    `json:"action"` // verb and noun, such as "integration.pause"
+	Reason string    `json:"reason"` // why, in words
+	// Subject names what was acted on, such as "integration/<id>".
+	Subject string            `json:"subject"`
+	Before  map[string]string `json:"before,omitempty"` // ids and plain values only
+	After   map[string]string `json:"after,omitempty"`
+	Prev    string            `json:"prev"` // hex hash of the entry before; 64 zeros for the first
+	Hash    string            `json:"hash"` // hex SHA-256 over the canonical form of this entry with Prev
+}
+
+// Role is what a caller of the admin API may do; each includes the ones below it.
+type Role string
+
+// The roles.
+const (
+	RoleAdmin    Role = "admin"    // everything in its organisation
+	RoleOperator Role = "operator" // pause, resume, resync, resolve
+	RoleViewer   Role = "viewer"   // read
+)
+
+// Level is 3 for admin, 2 for operator, 1 for viewer, 0 for unknown.
+func (r Role) Level() int {
+	switch r {
+	case RoleAdmin:
+		return 3
+	case RoleOperator:
+		return 2
+	case RoleViewer:
+		return 1
+	}
+	return 0
+}
