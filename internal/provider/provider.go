@@ -1,0 +1,175 @@
+// Package provider is the one port to any outside system. A CRM and a calendar are the same thing to WedSync: a
+// source and a sink of bookings with abilities. A provider package (internal/providers/NAME) exports one
+// Registration; the list in internal/providers names it; the suite in internal/providers/providertest runs over the
+// list, so a new provider inherits its cases on its first day.
+//
+// Little is required: a Registration opens a Connection and returns any value. What that value can do is found by
+// type, at one place (As): WebhookSource, Puller, Reader, Writer, Prober, Onboarder. A provider implements only what
+// its system really offers.
+//
+// Every method obeys the same rules. Errors have a domain.ErrorKind; unavailable and rate_limited are retried by the
+// caller, unauthenticated moves the integration to needs_reconnect, gone_token restarts a listing, everything else is
+// final. Error texts hold no personal data and no secrets. A value is used by several goroutines at once. A context
+// that ends stops the call.
+package provider
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/httpx"
+	"github.com/wedsync/wedsync/internal/webhookauth"
+)
+
+// Registration describes a provider and opens connections to it.
+type Registration struct {
+	Name  string // short lower-case name stored with every integration; never changed after a release
+	Title string // for people
+	Doc   string // one sentence: what the system is and what the connection can do
+	// SettingsSchema is a JSON Schema (2020-12) of Settings, shown by the API and the docs.
+	SettingsSchema json.RawMessage
+	// Secrets lists the names of the secrets that the provider uses, with what each is for.
+	Secrets []SecretField
+	// Validate checks settings and secrets without any network call. Errors are domain.Invalid with the path of the
+	// field; a wrong expression is reported with line and column.
+	Validate func(settings json.RawMessage, secrets map[string]string) error
+	// Open makes a connection's value. It makes no network call and may be called often: the caller caches the
+	// value per integration version.
+	Open func(Connection) (any, error)
+}
+
+// SecretField names one secret of a provider.
+type SecretField struct {
+	Name     string `json:"name"`
+	Doc      string `json:"doc"`
+	Required bool   `json:"required"`
+}
+
+// Connection is what a provider needs to talk to one outside system for one integration.
+type Connection struct {
+	Integration domain.Integration // with Settings
+	Secrets     map[string]string  // opened; must not be logged or put into errors
+	Zone        *time.Location     // of the integration's resource: resolves floating and all-day times
+	HTTP        *httpx.Client      // bounded, guarded; the only way out
+	Now         func() time.Time
+}
+
+// As finds an ability of an opened provider value.
+func As[T any](opened any) (T, bool) {
+	t, ok := opened.(T)
+	return t, ok
+}
+
+// WebhookSource is implemented by systems that post webhooks.
+type WebhookSource interface {
+	// Intake tells how deliveries are verified and told apart. It is read once per integration version.
+	Intake() Intake
+	// Decode reads a verified delivery. It makes no network call unless the system's payloads are thin. The same
+	// delivery always decodes to the same changes. No change at all means that nothing in it is for us, which is
+	// not an error. KindInvalid means that the delivery can never be understood (it becomes a dead letter).
+	Decode(ctx context.Context, d Webhook) ([]domain.Change, error)
+}
+
+// Intake is the part of a webhook source that the server needs before anything is stored. Both parts work on raw
+// bytes and never parse a body.
+type Intake struct {
+	Auth    webhookauth.Config
+	Secrets []webhookauth.Secret
+	// DedupeHeader names the header that is equal in every retry of one message; "" uses the message id of the
+	// scheme, or the hash of the body where the scheme has none.
+	DedupeHeader string
+	// KeepHeaders are the further headers stored with the delivery, in canonical form; at most 10.
+	KeepHeaders []string
+	// ContentTypes are the accepted media types; empty means application/json only.
+	ContentTypes []string
+}
+
+// Webhook is a verified delivery.
+type Webhook struct {
+	Header     http.Header // the kept headers
+	Body       []byte      // raw bytes as received
+	ReceivedAt time.Time
+}
+
+// Puller is implemented by systems that can be listed.
+type Puller interface {
+	// Pull reads one page after a cursor; "" starts a full listing. The same cursor may be pulled again after a
+	// crash and gives at least the same changes. KindGoneToken means that the cursor is no longer known: the caller
+	// starts again at "" and deletes nothing by that alone. An incomplete page is an error, never a short page.
+	Pull(ctx context.Context, cursor string) (Page, error)
+}
+
+// Page is a piece of a listing.
+type Page struct {
+	Changes []domain.Change
+	// Problems are entries that could not be understood. They are reported and stay as they are; the rest of the
+	// page is applied.
+	Problems []Problem
+	Next     string // cursor to continue from
+	More     bool   // pull again at once with Next
+	// Complete is true on the last page of a listing that began at "" and named every existing entry, so that
+	// absence from it is a hint of deletion. A deletion still needs proof by Reader.
+	Complete bool
+}
+
+// Problem is an entry that could not be understood.
+type Problem struct {
+	ExternalID string
+	Err        error
+}
+
+// Reader is implemented by systems in which one entry can be asked for.
+type Reader interface {
+	// Read returns the entry as it is now, or KindNotFound when the system says that it does not exist. Any doubt
+	// is another error.
+	Read(ctx context.Context, externalID string) (domain.Change, error)
+}
+
+// Writer is implemented by systems that take entries from us.
+type Writer interface {
+	// Put creates or updates the copy of a booking and returns it as the system stored it. It may be repeated after
+	// a lost answer: Key is the same for every try of one logical write, and a copy that an earlier try created is
+	// adopted, not doubled. KindConflict means that the copy changed since Revision was read.
+	Put(ctx context.Context, w Write) (Written, error)
+	// Remove deletes the copy. One that is gone already is success. KindConflict as for Put.
+	Remove(ctx context.Context, externalID, revision string) error
+}
+
+// Write is the wish for a copy.
+type Write struct {
+	Key        string           // deterministic per integration and booking; 36 characters
+	BookingID  domain.BookingID // goes into the origin marker
+	ExternalID string           // "" when the copy does not exist yet as far as we know
+	Revision   string           // last known revision; "" writes only if the copy is absent or ours
+	Category   domain.Category
+	Status     domain.BookingStatus
+	When       domain.When
+	Details    domain.Details // already reduced to what this system may see
+	// Source is true when the entry is the system's own (a resolved conflict moves it), false for a mirror of ours.
+	// A source entry keeps everything that the Write does not name.
+	Source bool
+}
+
+// Written is the copy after a Put, as the system returned or re-read it.
+type Written struct {
+	ExternalID string
+	UID        string
+	Revision   string
+	// ReadBack is the copy in the form in which Pull will return it, for recognising the echo.
+	ReadBack domain.Change
+}
+
+// Prober is implemented by systems that have a cheap authenticated call.
+type Prober interface {
+	// Probe makes the cheapest authenticated call. nil means reachable and accepted.
+	Probe(ctx context.Context) error
+}
+
+// Onboarder is implemented by systems whose settings can be completed by asking them (discovery).
+type Onboarder interface {
+	// Onboard checks the credentials and returns the completed settings. It changes nothing in the system.
+	Onboard(ctx context.Context) (json.RawMessage, error)
+}
