@@ -263,8 +263,11 @@ type ResolveRequest struct {
 	BookingID  domain.BookingID     `json:"booking_id,omitempty"`
 	ResourceID domain.ResourceID    `json:"resource_id,omitempty"`
 	When       *domain.When         `json:"when,omitempty"`
-	By         string               `json:"by"`
-	Version    int64                `json:"version"` // of the conflict as the admin saw it; another one is refused
+	// DecisionID names the stored decision with the admin's reason; it is also the update's id, so a repeated request
+	// is one decision.
+	DecisionID string `json:"decision_id"`
+	By         string `json:"by"`
+	Version    int64  `json:"version"` // of the conflict as the admin saw it; another one is refused
 }
 
 // ResolveResult answers UpdateResolve once the decision is accepted; carrying it out goes on.
