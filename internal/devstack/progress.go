@@ -1,0 +1,90 @@
+package devstack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+)
+
+// progressEvery is how often a long step reports when there is no terminal.
+const progressEvery = 10 * time.Second
+
+// await waits for a long step and shows that it moves: a spinner on the
+// terminal, else a line every ten seconds. detail, if not nil, adds how far it
+// got. When ctx ends await returns its error and the step goes on unwatched.
+func await(ctx context.Context, o *Options, what string, detail func() string, done <-chan error) error {
+	start := time.Now()
+	text := func() string {
+		if detail == nil {
+			return ""
+		}
+		if d := detail(); d != "" {
+			return ", " + d
+		}
+		return ""
+	}
+	every := progressEvery
+	show := func() { o.logf("%s: %s%s", what, time.Since(start).Round(time.Second), text()) }
+	if o.Terminal != nil && term.IsTerminal(int(o.Terminal.Fd())) {
+		bar := progressbar.NewOptions(-1,
+			progressbar.OptionSetWriter(o.Terminal),
+			progressbar.OptionSpinnerType(14),
+			progressbar.OptionSetDescription(what),
+			progressbar.OptionSetElapsedTime(true),
+			progressbar.OptionClearOnFinish())
+		defer bar.Finish()
+		every = 200 * time.Millisecond
+		show = func() {
+			bar.Describe(what + text())
+			_ = bar.Add(1)
+		}
+	} else {
+		o.logf("%s", what)
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+			show()
+		}
+	}
+}
+
+// lockCache takes the lock of a cache entry and returns its release. waiting
+// is called once if another process holds it.
+func lockCache(ctx context.Context, path string, waiting func()) (func(), error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, folderError(filepath.Dir(path), err)
+	}
+	for told := false; ; {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { _ = file.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			file.Close()
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		if !told {
+			told = true
+			waiting()
+		}
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			file.Close()
+			return nil, err
+		}
+	}
+}
