@@ -1,0 +1,530 @@
+package stream
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wedsync/wedsync/internal/domain"
+)
+
+// log is a source in memory, with faults on demand.
+type log struct {
+	mu     sync.Mutex
+	events []domain.Event
+	oldest int // events up to here are no longer kept
+	fault  error
+	reads  int
+	stall  chan struct{} // when set, reads of all organisations wait for it
+	wake   func(string)
+}
+
+func (l *log) append(org domain.OrgID, topic domain.Topic, notify bool) string {
+	l.mu.Lock()
+	c := strconv.Itoa(len(l.events) + 1)
+	l.events = append(l.events, domain.Event{Cursor: c, OrgID: org, Topic: topic, At: time.Unix(0, 0).UTC(), Refs: map[string]string{"n": c}})
+	wake := l.wake
+	l.mu.Unlock()
+	if notify && wake != nil {
+		wake("")
+	}
+	return c
+}
+
+func (l *log) StreamAfter(ctx context.Context, cursor string, org domain.OrgID, limit int) ([]domain.Event, string, error) {
+	l.mu.Lock()
+	stall := l.stall
+	l.mu.Unlock()
+	if stall != nil && org == "" {
+		select {
+		case <-stall:
+		case <-ctx.Done():
+			return nil, "", ctx.Err()
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reads++
+	if l.fault != nil {
+		return nil, "", l.fault
+	}
+	n, err := strconv.Atoi(cursor)
+	if err != nil || n < 0 {
+		return nil, "", domain.Invalid("cursor", "is no number")
+	}
+	if n < l.oldest {
+		return nil, "", domain.E(domain.KindGoneToken, "older than what is kept")
+	}
+	var out []domain.Event
+	next := cursor
+	for i := n; i < len(l.events) && len(out) < limit; i++ {
+		if e := l.events[i]; org == "" || e.OrgID == org {
+			out = append(out, e)
+		}
+		next = l.events[i].Cursor
+	}
+	return out, next, nil
+}
+
+func (l *log) StreamHead(context.Context) (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strconv.Itoa(len(l.events)), l.fault
+}
+
+func (l *log) Listen(ctx context.Context, _ string, wake func(string)) error {
+	l.mu.Lock()
+	l.wake = wake
+	l.mu.Unlock()
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (l *log) readCount() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.reads
+}
+
+const (
+	orgA domain.OrgID = "00000000-0000-7000-8000-00000000000a"
+	orgB domain.OrgID = "00000000-0000-7000-8000-00000000000b"
+)
+
+type bundle struct {
+	*testing.T
+	log *log
+	hub *Hub
+	url string
+}
+
+func setup(t *testing.T, o Options) *bundle {
+	t.Helper()
+	b := &bundle{T: t, log: &log{}}
+	if o.Poll == 0 {
+		o.Poll = 5 * time.Millisecond
+	}
+	b.hub = New(b.log, o)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- b.hub.Run(ctx) }()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		topics, err := ParseTopics(r.URL.Query().Get("topics"))
+		q := Request{Org: domain.OrgID(r.URL.Query().Get("org")), After: r.Header.Get("Last-Event-ID"), Topics: topics}
+		if until := r.URL.Query().Get("for"); until != "" {
+			d, _ := time.ParseDuration(until)
+			q.Until = time.Now().Add(d)
+		}
+		if err == nil {
+			err = b.hub.Serve(w, r, q)
+		}
+		if err != nil {
+			http.Error(w, string(domain.KindOf(err))+": "+err.Error(), http.StatusTeapot)
+		}
+	}))
+	b.url = srv.URL
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+		srv.Close()
+	})
+	return b
+}
+
+// frame is one server-sent event.
+type frame struct{ id, event, data, comment string }
+
+type client struct {
+	t      *testing.T
+	status int
+	body   *bufio.Reader
+	close  func()
+}
+
+func (b *bundle) open(org domain.OrgID, after, query string) *client {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), 20*time.Second)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.url+"?org="+string(org)+query, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if after != "" {
+		req.Header.Set("Last-Event-ID", after)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := &client{t: b.T, status: res.StatusCode, body: bufio.NewReader(res.Body), close: func() { cancel(); _ = res.Body.Close() }}
+	b.Cleanup(c.close)
+	return c
+}
+
+// next reads one frame; ok is false at the end of the stream.
+func (c *client) next() (f frame, ok bool) {
+	c.t.Helper()
+	for {
+		line, err := c.body.ReadString('\n')
+		if err != nil {
+			return f, false
+		}
+		line = strings.TrimSuffix(line, "\n")
+		if line == "" {
+			return f, true
+		}
+		k, v, _ := strings.Cut(line, ":")
+		v = strings.TrimPrefix(v, " ")
+		switch k {
+		case "id":
+			f.id = v
+		case "event":
+			f.event = v
+		case "data":
+			f.data = v
+		case "":
+			f.comment = v
+		}
+	}
+}
+
+// ids reads n events that are not signs of life.
+func (c *client) ids(n int) []string {
+	c.t.Helper()
+	var out []string
+	for len(out) < n {
+		f, ok := c.next()
+		if !ok {
+			c.t.Fatalf("the stream ended after %v, want %d events", out, n)
+		}
+		if f.event != "" {
+			out = append(out, f.id)
+		}
+	}
+	return out
+}
+
+func numbers(from, to int) []string {
+	var out []string
+	for i := from; i <= to; i++ {
+		out = append(out, strconv.Itoa(i))
+	}
+	return out
+}
+
+func TestSubscriberSeesOnlyItsOrganisation(t *testing.T) {
+	t.Parallel()
+	b := setup(t, Options{})
+	a := b.open(orgA, "", "")
+	if f, _ := a.next(); f.id != "0" {
+		t.Fatalf("first frame %+v, want the id of the head, 0", f)
+	}
+	b.log.append(orgB, "booking.changed", true)
+	b.log.append(orgA, "booking.changed", true)
+	f, _ := a.next()
+	want := frame{id: "2", event: "booking.changed", data: `{"topic":"booking.changed","at":"1970-01-01T00:00:00Z","refs":{"n":"2"}}`}
+	if d := cmp.Diff(want, f, cmp.AllowUnexported(frame{})); d != "" {
+		t.Errorf("frame (-want +got):\n%s", d)
+	}
+}
+
+func TestEventsArriveWithoutNotification(t *testing.T) {
+	t.Parallel()
+	b := setup(t, Options{})
+	a := b.open(orgA, "", "")
+	a.next()
+	b.log.append(orgA, "booking.changed", false)
+	if d := cmp.Diff([]string{"1"}, a.ids(1)); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestResumeHasNoGapAndNoRepeat(t *testing.T) {
+	t.Parallel()
+	for _, behind := range []bool{false, true} {
+		t.Run(fmt.Sprintf("hub behind the database %t", behind), func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, Options{Buffer: 64})
+			keep := b.open(orgA, "", "") // keeps the hub's position
+			keep.next()
+			if behind {
+				b.log.mu.Lock()
+				b.log.stall = make(chan struct{})
+				b.log.mu.Unlock()
+			}
+			const before, after = 1000, 200
+			for range before {
+				b.log.append(orgA, "booking.changed", true)
+			}
+			c := b.open(orgA, "10", "")
+			if d := cmp.Diff(numbers(11, 600), c.ids(590)); d != "" {
+				t.Fatal(d)
+			}
+			if behind {
+				b.log.mu.Lock()
+				close(b.log.stall)
+				b.log.stall = nil
+				b.log.mu.Unlock()
+			}
+			got := c.ids(before - 600)
+			for i := range after {
+				b.log.append(orgA, "booking.changed", i%2 == 0)
+				got = append(got, c.ids(1)...)
+			}
+			if d := cmp.Diff(numbers(601, before+after), got); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestBadLastEventIDIsInvalidBeforeAnythingIsSent(t *testing.T) {
+	t.Parallel()
+	b := setup(t, Options{})
+	for _, id := range []string{"x", "-1", strings.Repeat("1", MaxCursor+1)} {
+		c := b.open(orgA, id, "")
+		text, _ := c.body.ReadString(0)
+		if c.status != http.StatusTeapot || !strings.HasPrefix(text, "invalid: Last-Event-ID: ") {
+			t.Errorf("%q: %d %s", id, c.status, text)
+		}
+	}
+}
+
+func TestTooOldIDGetsAReset(t *testing.T) {
+	t.Parallel()
+	b := setup(t, Options{})
+	for range 10 {
+		b.log.append(orgA, "booking.changed", false)
+	}
+	b.log.oldest = 5
+	c := b.open(orgA, "3", "")
+	if f, _ := c.next(); f.event != "stream.reset" || f.id != "10" {
+		t.Fatalf("got %+v, want stream.reset at 10", f)
+	}
+	b.log.append(orgA, "booking.changed", true)
+	if d := cmp.Diff([]string{"11"}, c.ids(1)); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestTopicsFilterByPrefix(t *testing.T) {
+	t.Parallel()
+	b := setup(t, Options{Heartbeat: 20 * time.Millisecond})
+	c := b.open(orgA, "", "&topics=conflict.,sync.progress")
+	c.next()
+	b.log.append(orgA, "conflict.opened", true)
+	b.log.append(orgA, "booking.changed", true)
+	b.log.append(orgA, "sync.progress", true)
+	b.log.append(orgA, "booking.changed", true)
+	if d := cmp.Diff([]string{"1", "3"}, c.ids(2)); d != "" {
+		t.Error(d)
+	}
+	for {
+		f, ok := c.next()
+		if !ok || f.event != "" {
+			t.Fatalf("got %+v, want a sign of life", f)
+		}
+		if f.id == "4" {
+			break // the id moves over events that were left out
+		}
+	}
+	for _, bad := range []string{"a,,b", "A", strings.Repeat("a", MaxTopicBytes+1), strings.Repeat("a,", MaxTopics) + "a", "a%0a"} {
+		if _, err := ParseTopics(bad); domain.FieldOf(err) != "topics" {
+			t.Errorf("ParseTopics(%q): %v, want an error of field topics", bad, err)
+		}
+	}
+}
+
+func TestSlowSubscriberIsDroppedAndOthersAreNot(t *testing.T) {
+	t.Parallel()
+	b := setup(t, Options{Buffer: 16})
+	quick := b.open(orgA, "", "")
+	quick.next()
+	slow, _, err := b.hub.subscribe(t.Context(), orgA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 40 {
+		b.log.append(orgA, "booking.changed", true)
+		if d := cmp.Diff([]string{strconv.Itoa(i + 1)}, quick.ids(1)); d != "" {
+			t.Fatal(d)
+		}
+	}
+	n := 0
+	for range slow.events {
+		n++
+	}
+	if n != 16 || slow.reason != ReasonSlow {
+		t.Errorf("the slow one got %d events and reason %q, want 16 and %q", n, slow.reason, ReasonSlow)
+	}
+	if c := b.hub.Counts(); c.Dropped != 1 || c.Subscribers != 1 {
+		t.Errorf("counts %+v, want one dropped and one left", c)
+	}
+}
+
+// stuck is a client that reads nothing: every write waits for its deadline.
+type stuck struct {
+	http.ResponseWriter
+	mu       sync.Mutex
+	deadline time.Time
+	writes   int
+}
+
+func (s *stuck) SetWriteDeadline(t time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deadline = t
+	return nil
+}
+func (s *stuck) Flush() {}
+func (s *stuck) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	s.writes++
+	wait, first := time.Until(s.deadline), s.writes == 1
+	s.mu.Unlock()
+	if first {
+		return len(p), nil
+	}
+	<-time.After(wait)
+	return 0, errors.New("i/o timeout")
+}
+
+func TestStuckClientDoesNotHoldItsPlace(t *testing.T) {
+	t.Parallel()
+	b := setup(t, Options{WriteTimeout: 10 * time.Millisecond})
+	w := &stuck{ResponseWriter: httptest.NewRecorder()}
+	done := make(chan error, 1)
+	go func() {
+		done <- b.hub.Serve(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil), Request{Org: orgA})
+	}()
+	await(t, func() bool { return b.hub.Counts().Subscribers == 1 })
+	b.log.append(orgA, "booking.changed", true)
+	if err := <-done; err != nil {
+		t.Errorf("serve: %v", err)
+	}
+	await(t, func() bool { return b.hub.Counts().Subscribers == 0 })
+}
+
+func TestLimitsRefuseWithRateLimited(t *testing.T) {
+	t.Parallel()
+	b := setup(t, Options{PerOrg: 1, Total: 2})
+	b.open(orgA, "", "").next()
+	for _, tc := range []struct {
+		org  domain.OrgID
+		want int
+	}{{orgA, http.StatusTeapot}, {orgB, http.StatusOK}} {
+		c := b.open(tc.org, "", "")
+		if c.status != tc.want {
+			t.Errorf("organisation %s: %d, want %d", tc.org, c.status, tc.want)
+		}
+	}
+	third := b.open("00000000-0000-7000-8000-00000000000c", "", "")
+	if text, _ := third.body.ReadString(0); !strings.HasPrefix(text, "rate_limited: ") {
+		t.Errorf("beyond the total: %s", text)
+	}
+}
+
+func TestStreamEndsWithItsToken(t *testing.T) {
+	t.Parallel()
+	b := setup(t, Options{})
+	c := b.open(orgA, "", "&for=30ms")
+	c.next()
+	if f, _ := c.next(); f.event != "stream.closed" || !strings.Contains(f.data, ReasonExpired) {
+		t.Errorf("got %+v, want stream.closed with %s", f, ReasonExpired)
+	}
+	if _, more := c.next(); more {
+		t.Error("the stream went on after its token expired")
+	}
+}
+
+func TestIdleHubDoesNotRead(t *testing.T) {
+	t.Parallel()
+	b := setup(t, Options{Poll: time.Millisecond})
+	b.log.append(orgA, "booking.changed", true)
+	c := b.open(orgA, "", "")
+	c.next()
+	await(t, func() bool { return b.log.readCount() > 0 })
+	c.close()
+	await(t, func() bool { return b.hub.Counts().Subscribers == 0 })
+	for range 10 {
+		if err := b.hub.drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.hub.mu.Lock()
+	position := b.hub.position
+	b.hub.mu.Unlock()
+	if position != "" {
+		t.Errorf("position %q is kept without subscribers", position)
+	}
+	again := b.open(orgA, "", "") // and it begins anew at the head
+	again.next()
+	b.log.append(orgA, "booking.changed", true)
+	if d := cmp.Diff([]string{"2"}, again.ids(1)); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestStreamsOutliveAFaultOfTheDatabase(t *testing.T) {
+	t.Parallel()
+	b := setup(t, Options{Heartbeat: 10 * time.Millisecond})
+	c := b.open(orgA, "", "")
+	c.next()
+	b.log.mu.Lock()
+	b.log.fault = domain.E(domain.KindUnavailable, "database away")
+	b.log.mu.Unlock()
+	b.log.append(orgA, "booking.changed", true)
+	await(t, func() bool { return b.hub.Counts().Failures > 0 })
+	if f, ok := c.next(); !ok || f.comment != "alive" {
+		t.Fatalf("got %+v %t, want a sign of life", f, ok)
+	}
+	late := b.open(orgB, "", "")
+	if late.status != http.StatusOK { // the hub knows where it stands, so no read is needed
+		t.Errorf("new stream during the fault: %d", late.status)
+	}
+	b.log.mu.Lock()
+	b.log.fault = nil
+	b.log.mu.Unlock()
+	if d := cmp.Diff([]string{"1"}, c.ids(1)); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestShutdownTellsSubscribers(t *testing.T) {
+	t.Parallel()
+	b := setup(t, Options{})
+	c := b.open(orgA, "", "")
+	c.next()
+	b.hub.shutdown()
+	if f, _ := c.next(); f.event != "stream.closed" || !strings.Contains(f.data, ReasonShutdown) {
+		t.Errorf("got %+v, want stream.closed with %s", f, ReasonShutdown)
+	}
+	if late := b.open(orgA, "", ""); late.status != http.StatusTeapot {
+		t.Errorf("a stream opened after the shutdown: %d", late.status)
+	}
+}
+
+func await(t *testing.T, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	end := time.After(10 * time.Second)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatal("the awaited state did not come within 10 s")
+		}
+	}
+}
