@@ -79,10 +79,10 @@ CREATE TABLE integrations (
     UNIQUE (org_id, id),
     FOREIGN KEY (org_id, resource_id) REFERENCES resources (org_id, id)
 );
-CREATE INDEX integrations_by_org ON integrations (org_id, created_at);
+CREATE INDEX integrations_by_update ON integrations (updated_at); -- intake asks for what changed lately
 
--- Intake writes here thousands of rows a second, so there is no foreign key (a key check per row would lock the hot
--- integration row), and the content is kept out of line so that state changes do not copy it.
+-- Intake writes here thousands of rows a second, so there is no foreign key: a key check per row would lock the hot
+-- integration row.
 CREATE TABLE deliveries (
     id              uuid NOT NULL PRIMARY KEY,
     org_id          uuid NOT NULL,
@@ -98,8 +98,13 @@ CREATE TABLE deliveries (
     content         bytea NOT NULL -- sealed: kept headers and raw body
 );
 CREATE UNIQUE INDEX deliveries_once ON deliveries (integration_id, dedupe);
-CREATE INDEX deliveries_waiting ON deliveries (integration_id, id) WHERE state IN ('received', 'retrying');
+-- What waits, by integration: a new row has one entry here, a finished one none.
+CREATE INDEX deliveries_received ON deliveries (integration_id, id) WHERE state = 'received';
+CREATE INDEX deliveries_retrying ON deliveries (integration_id, next_attempt_at, id) WHERE state = 'retrying';
+CREATE INDEX deliveries_dead ON deliveries (org_id, id) WHERE state = 'dead';
 CREATE INDEX deliveries_by_org ON deliveries (org_id, id);
+-- Sealed bytes do not compress; trying to would cost time for every large body.
+ALTER TABLE deliveries ALTER COLUMN content SET STORAGE EXTERNAL;
 
 CREATE TABLE bookings (
     id          uuid NOT NULL PRIMARY KEY,
@@ -111,6 +116,7 @@ CREATE TABLE bookings (
     ends_at     timestamptz NOT NULL CHECK (ends_at > starts_at),
     zone        text NOT NULL,
     time_kind   text NOT NULL,
+    long        boolean NOT NULL GENERATED ALWAYS AS (ends_at - starts_at > interval '3 days') STORED,
     details     bytea NOT NULL, -- sealed JSON of domain.Details
     private     boolean NOT NULL DEFAULT false,
     free        boolean NOT NULL DEFAULT false,
@@ -122,6 +128,7 @@ CREATE TABLE bookings (
     FOREIGN KEY (org_id, resource_id) REFERENCES resources (org_id, id)
 );
 CREATE INDEX bookings_by_time ON bookings (org_id, starts_at, id);
+CREATE INDEX bookings_long ON bookings (org_id, ends_at) WHERE long; -- see allocations
 
 -- Overlaps are read through the b-tree indexes, not through the GiST index: under row-level security the planner does
 -- not push && below the policy (it is not leakproof), while = and < on uuid and timestamptz are. Stretches longer than
@@ -201,6 +208,9 @@ CREATE TABLE conflicts (
 CREATE UNIQUE INDEX conflicts_one_open ON conflicts (org_id, resource_id, pair) WHERE state IN ('open', 'resolving');
 CREATE INDEX conflicts_by_pair ON conflicts (org_id, pair, detected_at);
 CREATE INDEX conflicts_by_state ON conflicts (org_id, state, id);
+-- The transaction that applies a change asks for the conflicts of the bookings it touches.
+CREATE INDEX conflicts_of_booking ON conflicts (org_id, booking_id);
+CREATE INDEX conflicts_of_other ON conflicts (org_id, other_id);
 
 -- What an admin decided, written before the workflow is told, so that words typed by people stay out of histories.
 CREATE TABLE conflict_decisions (
@@ -334,14 +344,12 @@ GRANT SELECT, INSERT, UPDATE ON audit_heads TO wedsync_app;
 
 -- The system role: intake inserts, dispatch and stream read.
 GRANT SELECT, INSERT ON organizations TO wedsync_system;
+GRANT INSERT ON audit_heads, audit_entries TO wedsync_system; -- the first line of a new organisation
 GRANT SELECT ON integrations, resources, sync_runs TO wedsync_system;
-GRANT UPDATE (last_delivery_at) ON integrations TO wedsync_system;
 GRANT SELECT, INSERT ON deliveries TO wedsync_system;
 GRANT SELECT, UPDATE, DELETE ON outbox TO wedsync_system;
 GRANT SELECT, DELETE ON stream_events TO wedsync_system;
 GRANT SELECT ON pushes, conflicts TO wedsync_system;
-
-ALTER TABLE deliveries ALTER COLUMN content SET STORAGE EXTERNAL;
 
 -- +goose Down
 DROP TABLE audit_entries, audit_heads, stream_events, outbox, sync_runs, pushes, conflict_decisions, conflicts, links,

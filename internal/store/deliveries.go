@@ -1,0 +1,186 @@
+package store
+
+import (
+	"context"
+	"encoding/hex"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wedsync/wedsync/internal/domain"
+)
+
+const deliveryColumns = "id, org_id, integration_id, dedupe, state, attempts, size, received_at, next_attempt_at, applied_at, reason"
+
+func scanDeliveryWith(row pgx.Row, more ...any) (domain.Delivery, error) {
+	var d domain.Delivery
+	var dedupe []byte
+	targets := append([]any{&d.ID, &d.OrgID, &d.IntegrationID, &dedupe, &d.State, &d.Attempts, &d.Size, &d.ReceivedAt,
+		&d.NextAttemptAt, &d.AppliedAt, &d.Reason}, more...)
+	err := row.Scan(targets...)
+	d.DedupeKey = hex.EncodeToString(dedupe)
+	d.ReceivedAt, d.NextAttemptAt, d.AppliedAt = d.ReceivedAt.UTC(), utc(d.NextAttemptAt), utc(d.AppliedAt)
+	return d, err
+}
+
+func scanDelivery(row pgx.Row) (domain.Delivery, error) { return scanDeliveryWith(row) }
+
+func (tx *Tx) scanRawDelivery(row pgx.Row) (domain.RawDelivery, error) {
+	var sealed []byte
+	d, err := scanDeliveryWith(row, &sealed)
+	if err != nil {
+		return domain.RawDelivery{}, err
+	}
+	return tx.OpenDelivery(d, sealed)
+}
+
+// WaitingDeliveries locks and opens up to limit deliveries of an integration that were received, or are due for another
+// try, oldest first. A second caller waits for the first one's transaction and then meets only what that one left.
+func (tx *Tx) WaitingDeliveries(ctx context.Context, integration domain.IntegrationID, limit int) ([]domain.RawDelivery, error) {
+	rows, err := tx.Query(ctx, "SELECT "+deliveryColumns+`, content FROM deliveries WHERE org_id = $1 AND id IN (
+			SELECT id FROM (
+				(SELECT id FROM deliveries WHERE integration_id = $2 AND state = 'received' ORDER BY id LIMIT $3)
+				UNION ALL
+				(SELECT id FROM deliveries WHERE integration_id = $2 AND state = 'retrying' AND next_attempt_at <= $4
+				ORDER BY next_attempt_at, id LIMIT $3)) w ORDER BY id LIMIT $3)
+		AND state IN ('received', 'retrying') ORDER BY id FOR UPDATE`, tx.Org, integration, limit, tx.Now)
+	out, err := collect(rows, err, tx.scanRawDelivery)
+	return out, fault("read waiting deliveries", err)
+}
+
+// maxWaiting bounds how far waiting rows are counted.
+const maxWaiting = 10000
+
+// NextDeliveryDue returns when an integration has something to do next: Now if a delivery waits, the time of the nearest
+// retry otherwise, the zero time if there is none. waiting counts both kinds, up to 10,000.
+func (tx *Tx) NextDeliveryDue(ctx context.Context, integration domain.IntegrationID) (due time.Time, waiting int, err error) {
+	var received int
+	var retry *time.Time
+	err = tx.QueryRow(ctx, `SELECT
+		(SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE integration_id = $1 AND state = 'received' LIMIT $2) r),
+		(SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE integration_id = $1 AND state = 'retrying' LIMIT $2) r),
+		(SELECT min(next_attempt_at) FROM deliveries WHERE integration_id = $1 AND state = 'retrying')`,
+		integration, maxWaiting).Scan(&received, &waiting, &retry)
+	if err != nil {
+		return time.Time{}, 0, fault("look for waiting deliveries", err)
+	}
+	switch {
+	case received > 0 || retry != nil && retry.Before(tx.Now):
+		due = tx.Now
+	case retry != nil:
+		due = retry.UTC()
+	}
+	return due, min(received+waiting, maxWaiting), nil
+}
+
+// DeliveryOutcome says how a try of a delivery ended.
+type DeliveryOutcome struct {
+	ID     domain.DeliveryID
+	State  domain.DeliveryState
+	Reason string // in words, without personal data; cut at 1,000 bytes
+	// NextAttemptAt is required for DeliveryRetrying and ignored for the other states.
+	NextAttemptAt time.Time
+}
+
+// FinishDeliveries records outcomes, counts one attempt each, and moves the integrations' last delivery time forward.
+// A delivery that is applied, ignored or dead already stays as it is, so a repeat changes nothing. Live events are the
+// caller's.
+func (tx *Tx) FinishDeliveries(ctx context.Context, outcomes []DeliveryOutcome) error {
+	if len(outcomes) == 0 {
+		return nil
+	}
+	for _, o := range outcomes {
+		switch o.State {
+		case domain.DeliveryRetrying:
+			if o.NextAttemptAt.IsZero() {
+				return domain.Invalid("next_attempt_at", "is required for a delivery to be retried")
+			}
+		case domain.DeliveryApplied, domain.DeliveryIgnored, domain.DeliveryDead:
+		default:
+			return domain.Invalid("state", "must be retrying, applied, ignored or dead")
+		}
+	}
+	_, err := tx.Exec(ctx, `WITH done AS (
+			UPDATE deliveries d SET state = v.state, reason = v.reason, attempts = d.attempts + 1,
+				next_attempt_at = CASE WHEN v.state = 'retrying' THEN v.next END,
+				applied_at = CASE WHEN v.state IN ('applied', 'ignored') THEN $6::timestamptz END
+			FROM unnest($2::uuid[], $3::text[], $4::text[], $5::timestamptz[]) v(id, state, reason, next)
+			WHERE d.org_id = $1 AND d.id = v.id AND d.state IN ('received', 'retrying')
+			RETURNING d.integration_id, d.received_at),
+		newest AS (SELECT integration_id, max(received_at) AS at FROM done GROUP BY integration_id)
+		UPDATE integrations i SET last_delivery_at = newest.at FROM newest
+		WHERE i.org_id = $1 AND i.id = newest.integration_id AND (i.last_delivery_at IS NULL OR i.last_delivery_at < newest.at)`,
+		tx.Org, column(outcomes, func(o DeliveryOutcome) domain.DeliveryID { return o.ID }),
+		column(outcomes, func(o DeliveryOutcome) string { return string(o.State) }),
+		column(outcomes, func(o DeliveryOutcome) string { return clip(o.Reason, maxReason) }),
+		column(outcomes, func(o DeliveryOutcome) time.Time { return o.NextAttemptAt }), tx.Now)
+	return fault("finish deliveries", err)
+}
+
+// ReplayDelivery makes a dead or ignored delivery wait again, in the hands of a person. Any other state is KindConflict.
+func (tx *Tx) ReplayDelivery(ctx context.Context, id domain.DeliveryID) error {
+	tag, err := tx.Exec(ctx, `UPDATE deliveries SET state = 'received', reason = '', next_attempt_at = NULL, applied_at = NULL
+		WHERE org_id = $1 AND id = $2 AND state IN ('dead', 'ignored')`, tx.Org, id)
+	if err != nil {
+		return fault("replay delivery", err)
+	}
+	if tag.RowsAffected() == 1 {
+		return nil
+	}
+	d, err := tx.Delivery(ctx, id)
+	if err != nil {
+		return err
+	}
+	return domain.E(domain.KindConflict, "delivery is %s; only a dead or ignored one can be replayed", d.State)
+}
+
+// DeliveryFilter narrows a list; empty fields do not.
+type DeliveryFilter struct {
+	Integration domain.IntegrationID
+	State       domain.DeliveryState
+}
+
+// Deliveries lists deliveries without their content, newest first.
+func (tx *Tx) Deliveries(ctx context.Context, f DeliveryFilter, p Page) ([]domain.Delivery, string, error) {
+	limit, err := p.limit()
+	if err != nil {
+		return nil, "", err
+	}
+	before, err := p.afterID("ffffffff-ffff-ffff-ffff-ffffffffffff")
+	if err != nil {
+		return nil, "", err
+	}
+	q := newQuery("SELECT " + deliveryColumns + " FROM deliveries")
+	q.where("org_id = %s", tx.Org)
+	q.where("id < %s", before)
+	if f.Integration != "" {
+		q.where("integration_id = %s", f.Integration)
+	}
+	switch f.State {
+	case "":
+	case domain.DeliveryReceived, domain.DeliveryRetrying, domain.DeliveryApplied, domain.DeliveryIgnored, domain.DeliveryDead:
+		q.where("state = '" + string(f.State) + "'") // spelled out, so that partial indexes apply
+	default:
+		return nil, "", domain.Invalid("state", "must be received, retrying, applied, ignored or dead")
+	}
+	q.add(" ORDER BY id DESC LIMIT %s", limit+1)
+	rows, err := tx.Query(ctx, q.text(), q.args...)
+	all, err := collect(rows, err, scanDelivery)
+	if err != nil {
+		return nil, "", fault("list deliveries", err)
+	}
+	all, next := cut(all, limit, func(d domain.Delivery) string { return string(d.ID) })
+	return all, next, nil
+}
+
+// Delivery reads one delivery without its content.
+func (tx *Tx) Delivery(ctx context.Context, id domain.DeliveryID) (domain.Delivery, error) {
+	d, err := scanDelivery(tx.QueryRow(ctx, "SELECT "+deliveryColumns+" FROM deliveries WHERE org_id = $1 AND id = $2", tx.Org, id))
+	return d, missing("delivery", "read delivery", err)
+}
+
+// DeliveryContent reads one delivery with its kept headers and raw body.
+func (tx *Tx) DeliveryContent(ctx context.Context, id domain.DeliveryID) (domain.RawDelivery, error) {
+	d, err := tx.scanRawDelivery(tx.QueryRow(ctx, "SELECT "+deliveryColumns+", content FROM deliveries WHERE org_id = $1 AND id = $2", tx.Org, id))
+	return d, missing("delivery", "read delivery", err)
+}

@@ -1,0 +1,155 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wedsync/wedsync/internal/domain"
+)
+
+// NewDelivery is a verified webhook to be stored.
+type NewDelivery struct {
+	ID            domain.DeliveryID
+	OrgID         domain.OrgID
+	IntegrationID domain.IntegrationID
+	Dedupe        [32]byte // SHA-256 over the vendor's message id or the body
+	Size          int      // bytes of the body as received
+	ReceivedAt    time.Time
+	Content       []byte // sealed by SealDelivery for this ID
+}
+
+// InsertedDelivery tells what became of a NewDelivery.
+type InsertedDelivery struct {
+	ID        domain.DeliveryID // the stored one: another than offered for a duplicate
+	Duplicate bool
+}
+
+// insertTries bounds how often duplicates are looked up again when their rows vanish in between.
+const insertTries = 3
+
+// InsertDeliveries stores a batch in one statement and one commit, and returns one result per delivery, in order. All
+// are on disk when the error is nil; on an error the whole batch may or may not be, and may be given again. A delivery
+// that its integration has sent before, in this batch or ever, keeps the id it got then.
+//
+// Batches may run at the same time: each takes its keys in one order, so that two with the same duplicates queue instead
+// of deadlocking. 64 to 500 deliveries per batch are a good size.
+func (s *Store) InsertDeliveries(ctx context.Context, batch []NewDelivery) ([]InsertedDelivery, error) {
+	if len(batch) == 0 {
+		return nil, nil
+	}
+	order := make([]int, len(batch))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		if c := strings.Compare(string(batch[a].IntegrationID), string(batch[b].IntegrationID)); c != 0 {
+			return c
+		}
+		return bytes.Compare(batch[a].Dedupe[:], batch[b].Dedupe[:])
+	})
+	// Repeats inside the batch point to the first of their kind.
+	firstOf := make([]int, len(batch))
+	unique := make([]int, 0, len(batch))
+	for _, i := range order {
+		if n := len(unique); n > 0 && sameDelivery(&batch[unique[n-1]], &batch[i]) {
+			firstOf[i] = unique[n-1]
+			continue
+		}
+		firstOf[i] = i
+		unique = append(unique, i)
+	}
+	stored := make([]domain.DeliveryID, len(batch))
+	if err := s.insertUnique(ctx, batch, unique, stored); err != nil {
+		return nil, err
+	}
+	out := make([]InsertedDelivery, len(batch))
+	for i := range batch {
+		id := stored[firstOf[i]]
+		out[i] = InsertedDelivery{ID: id, Duplicate: id != batch[i].ID || firstOf[i] != i}
+	}
+	return out, nil
+}
+
+func sameDelivery(a, b *NewDelivery) bool {
+	return a.IntegrationID == b.IntegrationID && a.Dedupe == b.Dedupe
+}
+
+// insertUnique fills stored for every index in todo.
+func (s *Store) insertUnique(ctx context.Context, batch []NewDelivery, todo []int, stored []domain.DeliveryID) error {
+	for range insertTries {
+		inserted, err := s.insertNew(ctx, batch, todo)
+		if err != nil {
+			return fault("insert deliveries", err)
+		}
+		if len(inserted) == len(todo) {
+			for _, i := range todo {
+				stored[i] = batch[i].ID
+			}
+			return nil
+		}
+		todo = slices.DeleteFunc(todo, func(i int) bool {
+			_, ok := inserted[batch[i].ID]
+			if ok {
+				stored[i] = batch[i].ID
+			}
+			return ok
+		})
+		if todo, err = s.findStored(ctx, batch, todo, stored); err != nil {
+			return fault("find stored deliveries", err)
+		}
+		if len(todo) == 0 {
+			return nil
+		}
+		// A row that made ours a duplicate was erased between the two statements.
+	}
+	return domain.E(domain.KindUnavailable, "insert deliveries: duplicates keep vanishing")
+}
+
+func (s *Store) insertNew(ctx context.Context, batch []NewDelivery, todo []int) (map[domain.DeliveryID]struct{}, error) {
+	rows, err := s.system.Query(ctx, `INSERT INTO deliveries (id, org_id, integration_id, dedupe, size, received_at, content)
+		SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::int[], $6::timestamptz[], $7::bytea[])
+		ON CONFLICT (integration_id, dedupe) DO NOTHING RETURNING id`,
+		column(todo, func(i int) domain.DeliveryID { return batch[i].ID }),
+		column(todo, func(i int) domain.OrgID { return batch[i].OrgID }),
+		column(todo, func(i int) domain.IntegrationID { return batch[i].IntegrationID }),
+		column(todo, func(i int) []byte { return batch[i].Dedupe[:] }),
+		column(todo, func(i int) int32 { return int32(batch[i].Size) }),
+		column(todo, func(i int) time.Time { return batch[i].ReceivedAt }),
+		column(todo, func(i int) []byte { return batch[i].Content }))
+	if err != nil {
+		return nil, err
+	}
+	inserted := make(map[domain.DeliveryID]struct{}, len(todo))
+	var id domain.DeliveryID
+	_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
+		inserted[id] = struct{}{}
+		return nil
+	})
+	return inserted, err
+}
+
+// findStored looks up the ids of duplicates and returns the indexes it found nothing for.
+func (s *Store) findStored(ctx context.Context, batch []NewDelivery, todo []int, stored []domain.DeliveryID) ([]int, error) {
+	rows, err := s.system.Query(ctx, `SELECT v.n, d.id FROM unnest($1::int[], $2::uuid[], $3::bytea[]) v(n, integration_id, dedupe)
+		JOIN deliveries d USING (integration_id, dedupe)`,
+		column(todo, func(i int) int32 { return int32(i) }),
+		column(todo, func(i int) domain.IntegrationID { return batch[i].IntegrationID }),
+		column(todo, func(i int) []byte { return batch[i].Dedupe[:] }))
+	if err != nil {
+		return nil, err
+	}
+	var n int32
+	var id domain.DeliveryID
+	if _, err := pgx.ForEachRow(rows, []any{&n, &id}, func() error {
+		stored[n] = id
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(todo, func(i int) bool { return stored[i] != "" }), nil
+}
