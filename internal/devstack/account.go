@@ -137,6 +137,9 @@ func placeCluster(dataDir string, a *account, ephemeral bool, log func(string)) 
 	return target, true, nil
 }
 
+// outsideHome is where root keeps clusters that cannot be in the data folder.
+var outsideHome = "/var/lib/wedsync"
+
 func outsideFolder(dataDir string, a *account, ephemeral bool) (string, error) {
 	if ephemeral {
 		home, err := os.MkdirTemp("/tmp", ephemeralPrefix)
@@ -151,7 +154,7 @@ func outsideFolder(dataDir string, a *account, ephemeral bool) (string, error) {
 	}
 	sum := fnv.New64a()
 	_, _ = sum.Write([]byte(abs))
-	home := filepath.Join("/var/lib/wedsync", fmt.Sprintf("dev-%016x", sum.Sum64()))
+	home := filepath.Join(outsideHome, fmt.Sprintf("dev-%016x", sum.Sum64()))
 	if err := os.MkdirAll(home, 0o711); err != nil {
 		return "", err
 	}

@@ -15,8 +15,8 @@ import (
 // holds. "done" means the child has been reaped. End of file without it means
 // that this process died: the watcher then ends the child, first with the
 // signals in $WATCH_SIGNALS, about five seconds each, and at last with KILL,
-// and removes the folders in $WATCH_REMOVE. Descriptor 4, the instance lock,
-// stays open in the watcher until then.
+// and removes the folders in $WATCH_REMOVE. Descriptor 4, the children's
+// lock, stays open in the watcher until then.
 //
 // $$ is the child's process id in the watcher as well, because exec keeps it.
 const watchScript = `
@@ -100,7 +100,7 @@ func spawn(spec childSpec) (*child, error) {
 	}
 	cmd.ExtraFiles = []*os.File{watched}
 	if spec.lock != nil {
-		cmd.ExtraFiles = append(cmd.ExtraFiles, spec.lock.file)
+		cmd.ExtraFiles = append(cmd.ExtraFiles, spec.lock.children)
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if spec.account != nil {

@@ -25,6 +25,7 @@
 // # Layout of the data folder
 //
 //	lock               held by the running instance; holds its process id
+//	children.lock      held until its servers are gone too
 //	postgres/          the cluster (or a link to it, see below)
 //	postgres.password  superuser password, mode 0600
 //	*.port             ports chosen last time, used again when still free

@@ -5,66 +5,92 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// instanceLock is an flock on a file that holds the owner's process id. The
-// descriptor is shared with the shells that watch the children, so the lock of
-// a killed instance stays held until its children are gone too.
-type instanceLock struct{ file *os.File }
+// instanceLock is a pair of flocks on a data folder. owner is held by the
+// running instance alone and holds its process id. children is shared with the
+// shells that watch the children, so it stays held after the instance was
+// killed until its children are gone too.
+type instanceLock struct{ owner, children *os.File }
 
-// orphanGrace is how long a start waits for the children of a killed instance.
-const orphanGrace = 30 * time.Second
+const (
+	ownerLock    = "lock"
+	childrenLock = "children.lock"
+	// ownerGrace lets a process that was killed just now disappear.
+	ownerGrace = 500 * time.Millisecond
+	// orphanGrace is how long a start waits for the children of a killed
+	// instance, which have about ten seconds to stop politely.
+	orphanGrace = 30 * time.Second
+)
 
-// lockFolder locks path for this process. A living owner is an error at once;
-// a dead one whose children are still stopping is waited for.
-func lockFolder(ctx context.Context, path, folder string, log func(string)) (*instanceLock, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+// lockFolder locks the data folder for this process. A living owner is an
+// error; the children of a dead one are waited for.
+func lockFolder(ctx context.Context, folder string, log func(string)) (*instanceLock, error) {
+	owner, err := tryLock(ctx, filepath.Join(folder, ownerLock), ownerGrace, func() {})
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		pid := readPID(filepath.Join(folder, ownerLock))
+		return nil, userErrorf(err, "another wedsync (process %d) is already running on %s; stop it or choose another folder with --data-dir", pid, folder)
+	}
 	if err != nil {
 		return nil, folderError(folder, err)
 	}
-	deadline := time.Now().Add(orphanGrace)
-	told := false
-	for {
+	if err := writePID(owner, os.Getpid()); err != nil {
+		owner.Close()
+		return nil, folderError(folder, err)
+	}
+	children, err := tryLock(ctx, filepath.Join(folder, childrenLock), orphanGrace, func() {
+		log("waiting for the servers of an earlier run to stop")
+	})
+	if err == nil {
+		return &instanceLock{owner: owner, children: children}, nil
+	}
+	owner.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, userErrorf(err, "the servers of an earlier run on %s do not stop; end the postgres and temporal processes that use this folder", folder)
+	}
+	return nil, folderError(folder, err)
+}
+
+// tryLock opens and locks a file, trying for the given time, 0 for no limit;
+// waiting is called once if the lock is not free at once. The error is
+// EWOULDBLOCK when the time is over.
+func tryLock(ctx context.Context, path string, limit time.Duration, waiting func()) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	deadline := time.Now().Add(limit)
+	for told := false; ; {
 		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
-			break
+			return file, nil
 		}
-		if errors.Is(err, syscall.EINTR) {
-			continue
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			file.Close()
-			return nil, fmt.Errorf("lock %s: %w", path, err)
-		}
-		pid := readPID(path)
-		if pid != 0 && processAlive(pid) || time.Now().After(deadline) {
-			file.Close()
-			return nil, userErrorf(err, "another wedsync (process %d) is already running on %s; stop it or choose another folder with --data-dir", pid, folder)
-		}
-		if !told {
+		busy := errors.Is(err, syscall.EWOULDBLOCK)
+		if busy && !told {
 			told = true
-			log("waiting for the servers of an earlier run to stop")
+			waiting()
 		}
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
+		if busy && limit > 0 && time.Now().After(deadline) || !busy && !errors.Is(err, syscall.EINTR) {
+			file.Close()
+			return nil, err
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
 			file.Close()
 			return nil, err
 		}
 	}
-	if err := writePID(file, os.Getpid()); err != nil {
-		file.Close()
-		return nil, fmt.Errorf("write %s: %w", path, err)
-	}
-	return &instanceLock{file: file}, nil
 }
 
 // release unlocks at once, even while a watcher still shares the descriptor.
 func (l *instanceLock) release() error {
-	unlock := syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN)
-	return errors.Join(unlock, l.file.Close())
+	return errors.Join(
+		syscall.Flock(int(l.children.Fd()), syscall.LOCK_UN), l.children.Close(),
+		syscall.Flock(int(l.owner.Fd()), syscall.LOCK_UN), l.owner.Close())
 }
 
 func writePID(file *os.File, pid int) error {

@@ -2,11 +2,7 @@ package devstack
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -65,26 +61,9 @@ func await(ctx context.Context, o *Options, what string, detail func() string, d
 // lockCache takes the lock of a cache entry and returns its release. waiting
 // is called once if another process holds it.
 func lockCache(ctx context.Context, path string, waiting func()) (func(), error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	file, err := tryLock(ctx, path, 0, waiting)
 	if err != nil {
 		return nil, folderError(filepath.Dir(path), err)
 	}
-	for told := false; ; {
-		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { _ = file.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			file.Close()
-			return nil, fmt.Errorf("lock %s: %w", path, err)
-		}
-		if !told {
-			told = true
-			waiting()
-		}
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
-			file.Close()
-			return nil, err
-		}
-	}
+	return func() { _ = file.Close() }, nil
 }

@@ -43,7 +43,7 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	if err := o.prepareFolder(); err != nil {
 		return nil, err
 	}
-	lock, err := lockFolder(ctx, filepath.Join(o.DataDir, "lock"), o.DataDir, o.Log)
+	lock, err := lockFolder(ctx, o.DataDir, o.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -99,8 +99,8 @@ func (o *Options) prepareFolder() error {
 }
 
 // sweep removes the folders of ephemeral stacks whose process was killed. A
-// folder is dead when its lock is free; one younger than a minute may not have
-// taken its lock yet.
+// folder is dead when its locks are free; one younger than a minute may not have
+// taken its locks yet.
 func sweep(parent string, now time.Time) {
 	found, err := filepath.Glob(filepath.Join(parent, ephemeralPrefix+"*"))
 	if err != nil {
@@ -112,14 +112,20 @@ func sweep(parent string, now time.Time) {
 			os.Geteuid() != 0 && int(info.Sys().(*syscall.Stat_t).Uid) != os.Geteuid() {
 			continue
 		}
-		lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR, 0)
-		if err == nil {
-			if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
-				_ = os.RemoveAll(dir)
-			}
-			lock.Close()
+		if free(filepath.Join(dir, ownerLock)) && free(filepath.Join(dir, childrenLock)) {
+			_ = os.RemoveAll(dir)
 		}
 	}
+}
+
+// free reports whether a lock file is there and nobody holds it.
+func free(path string) bool {
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	return syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
 }
 
 // openLog starts a new log; the one of the last run is kept as NAME.1.

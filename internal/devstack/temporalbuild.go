@@ -66,6 +66,7 @@ type temporalBuild struct {
 	version string
 	entry   string // cache folder of this version and platform
 	source  string // folder with go.mod and go.sum, "" for the embedded copy
+	findGo  func() (string, error)
 }
 
 func newTemporalBuild() (*temporalBuild, error) {
@@ -73,7 +74,7 @@ func newTemporalBuild() (*temporalBuild, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &temporalBuild{}
+	b := &temporalBuild{findGo: findGo}
 	cache := ""
 	if root := checkoutRoot(); root != "" {
 		source := filepath.Join(root, "tools", "temporal")
@@ -151,7 +152,7 @@ func (b *temporalBuild) ensure(ctx context.Context, o *Options) (string, error) 
 	if b.ready() {
 		return b.program(), nil
 	}
-	goCommand, err := findGo()
+	goCommand, err := b.findGo()
 	if err != nil {
 		return "", userErrorf(errors.Join(ErrUnavailable, err), "no temporal command on PATH and no go command to build it with; install either, or set TEMPORAL_ADDRESS")
 	}
