@@ -20,8 +20,8 @@ type Source interface {
 	StreamAfter(ctx context.Context, cursor string, org domain.OrgID, limit int) ([]domain.Event, string, error)
 	// StreamHead returns the cursor of now.
 	StreamHead(ctx context.Context) (string, error)
-	// Listen calls wake after each notification until ctx ends or the connection breaks.
-	Listen(ctx context.Context, channel string, wake func(payload string)) error
+	// Listen calls wake after each notification, and returns when ctx ends or listening breaks off.
+	Listen(ctx context.Context, channel string, wake func()) error
 }
 
 // Options bounds a hub. Zero values take the defaults named.
@@ -149,7 +149,7 @@ func (h *Hub) Run(ctx context.Context) error {
 // listen keeps a notification connection open. Polling covers its gaps.
 func (h *Hub) listen(ctx context.Context) {
 	for ctx.Err() == nil {
-		if err := h.source.Listen(ctx, Channel, func(string) { h.poke() }); err != nil && ctx.Err() == nil {
+		if err := h.source.Listen(ctx, Channel, h.poke); err != nil && ctx.Err() == nil {
 			h.o.Logger.Warn("listening for live events broke off; polling meanwhile", "error", err)
 		}
 		pause(ctx, time.Second)

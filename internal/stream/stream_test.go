@@ -26,7 +26,7 @@ type log struct {
 	fault  error
 	reads  int
 	stall  chan struct{} // when set, reads of all organisations wait for it
-	wake   func(string)
+	wake   func()
 }
 
 func (l *log) append(org domain.OrgID, topic domain.Topic, notify bool) string {
@@ -36,7 +36,7 @@ func (l *log) append(org domain.OrgID, topic domain.Topic, notify bool) string {
 	wake := l.wake
 	l.mu.Unlock()
 	if notify && wake != nil {
-		wake("")
+		wake()
 	}
 	return c
 }
@@ -82,7 +82,7 @@ func (l *log) StreamHead(context.Context) (string, error) {
 	return strconv.Itoa(len(l.events)), l.fault
 }
 
-func (l *log) Listen(ctx context.Context, _ string, wake func(string)) error {
+func (l *log) Listen(ctx context.Context, _ string, wake func()) error {
 	l.mu.Lock()
 	l.wake = wake
 	l.mu.Unlock()
