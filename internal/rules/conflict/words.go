@@ -151,3 +151,9 @@ func Length(d time.Duration) string {
 	}
 	return strings.Join(parts, " ")
 }
+
+// Describe names a booking by its category and time, such as "wedding 12:00-23:00 on Sat 5 June 2027", without
+// personal data.
+func Describe(c Candidate, loc *time.Location) string {
+	return name(c) + " " + timeOf(c.Event, loc).full()
+}

@@ -1,0 +1,202 @@
+package reconcile
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/rules/conflict"
+)
+
+// PairKey names a pair of bookings regardless of order; a conflict with only one booking pairs it with "".
+func PairKey(a, b domain.BookingID) string {
+	if a > b {
+		a, b = b, a
+	}
+	return string(a) + "+" + string(b)
+}
+
+// Fingerprint names the times that clash, so that an accepted clash is reported again when they change.
+func Fingerprint(f conflict.Found) string {
+	return fmt.Sprintf("%s %d %d", f.Kind, f.Overlap.Start.Unix(), f.Overlap.End.Unix())
+}
+
+// settleClashes gives every touched booking its allocation and compares the clashes found with those known.
+func (w *world) settleClashes() {
+	for _, id := range w.touched {
+		w.reallocate(id)
+	}
+	w.promote()
+
+	known := map[string]domain.Conflict{}
+	for _, c := range w.in.Conflicts {
+		known[string(c.ResourceID)+" "+PairKey(c.BookingID, c.OtherID)] = c
+	}
+	settled := map[string]bool{}
+	for _, id := range w.touched {
+		b := w.bookings[id]
+		if !b.Blocks() {
+			continue
+		}
+		res, ok := w.in.Resources[b.ResourceID]
+		if !ok {
+			continue
+		}
+		for _, f := range conflict.Detect(w.in.Now, res.Resource, res.Loc, w.candidate(*b, res), w.neighbours(id, res)) {
+			key := string(b.ResourceID) + " " + PairKey(f.BookingID, f.OtherID)
+			if settled[key] {
+				continue
+			}
+			settled[key] = true
+			w.found(b.ResourceID, f, known[key])
+		}
+	}
+	touched := map[domain.BookingID]bool{}
+	for _, id := range w.touched {
+		touched[id] = true
+	}
+	for _, c := range w.in.Conflicts {
+		if settled[string(c.ResourceID)+" "+PairKey(c.BookingID, c.OtherID)] || !touched[c.BookingID] && !touched[c.OtherID] {
+			continue
+		}
+		who := c.BookingID
+		if !touched[who] {
+			who = c.OtherID
+		}
+		w.rechecks = append(w.rechecks, Recheck{ConflictID: c.ID, BookingID: who})
+		if c.State == domain.ConflictResolving {
+			// Its workflow is carrying out a decision and will verify and close it.
+			continue
+		}
+		c.State, c.UpdatedAt, c.ClosedAt = domain.ConflictCleared, w.in.Now, &w.in.Now
+		c.Version++
+		w.cleared = append(w.cleared, c)
+	}
+}
+
+func (w *world) found(res domain.ResourceID, f conflict.Found, was domain.Conflict) {
+	if was.ID == "" {
+		if w.in.Dismissed[PairKey(f.BookingID, f.OtherID)] == Fingerprint(f) {
+			return
+		}
+		w.opened = append(w.opened, domain.Conflict{ID: domain.NewID[domain.ConflictID](w.in.Now), OrgID: w.in.Org, Kind: f.Kind,
+			Severity: f.Severity, State: domain.ConflictOpen, ResourceID: res, BookingID: f.BookingID, OtherID: f.OtherID,
+			Overlap: f.Overlap, Explanation: f.Explanation, DetectedAt: w.in.Now, UpdatedAt: w.in.Now, Version: 1})
+		return
+	}
+	if was.Kind == f.Kind && was.Severity == f.Severity && was.BookingID == f.BookingID && was.Overlap.Start.Equal(f.Overlap.Start) &&
+		was.Overlap.End.Equal(f.Overlap.End) && was.Explanation == f.Explanation {
+		return
+	}
+	was.Kind, was.Severity, was.BookingID, was.OtherID = f.Kind, f.Severity, f.BookingID, f.OtherID
+	was.Overlap, was.Explanation, was.UpdatedAt = f.Overlap, f.Explanation, w.in.Now
+	was.Version++
+	w.updated = append(w.updated, was)
+	w.rechecks = append(w.rechecks, Recheck{ConflictID: was.ID, BookingID: f.BookingID})
+}
+
+// reallocate takes a booking's old stretch away and gives it its new one.
+func (w *world) reallocate(id domain.BookingID) {
+	had := false
+	allocation := domain.AllocationID("")
+	for res, list := range w.occupied {
+		w.occupied[res] = slices.DeleteFunc(list, func(o Occupied) bool {
+			if o.BookingID != id {
+				return false
+			}
+			had, allocation = true, o.AllocationID
+			return true
+		})
+	}
+	b := w.bookings[id]
+	if was := w.before[id]; was != nil && was.Blocks() {
+		had = true
+	}
+	res, ok := w.in.Resources[b.ResourceID]
+	if !b.Blocks() || !ok {
+		delete(w.moved, id)
+		if had {
+			w.freed[id] = true
+		}
+		return
+	}
+	if allocation == "" {
+		allocation = domain.NewID[domain.AllocationID](w.in.Now)
+	}
+	o := Occupied{AllocationID: allocation, Occupied: conflict.Occupied{Candidate: w.candidate(*b, res)}}
+	o.Slot, o.Exclusive = conflict.Slot(res.Resource, o.Candidate, w.slots(id, b.ResourceID))
+	if o.Status != domain.StatusConfirmed {
+		// Only confirmed bookings hold time against others in the database.
+		o.Exclusive = false
+	}
+	if o.Slot < 0 {
+		o.Slot = 0
+	}
+	w.occupied[b.ResourceID] = append(w.occupied[b.ResourceID], o)
+	w.moved[id] = o
+}
+
+// promote lets confirmed allocations that overlapped when they were recorded take part in the exclusion constraint
+// again once their clash is gone.
+func (w *world) promote() {
+	near := w.disturbed()
+	for resID, list := range w.occupied {
+		res, ok := w.in.Resources[resID]
+		if !ok {
+			continue
+		}
+		for i := range list {
+			o := list[i]
+			if o.Exclusive || o.Status != domain.StatusConfirmed || !slices.ContainsFunc(near, func(s domain.Span) bool { return s.Contains(o.Busy) }) {
+				continue
+			}
+			if slot, free := conflict.Slot(res.Resource, o.Candidate, w.slots(o.BookingID, resID)); free {
+				list[i].Slot, list[i].Exclusive = slot, true
+				w.moved[o.BookingID] = list[i]
+			}
+		}
+	}
+}
+
+// disturbed lists the stretches around the old and new times of the touched bookings. Everything in them was read, so
+// an allocation wholly inside one can be judged; beyond them it cannot.
+func (w *world) disturbed() []domain.Span {
+	var out []domain.Span
+	for _, id := range w.touched {
+		for _, b := range []*domain.Booking{w.before[id], w.bookings[id]} {
+			if b != nil {
+				out = append(out, Reach(b.When.Span))
+			}
+		}
+	}
+	return out
+}
+
+func (w *world) slots(except domain.BookingID, res domain.ResourceID) []conflict.Occupied {
+	var out []conflict.Occupied
+	for _, o := range w.occupied[res] {
+		if o.BookingID != except {
+			out = append(out, o.Occupied)
+		}
+	}
+	return out
+}
+
+// reach is how far around a booking its neighbours can matter: a local day on each side, for the same-day rule, with
+// room for the widest zones.
+const reach = 38 * time.Hour
+
+// Reach widens a span to everything that could clash with a booking in it.
+func Reach(s domain.Span) domain.Span { return s.Pad(reach, reach) }
+
+func (w *world) neighbours(id domain.BookingID, res Resource) []conflict.Candidate {
+	near := Reach(conflict.Busy(res.Resource, w.bookings[id].When.Span, w.bookings[id].Category))
+	var out []conflict.Candidate
+	for _, o := range w.occupied[res.ID] {
+		if o.BookingID != id && o.Busy.Overlaps(near) {
+			out = append(out, o.Candidate)
+		}
+	}
+	return out
+}

@@ -1,0 +1,126 @@
+package reconcile
+
+import (
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/wedsync/wedsync/internal/domain"
+)
+
+// match finds the booking that a change is about when no link names it yet, and says how it was found.
+func (w *world) match(c domain.Change) (id domain.BookingID, how string) {
+	// A copy of ours whose mapping row is not there (a lost answer, a restored database): the provider has checked
+	// that the marker belongs to this very entry, so a copy made by a user does not come this way.
+	if c.Origin != "" {
+		if _, ok := w.bookings[c.Origin]; ok {
+			return c.Origin, "origin marker"
+		}
+	}
+	if c.UID != "" {
+		for _, l := range w.links {
+			if l.UID == c.UID && l.RemovedAt == nil && l.IntegrationID != w.in.From.ID && w.sameResource(l.BookingID) {
+				return l.BookingID, "shared UID"
+			}
+		}
+	}
+	best, bestScore := domain.BookingID(""), 0
+	for _, b := range w.bookings {
+		if b.ResourceID != w.in.From.ResourceID || w.hasLiveLink(b.ID) {
+			continue
+		}
+		if s := Likeness(*b, c); s >= LikenessBar && (s > bestScore || s == bestScore && b.ID < best) {
+			best, bestScore = b.ID, s
+		}
+	}
+	return best, "likeness"
+}
+
+func (w *world) sameResource(id domain.BookingID) bool {
+	b, ok := w.bookings[id]
+	return ok && b.ResourceID == w.in.From.ResourceID
+}
+
+// hasLiveLink reports whether the From system already knows the booking: one system does not hold one event twice, so
+// such a booking cannot be the same as another entry of it.
+func (w *world) hasLiveLink(id domain.BookingID) bool {
+	for _, l := range w.links {
+		if l.BookingID == id && l.IntegrationID == w.in.From.ID && l.RemovedAt == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// LikenessBar is the score from which two entries count as the same real-world event.
+const LikenessBar = 80
+
+// NearTime is how far apart start and end may lie for two entries to be alike at all.
+const NearTime = 15 * time.Minute
+
+// Likeness scores 0..100 how likely a change tells of a known booking. Same times give at most 60, so times alone never
+// suffice: two consultations at the same hour are a double-booking, not one event.
+func Likeness(b domain.Booking, c domain.Change) int {
+	if c.Op != domain.OpUpsert || c.Status == domain.StatusCancelled || b.Status == domain.StatusCancelled {
+		return 0
+	}
+	ds, de := distance(b.When.Start, c.When.Start), distance(b.When.End, c.When.End)
+	if ds > NearTime || de > NearTime {
+		return 0
+	}
+	score := 50
+	if ds == 0 && de == 0 {
+		score = 60
+	}
+	switch shared := wordsShared(b.Details, c.Details); {
+	case shared >= 0.75:
+		score += 35
+	case shared >= 0.5:
+		score += 25
+	case shared == 0:
+		return 0
+	}
+	if b.Category == c.Category {
+		score += 5
+	}
+	return score
+}
+
+func distance(a, b time.Time) time.Duration {
+	if a.After(b) {
+		return a.Sub(b)
+	}
+	return b.Sub(a)
+}
+
+// wordsShared is the share of the shorter text's telling words that the other has too, over title and contact.
+func wordsShared(a, b domain.Details) float64 {
+	x, y := words(a.Title+" "+a.Contact), words(b.Title+" "+b.Contact)
+	if len(x) > len(y) {
+		x, y = y, x
+	}
+	if len(x) == 0 {
+		return 0
+	}
+	n := 0
+	for word := range x {
+		if y[word] {
+			n++
+		}
+	}
+	return float64(n) / float64(len(x))
+}
+
+// plain are words that tell nothing about whose event it is.
+var plain = map[string]bool{"wedding": true, "the": true, "and": true, "of": true, "with": true, "for": true, "consultation": true,
+	"engagement": true, "session": true, "meeting": true, "call": true, "booking": true, "event": true, "busy": true, "at": true}
+
+func words(s string) map[string]bool {
+	out := map[string]bool{}
+	for _, f := range strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+		if len(f) > 1 && !plain[f] {
+			out[f] = true
+		}
+	}
+	return out
+}

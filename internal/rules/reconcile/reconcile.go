@@ -1,0 +1,143 @@
+// Package reconcile decides what a set of changes from outside systems (or from a person) does to an organisation's
+// bookings. It is a pure function: everything known goes in, a Plan comes out, and package apply carries the plan out
+// in the same transaction in which the knowledge was read under locks.
+//
+// The questions it answers, in this order for each change:
+//
+//   - Which booking is meant? By mapping row, by the origin marker of a copy of ours, by shared UID, and at last by
+//     careful likeness (same resource, near-same time, same words). See match.go.
+//   - Is it news? Repeats, echoes of our own writes and stale versions have no effect.
+//   - What becomes of the booking, its allocation and its conflicts? See effects.go and clashes.go.
+//   - Which other systems must be told? See pushes.go.
+//
+// Order matters inside one call: later changes see the effect of earlier ones. The same input gives the same plan,
+// except for the identifiers drawn from NewID. Planning a plan's outcome again gives a plan without effect, which a
+// property test holds.
+package reconcile
+
+import (
+	"time"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/rules/conflict"
+)
+
+// Input is everything that a decision needs. The caller has locked the resources named in it.
+type Input struct {
+	Now   time.Time
+	Org   domain.OrgID
+	From  domain.Integration // the system that the changes come from; zero for changes by a person
+	Items []Item             // in order of arrival
+
+	Links     []domain.Link // every link, live or removed, of the bookings concerned and of the external ids named
+	Bookings  map[domain.BookingID]domain.Booking
+	Resources map[domain.ResourceID]Resource
+	Occupied  map[domain.ResourceID][]Occupied // blocking allocations near any time concerned
+	Exports   []domain.Integration             // connections of the organisation that take writes
+	Conflicts []domain.Conflict                // open or resolving, of any booking concerned
+	Dismissed map[string]string                // PairKey to the fingerprint that a person accepted
+}
+
+// Item is one wish: a change read from a system, or the booking as a person wants it.
+type Item struct {
+	Change *domain.Change
+	// Manual is the whole booking as wanted by a person or a resolution. A new id creates it.
+	Manual *domain.Booking
+}
+
+// Resource is a resource with its loaded zone.
+type Resource struct {
+	domain.Resource
+	Loc *time.Location
+}
+
+// Occupied is an allocation as read.
+type Occupied struct {
+	conflict.Occupied
+	AllocationID domain.AllocationID
+}
+
+// Effect says what an item did.
+type Effect string
+
+// The effects.
+const (
+	EffectCreated   Effect = "created"
+	EffectUpdated   Effect = "updated"
+	EffectLinked    Effect = "linked"    // known from another system already: one booking, one more link
+	EffectRemoved   Effect = "removed"   // the entry is gone there; the booking may live on through other systems
+	EffectUnchanged Effect = "unchanged" // a repeat
+	EffectEcho      Effect = "echo"      // our own write came back
+	EffectStale     Effect = "stale"     // older than what was applied already
+	EffectUnknown   Effect = "unknown"   // a removal of something never seen
+	EffectRejected  Effect = "rejected"  // not acceptable; Reason says why
+)
+
+// Changes reports whether the effect altered a booking or its links for others to see.
+func (e Effect) Changes() bool {
+	switch e {
+	case EffectCreated, EffectUpdated, EffectLinked, EffectRemoved:
+		return true
+	case EffectUnchanged, EffectEcho, EffectStale, EffectUnknown, EffectRejected:
+	}
+	return false
+}
+
+// Outcome is the effect of one item.
+type Outcome struct {
+	Effect    Effect
+	BookingID domain.BookingID // "" where no booking is concerned
+	Reason    string           // in words, without personal data
+}
+
+// BookingWrite is a booking to be stored.
+type BookingWrite struct {
+	Booking domain.Booking
+	Was     *domain.Booking // nil for a new one
+}
+
+// Recheck tells a conflict's workflow to look again.
+type Recheck struct {
+	ConflictID domain.ConflictID
+	BookingID  domain.BookingID
+}
+
+// Plan is what must be stored, all of it or nothing.
+type Plan struct {
+	Outcomes    []Outcome // one per item, in order
+	Bookings    []BookingWrite
+	Allocations []domain.Allocation // replace whatever their bookings had
+	Freed       []domain.BookingID  // bookings whose allocation goes away
+	Links       []domain.Link       // new or changed, whole rows
+	Opened      []domain.Conflict   // without alternatives
+	Updated     []domain.Conflict   // still clashing, with other facts; without alternatives
+	Cleared     []domain.Conflict
+	Rechecks    []Recheck
+	Pushes      []domain.Push
+}
+
+// Empty reports whether the plan stores nothing.
+func (p Plan) Empty() bool {
+	return len(p.Bookings)+len(p.Allocations)+len(p.Freed)+len(p.Links)+len(p.Opened)+len(p.Updated)+len(p.Cleared)+
+		len(p.Rechecks)+len(p.Pushes) == 0
+}
+
+// Decide makes the plan.
+func Decide(in Input) Plan {
+	w := newWorld(in)
+	for _, item := range in.Items {
+		var o Outcome
+		switch {
+		case item.Manual != nil:
+			o = w.applyManual(*item.Manual)
+		case item.Change != nil:
+			o = w.applyChange(*item.Change)
+		default:
+			o = Outcome{Effect: EffectRejected, Reason: "empty item"}
+		}
+		w.outcomes = append(w.outcomes, o)
+	}
+	w.settleClashes()
+	w.wantPushes()
+	return w.plan()
+}

@@ -1,0 +1,159 @@
+package reconcile
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/rules/conflict"
+)
+
+// world is the state of one decision: what was read, overlaid with what the items did so far.
+type world struct {
+	in       Input
+	outcomes []Outcome
+
+	bookings map[domain.BookingID]*domain.Booking
+	before   map[domain.BookingID]*domain.Booking // as read; nil entry for new ones
+	touched  []domain.BookingID                   // bookings whose version grew, in order
+	byPerson map[domain.BookingID]bool            // touched by a person or a resolution
+	told     map[domain.BookingID]bool            // touched by the From system's own entry: it knows already
+	resend   map[domain.BookingID]bool            // our copy in From was altered or deleted and must be restored
+
+	links      []*domain.Link // stable order
+	byExternal map[string]*domain.Link
+	changed    map[*domain.Link]bool
+	newLinks   map[*domain.Link]bool
+
+	occupied map[domain.ResourceID][]Occupied
+	moved    map[domain.BookingID]Occupied // new allocations and promoted ones
+	freed    map[domain.BookingID]bool
+
+	opened, updated, cleared []domain.Conflict
+	rechecks                 []Recheck
+	pushes                   []domain.Push
+}
+
+func newWorld(in Input) *world {
+	w := &world{
+		in: in, bookings: map[domain.BookingID]*domain.Booking{}, before: map[domain.BookingID]*domain.Booking{},
+		byPerson: map[domain.BookingID]bool{}, told: map[domain.BookingID]bool{}, resend: map[domain.BookingID]bool{},
+		byExternal: map[string]*domain.Link{}, changed: map[*domain.Link]bool{}, newLinks: map[*domain.Link]bool{},
+		occupied: map[domain.ResourceID][]Occupied{}, moved: map[domain.BookingID]Occupied{}, freed: map[domain.BookingID]bool{},
+	}
+	for id, b := range in.Bookings {
+		b := b
+		w.bookings[id] = &b
+	}
+	for _, l := range in.Links {
+		w.addLink(l)
+	}
+	for id, list := range in.Occupied {
+		w.occupied[id] = slices.Clone(list)
+	}
+	return w
+}
+
+func (w *world) addLink(l domain.Link) *domain.Link {
+	p := &l
+	w.links = append(w.links, p)
+	if l.IntegrationID == w.in.From.ID {
+		w.byExternal[l.ExternalID] = p
+	}
+	return p
+}
+
+// keep notes a booking's state before its first change in this decision.
+func (w *world) keep(id domain.BookingID) {
+	if _, seen := w.before[id]; seen {
+		return
+	}
+	if b, ok := w.bookings[id]; ok {
+		was := *b
+		w.before[id] = &was
+	} else {
+		w.before[id] = nil
+	}
+	w.touched = append(w.touched, id)
+}
+
+// put stores a new state of a booking with the next version.
+func (w *world) put(b domain.Booking) {
+	w.keep(b.ID)
+	if was := w.before[b.ID]; was != nil {
+		b.Version, b.CreatedAt = was.Version+1, was.CreatedAt
+	} else {
+		b.Version = 1
+		if b.CreatedAt.IsZero() {
+			b.CreatedAt = w.in.Now
+		}
+	}
+	b.OrgID, b.UpdatedAt = w.in.Org, w.in.Now
+	w.bookings[b.ID] = &b
+}
+
+func (w *world) touchLink(l *domain.Link) {
+	l.UpdatedAt = w.in.Now
+	w.changed[l] = true
+}
+
+func (w *world) linksOf(id domain.BookingID) []*domain.Link {
+	var out []*domain.Link
+	for _, l := range w.links {
+		if l.BookingID == id {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+func (w *world) candidate(b domain.Booking, res Resource) conflict.Candidate {
+	return conflict.Candidate{BookingID: b.ID, Category: b.Category, Status: b.Status, Event: b.When.Span,
+		Busy: conflict.Busy(res.Resource, b.When.Span, b.Category), CreatedAt: b.CreatedAt}
+}
+
+// plan collects what changed, in an order that does not depend on map iteration.
+func (w *world) plan() Plan {
+	p := Plan{Outcomes: w.outcomes, Opened: w.opened, Updated: w.updated, Cleared: w.cleared, Rechecks: w.rechecks, Pushes: w.pushes}
+	for _, id := range w.touched {
+		p.Bookings = append(p.Bookings, BookingWrite{Booking: *w.bookings[id], Was: w.before[id]})
+	}
+	ids := make([]domain.BookingID, 0, len(w.moved))
+	for id := range w.moved {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		o := w.moved[id]
+		p.Allocations = append(p.Allocations, domain.Allocation{ID: o.AllocationID, OrgID: w.in.Org, BookingID: id,
+			ResourceID: w.resourceOf(id), Category: o.Category, Status: o.Status, Event: o.Event, Busy: o.Busy, Slot: o.Slot, Exclusive: o.Exclusive})
+	}
+	for id := range w.freed {
+		p.Freed = append(p.Freed, id)
+	}
+	slices.Sort(p.Freed)
+	for _, l := range w.links {
+		if w.changed[l] {
+			p.Links = append(p.Links, *l)
+		}
+	}
+	slices.SortFunc(p.Rechecks, func(a, b Recheck) int {
+		return cmp.Or(cmp.Compare(a.ConflictID, b.ConflictID), cmp.Compare(a.BookingID, b.BookingID))
+	})
+	p.Rechecks = slices.Compact(p.Rechecks)
+	return p
+}
+
+func (w *world) resourceOf(id domain.BookingID) domain.ResourceID {
+	if b, ok := w.bookings[id]; ok {
+		return b.ResourceID
+	}
+	for res, list := range w.occupied {
+		for _, o := range list {
+			if o.BookingID == id {
+				return res
+			}
+		}
+	}
+	return ""
+}
