@@ -146,7 +146,7 @@ func (tx *Tx) Deliveries(ctx context.Context, f DeliveryFilter, p Page) ([]domai
 	if err != nil {
 		return nil, "", err
 	}
-	before, err := p.afterID("ffffffff-ffff-ffff-ffff-ffffffffffff")
+	before, err := p.afterID(lastUUID)
 	if err != nil {
 		return nil, "", err
 	}

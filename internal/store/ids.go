@@ -10,8 +10,11 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 )
 
-// firstUUID sorts before every identifier.
-const firstUUID = "00000000-0000-0000-0000-000000000000"
+// What sorts before and behind every identifier.
+const (
+	firstUUID = "00000000-0000-0000-0000-000000000000"
+	lastUUID  = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+)
 
 // registerIDs makes uuid columns and the identifier types of package domain meet in binary both ways, without a detour
 // over text. The empty identifier is NULL.

@@ -1,0 +1,138 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wedsync/wedsync/internal/domain"
+)
+
+const conflictColumns = `id, org_id, kind, severity, state, resource_id, booking_id, other_id, overlap_from, overlap_to,
+	explanation, alternatives, resolution, detected_at, updated_at, closed_at, version`
+
+func scanConflict(row pgx.Row) (c domain.Conflict, err error) {
+	err = row.Scan(&c.ID, &c.OrgID, &c.Kind, &c.Severity, &c.State, &c.ResourceID, &c.BookingID, &c.OtherID, &c.Overlap.Start,
+		&c.Overlap.End, &c.Explanation, &c.Alternatives, &c.Resolution, &c.DetectedAt, &c.UpdatedAt, &c.ClosedAt, &c.Version)
+	c.Overlap = domain.Span{Start: c.Overlap.Start.UTC(), End: c.Overlap.End.UTC()}
+	c.DetectedAt, c.UpdatedAt, c.ClosedAt = c.DetectedAt.UTC(), c.UpdatedAt.UTC(), utc(c.ClosedAt)
+	return c, err
+}
+
+// Conflict reads one conflict; KindNotFound when the tenant has no such.
+func (tx *Tx) Conflict(ctx context.Context, id domain.ConflictID) (domain.Conflict, error) {
+	c, err := scanConflict(tx.QueryRow(ctx, "SELECT "+conflictColumns+" FROM conflicts WHERE org_id = $1 AND id = $2", tx.Org, id))
+	return c, missing("conflict", "read conflict", err)
+}
+
+// LockConflict is Conflict, and keeps others from changing the row until the transaction ends.
+func (tx *Tx) LockConflict(ctx context.Context, id domain.ConflictID) (domain.Conflict, error) {
+	c, err := scanConflict(tx.QueryRow(ctx, "SELECT "+conflictColumns+" FROM conflicts WHERE org_id = $1 AND id = $2 FOR NO KEY UPDATE", tx.Org, id))
+	return c, missing("conflict", "lock conflict", err)
+}
+
+// ConflictFilter narrows a list; empty fields do not.
+type ConflictFilter struct {
+	State    domain.ConflictState
+	Resource domain.ResourceID
+}
+
+// Conflicts lists conflicts, newest first.
+func (tx *Tx) Conflicts(ctx context.Context, f ConflictFilter, p Page) ([]domain.Conflict, string, error) {
+	limit, err := p.limit()
+	if err != nil {
+		return nil, "", err
+	}
+	before, err := p.afterID(lastUUID)
+	if err != nil {
+		return nil, "", err
+	}
+	q := newQuery("SELECT " + conflictColumns + " FROM conflicts")
+	q.where("org_id = %s", tx.Org)
+	q.where("id < %s", before)
+	switch f.State {
+	case "":
+	case domain.ConflictOpen, domain.ConflictResolving, domain.ConflictResolved, domain.ConflictDismissed, domain.ConflictCleared:
+		q.where("state = %s", string(f.State))
+	default:
+		return nil, "", domain.Invalid("state", "must be open, resolving, resolved, dismissed or cleared")
+	}
+	if f.Resource != "" {
+		q.where("resource_id = %s", f.Resource)
+	}
+	q.add(" ORDER BY id DESC LIMIT %s", limit+1)
+	rows, err := tx.Query(ctx, q.text(), q.args...)
+	all, err := collect(rows, err, scanConflict)
+	if err != nil {
+		return nil, "", fault("list conflicts", err)
+	}
+	all, next := cut(all, limit, func(c domain.Conflict) string { return string(c.ID) })
+	return all, next, nil
+}
+
+// UpdateConflict stores state, severity, explanation, alternatives, resolution and closing time, if the stored version
+// is expectVersion, which then grows by one. Another version is KindConflict. Live events are the caller's.
+func (tx *Tx) UpdateConflict(ctx context.Context, c domain.Conflict, expectVersion int64) error {
+	if c.Alternatives == nil {
+		c.Alternatives = []domain.Alternative{}
+	}
+	tag, err := tx.Exec(ctx, `UPDATE conflicts SET state = $3, severity = $4, explanation = $5, alternatives = $6, resolution = $7,
+			closed_at = $8, updated_at = $9, version = version + 1 WHERE org_id = $1 AND id = $2 AND version = $10`,
+		tx.Org, c.ID, string(c.State), string(c.Severity), c.Explanation, c.Alternatives, c.Resolution, c.ClosedAt, tx.Now, expectVersion)
+	if err != nil {
+		return fault("update conflict", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return tx.versionFault(ctx, "conflict", "SELECT version FROM conflicts WHERE org_id = $1 AND id = $2", c.ID, expectVersion)
+	}
+	return nil
+}
+
+// PutDecision stores what an admin decided under an id that the admin's client chose. The same id again for the same
+// conflict changes nothing; for another conflict it is KindConflict. A conflict that does not exist is KindInvalid.
+func (tx *Tx) PutDecision(ctx context.Context, id string, conflict domain.ConflictID, r domain.Resolution) error {
+	decision, err := domain.ParseID[domain.ConflictID]("decision_id", id)
+	if err != nil {
+		return err
+	}
+	if err := checkText("reason", r.Reason, 500); err != nil {
+		return err
+	}
+	tag, err := tx.Exec(ctx, `INSERT INTO conflict_decisions (id, org_id, conflict_id, decision, created_at)
+		VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING`, decision, tx.Org, conflict, r, tx.Now)
+	if err != nil {
+		return fault("store decision", err)
+	}
+	if tag.RowsAffected() == 1 {
+		return nil
+	}
+	var stored domain.ConflictID
+	err = tx.QueryRow(ctx, "SELECT conflict_id FROM conflict_decisions WHERE org_id = $1 AND id = $2", tx.Org, decision).Scan(&stored)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fault("read decision", err)
+	}
+	if stored != conflict {
+		return domain.E(domain.KindConflict, "decision_id is in use for something else")
+	}
+	return nil
+}
+
+// TakeDecision reads a stored decision and marks it as taken. first is false when it was taken before.
+func (tx *Tx) TakeDecision(ctx context.Context, id string) (conflict domain.ConflictID, r domain.Resolution, first bool, err error) {
+	decision, err := domain.ParseID[domain.ConflictID]("decision_id", id)
+	if err != nil {
+		return "", r, false, err
+	}
+	var taken bool
+	err = tx.QueryRow(ctx, "SELECT conflict_id, decision, taken FROM conflict_decisions WHERE org_id = $1 AND id = $2 FOR UPDATE",
+		tx.Org, decision).Scan(&conflict, &r, &taken)
+	if err != nil {
+		return "", r, false, missing("decision", "read decision", err)
+	}
+	if taken {
+		return conflict, r, false, nil
+	}
+	_, err = tx.Exec(ctx, "UPDATE conflict_decisions SET taken = true WHERE org_id = $1 AND id = $2", tx.Org, decision)
+	return conflict, r, true, fault("take decision", err)
+}

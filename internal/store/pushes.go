@@ -1,0 +1,83 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wedsync/wedsync/internal/domain"
+)
+
+const pushColumns = `id, org_id, integration_id, booking_id, op, want_version, state, reason, attempts, next_attempt_at,
+	created_at, updated_at`
+
+func scanPush(row pgx.Row) (p domain.Push, err error) {
+	err = row.Scan(&p.ID, &p.OrgID, &p.IntegrationID, &p.BookingID, &p.Op, &p.WantVersion, &p.State, &p.Reason, &p.Attempts,
+		&p.NextAttemptAt, &p.CreatedAt, &p.UpdatedAt)
+	p.NextAttemptAt, p.CreatedAt, p.UpdatedAt = utc(p.NextAttemptAt), p.CreatedAt.UTC(), p.UpdatedAt.UTC()
+	return p, err
+}
+
+// Push reads one push; KindNotFound when the tenant has no such.
+func (tx *Tx) Push(ctx context.Context, id domain.PushID) (domain.Push, error) {
+	p, err := scanPush(tx.QueryRow(ctx, "SELECT "+pushColumns+" FROM pushes WHERE org_id = $1 AND id = $2", tx.Org, id))
+	return p, missing("push", "read push", err)
+}
+
+// WaitingPushes returns up to limit pushes of an integration that are pending, or due for another try, oldest first.
+// They are not locked: a push is a wish for a state, and carrying it out twice does no harm.
+func (tx *Tx) WaitingPushes(ctx context.Context, integration domain.IntegrationID, limit int) ([]domain.Push, error) {
+	rows, err := tx.Query(ctx, "SELECT "+pushColumns+` FROM pushes WHERE org_id = $1 AND integration_id = $2
+		AND state IN ('pending', 'retrying') AND (state = 'pending' OR next_attempt_at <= $3) ORDER BY id LIMIT $4`,
+		tx.Org, integration, tx.Now, limit)
+	out, err := collect(rows, err, scanPush)
+	return out, fault("read waiting pushes", err)
+}
+
+// NextPushDue is [Tx.NextDeliveryDue] for pushes.
+func (tx *Tx) NextPushDue(ctx context.Context, integration domain.IntegrationID) (due time.Time, waiting int, err error) {
+	var next *time.Time
+	err = tx.QueryRow(ctx, `SELECT count(*), min(CASE WHEN state = 'pending' THEN $3 ELSE next_attempt_at END) FROM (
+			SELECT state, next_attempt_at FROM pushes WHERE org_id = $1 AND integration_id = $2
+			AND state IN ('pending', 'retrying') LIMIT $4) w`, tx.Org, integration, tx.Now, maxWaiting).Scan(&waiting, &next)
+	if err != nil || next == nil {
+		return time.Time{}, waiting, fault("look for waiting pushes", err)
+	}
+	if next.Before(tx.Now) {
+		return tx.Now, waiting, nil
+	}
+	return next.UTC(), waiting, nil
+}
+
+// PushOutcome says how a try of a push ended.
+type PushOutcome struct {
+	State  domain.PushState // done, retrying or failed
+	Reason string           // in words, without personal data; cut at 1,000 bytes
+	// NextAttemptAt is required for PushRetrying and ignored for the other states.
+	NextAttemptAt time.Time
+}
+
+// FinishPush records the outcome of a try that was made for version wantVersion, and counts an attempt. If the wish has
+// changed since, the push stays as the newer wish left it, so that it is carried out again. The returned push is as
+// stored. Live events are the caller's.
+func (tx *Tx) FinishPush(ctx context.Context, id domain.PushID, wantVersion int64, o PushOutcome) (domain.Push, error) {
+	switch o.State {
+	case domain.PushRetrying:
+		if o.NextAttemptAt.IsZero() {
+			return domain.Push{}, domain.Invalid("next_attempt_at", "is required for a push to be retried")
+		}
+	case domain.PushDone, domain.PushFailed:
+	default:
+		return domain.Push{}, domain.Invalid("state", "must be done, retrying or failed")
+	}
+	p, err := scanPush(tx.QueryRow(ctx, `UPDATE pushes SET
+			state = CASE WHEN want_version = $3 THEN $4 ELSE state END,
+			reason = CASE WHEN want_version = $3 THEN $5 ELSE reason END,
+			next_attempt_at = CASE WHEN want_version <> $3 THEN next_attempt_at WHEN $4 = 'retrying' THEN $6::timestamptz END,
+			attempts = CASE WHEN want_version = $3 THEN attempts + 1 ELSE attempts END,
+			updated_at = $7
+		WHERE org_id = $1 AND id = $2 RETURNING `+pushColumns,
+		tx.Org, id, wantVersion, string(o.State), clip(o.Reason, maxReason), o.NextAttemptAt, tx.Now))
+	return p, missing("push", "finish push", err)
+}

@@ -1,0 +1,112 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wedsync/wedsync/internal/domain"
+)
+
+// sweepIDs is how many deliveries a sweep names per integration.
+const sweepIDs = 50
+
+// WaitingIntegration is an integration with work that nobody seems to be doing.
+type WaitingIntegration struct {
+	Org         domain.OrgID
+	Integration domain.IntegrationID
+	IDs         []domain.DeliveryID // the oldest, at most 50
+	More        bool                // there are deliveries beyond IDs
+	Pushes      int                 // waiting pushes, counted up to 50
+}
+
+// IntegrationsWithWork returns up to limit integrations that have deliveries received at least olderThan ago, retries due
+// for that long, or pushes in the same position. Paused and deleted ones are left out: their deliveries wait on purpose.
+//
+// It is bounded whatever the backlog, and fair: it hops over the index from integration to integration, and each call
+// goes on behind the last integration of the call before, starting again at the end, so that busy ones cannot hide the
+// others. A call visits at most 1,000 integrations with waiting rows.
+func (s *Store) IntegrationsWithWork(ctx context.Context, olderThan time.Duration, limit int) ([]WaitingIntegration, error) {
+	if limit < 1 || limit > 1000 {
+		return nil, domain.Invalid("limit", "must be 1 to 1000, is %d", limit)
+	}
+	before := s.timestamp().Add(-olderThan)
+	start := s.sweepAfter.Load().(string)
+	found, err := s.sweep(ctx, before, start, lastUUID, limit)
+	if err != nil {
+		return nil, err
+	}
+	if len(found) < limit && start != firstUUID {
+		wrapped, err := s.sweep(ctx, before, firstUUID, start, limit-len(found))
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, wrapped...)
+	}
+	next := firstUUID
+	if len(found) == limit {
+		next = string(found[limit-1].Integration)
+	}
+	s.sweepAfter.Store(next)
+	return found, nil
+}
+
+// sweepQuery visits the integrations in ($1, $2] that have entries in one of the three indexes of waiting rows: each step
+// asks every index for its next integration, so rows between are never read. Most of the time nothing is wrong and the
+// indexes are nearly empty.
+const sweepQuery = `
+WITH RECURSIVE hop(id, n) AS (
+	SELECT $1::uuid, 0
+	UNION ALL
+	SELECT least(
+		(SELECT integration_id FROM deliveries WHERE state = 'received' AND integration_id > hop.id ORDER BY integration_id LIMIT 1),
+		(SELECT integration_id FROM deliveries WHERE state = 'retrying' AND integration_id > hop.id ORDER BY integration_id LIMIT 1),
+		(SELECT integration_id FROM pushes WHERE state IN ('pending', 'retrying') AND integration_id > hop.id ORDER BY integration_id LIMIT 1)),
+		n + 1
+	FROM hop WHERE hop.id IS NOT NULL AND hop.id < $2 AND n < 1000
+)
+SELECT i.org_id, i.id, received.ids, retrying.ids, pushing.n
+FROM hop JOIN integrations i ON i.id = hop.id AND i.state NOT IN ('paused', 'deleted')
+CROSS JOIN LATERAL (SELECT array_agg(id ORDER BY id) AS ids FROM (SELECT id FROM (
+		SELECT id, received_at FROM deliveries WHERE integration_id = hop.id AND state = 'received' ORDER BY integration_id, id LIMIT $5) d
+	WHERE received_at <= $3) d) received
+CROSS JOIN LATERAL (SELECT array_agg(id ORDER BY id) AS ids FROM (
+	SELECT id FROM deliveries WHERE integration_id = hop.id AND state = 'retrying' AND next_attempt_at <= $3
+	ORDER BY integration_id, next_attempt_at, id LIMIT $5) d) retrying
+CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
+	SELECT 1 FROM pushes WHERE integration_id = hop.id AND state IN ('pending', 'retrying')
+		AND CASE WHEN state = 'pending' THEN updated_at <= $3 ELSE next_attempt_at <= $3 END LIMIT $5) p) pushing
+WHERE hop.n > 0 AND hop.id <= $2 AND (received.ids IS NOT NULL OR retrying.ids IS NOT NULL OR pushing.n > 0)
+ORDER BY hop.n LIMIT $4`
+
+func (s *Store) sweep(ctx context.Context, before time.Time, after, upTo string, limit int) ([]WaitingIntegration, error) {
+	rows, err := s.system.Query(ctx, sweepQuery, domain.IntegrationID(after), domain.IntegrationID(upTo), before, limit, sweepIDs+1)
+	found, err := collect(rows, err, scanWaiting)
+	return found, fault("look for waiting integrations", err)
+}
+
+func scanWaiting(row pgx.Row) (WaitingIntegration, error) {
+	var w WaitingIntegration
+	var retrying []domain.DeliveryID
+	err := row.Scan(&w.Org, &w.Integration, &w.IDs, &retrying, &w.Pushes)
+	w.IDs = mergeIDs(w.IDs, retrying)
+	if len(w.IDs) > sweepIDs {
+		w.IDs, w.More = w.IDs[:sweepIDs], true
+	}
+	w.Pushes = min(w.Pushes, sweepIDs)
+	return w, err
+}
+
+// mergeIDs joins two sorted lists.
+func mergeIDs(a, b []domain.DeliveryID) []domain.DeliveryID {
+	out := make([]domain.DeliveryID, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if a[0] < b[0] {
+			out, a = append(out, a[0]), a[1:]
+		} else {
+			out, b = append(out, b[0]), b[1:]
+		}
+	}
+	return append(append(out, a...), b...)
+}
