@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -359,6 +361,9 @@ func TestManyGoroutinesShareOneVerifier(t *testing.T) {
 }
 
 func TestVerifyDoesNotAllocate(t *testing.T) {
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		t.Skip("the race detector makes sync.Pool drop states at random, so allocations say nothing")
+	}
 	body := bytes.Repeat([]byte("x"), 1024)
 	for name, cfg := range someConfigs {
 		h := mustSign(t, cfg, whsec, "msg_1", noon, string(body))
