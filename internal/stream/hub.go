@@ -79,6 +79,7 @@ type Hub struct {
 
 	mu       sync.Mutex
 	position string // everything up to here was handed out; "" while nobody subscribes
+	joining  []*joining
 	subs     map[domain.OrgID][]*subscriber
 	total    int
 	closed   bool
@@ -126,7 +127,7 @@ func (h *Hub) Run(ctx context.Context) error {
 		case <-h.wake:
 		case <-poll.C:
 		}
-		err := h.drain(ctx)
+		err := h.round(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -172,24 +173,58 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// drain reads everything new and hands it out.
-func (h *Hub) drain(ctx context.Context) error {
+// round reads everything new, hands it out, and then lets in those who asked to join before it began. So a new
+// subscriber's position is not before anything it could have seen, here or from another server.
+func (h *Hub) round(ctx context.Context) error {
+	h.mu.Lock()
+	joining := h.joining
+	h.joining = nil
+	h.mu.Unlock()
+	err := h.drain(ctx, len(joining) > 0)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, j := range joining {
+		if err != nil {
+			j.done <- joined{err: err}
+			continue
+		}
+		j.done <- h.admit(j.org)
+	}
+	if h.total == 0 {
+		h.position = ""
+	}
+	return err
+}
+
+// drain brings the position up to what can be read now. Without subscribers it only takes the head, if needed.
+func (h *Hub) drain(ctx context.Context, needed bool) error {
 	for {
 		h.mu.Lock()
 		from := h.position
 		h.mu.Unlock()
 		if from == "" {
+			if !needed {
+				return nil
+			}
+			head, err := h.source.StreamHead(ctx)
+			if err != nil {
+				return err
+			}
+			h.mu.Lock()
+			h.position = head
+			h.mu.Unlock()
 			return nil
 		}
 		events, next, err := h.source.StreamAfter(ctx, from, "", h.page)
 		if domain.KindOf(err) == domain.KindGoneToken {
 			h.reset()
-			return nil
+			continue
 		}
 		if err != nil {
 			return err
 		}
-		if !h.handOut(from, next, events) || len(events) < h.page {
+		h.handOut(next, events)
+		if len(events) < h.page {
 			return nil
 		}
 		// Catching up page after page without a breath would overflow the buffers of subscribers that are not slow. This
@@ -198,14 +233,10 @@ func (h *Hub) drain(ctx context.Context) error {
 	}
 }
 
-// handOut gives events to their subscribers and moves the position on, in one step: whoever subscribes meanwhile
-// either gets them here or starts after them. It reports false when the position was given up meanwhile.
-func (h *Hub) handOut(from, next string, events []domain.Event) bool {
+// handOut gives events to their subscribers and moves the position on.
+func (h *Hub) handOut(next string, events []domain.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.position != from {
-		return false
-	}
 	h.position = next
 	for _, e := range events {
 		for _, s := range slices.Clone(h.subs[e.OrgID]) {
@@ -218,7 +249,6 @@ func (h *Hub) handOut(from, next string, events []domain.Event) bool {
 			}
 		}
 	}
-	return true
 }
 
 // reset drops everybody when the hub's own position is no longer known; they resume by their own ids.
@@ -226,12 +256,17 @@ func (h *Hub) reset() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.dropAll(ReasonSlow)
+	h.position = ""
 }
 
 func (h *Hub) shutdown() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true
+	for _, j := range h.joining {
+		j.done <- joined{err: errStopping}
+	}
+	h.joining = nil
 	h.dropAll(ReasonShutdown)
 }
 
@@ -255,53 +290,60 @@ func errTooMany(what string, limit int) error {
 	return domain.WithRetryAfter(domain.E(domain.KindRateLimited, "at most %d live streams %s", limit, what), 10*time.Second)
 }
 
-// attach joins org's subscribers and returns the position from which on events will come.
-func (h *Hub) attach(ctx context.Context, org domain.OrgID) (*subscriber, string, error) {
+var errStopping = domain.E(domain.KindUnavailable, "the server is stopping")
+
+// joining is a subscriber that waits for the next round.
+type joining struct {
+	org  domain.OrgID
+	done chan joined // holds one
+}
+
+type joined struct {
+	s   *subscriber
+	at  string
+	err error
+}
+
+// subscribe joins org's subscribers and returns the position after which live events begin.
+func (h *Hub) subscribe(ctx context.Context, org domain.OrgID) (*subscriber, string, error) {
+	j := &joining{org: org, done: make(chan joined, 1)}
 	h.mu.Lock()
-	known := h.position != ""
-	h.mu.Unlock()
-	head := ""
-	if !known {
-		var err error
-		if head, err = h.source.StreamHead(ctx); err != nil {
-			return nil, "", err
-		}
+	if h.closed {
+		h.mu.Unlock()
+		return nil, "", errStopping
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.joining = append(h.joining, j)
+	h.mu.Unlock()
+	h.poke()
+	select {
+	case d := <-j.done:
+		return d.s, d.at, d.err
+	case <-ctx.Done():
+		go func() { // a round may be about to admit it
+			if d := <-j.done; d.s != nil {
+				h.leave(d.s)
+			}
+		}()
+		return nil, "", domain.E(domain.KindUnavailable, "join live stream: %w", ctx.Err())
+	}
+}
+
+// admit needs mu.
+func (h *Hub) admit(org domain.OrgID) joined {
 	switch {
 	case h.closed:
-		return nil, "", domain.E(domain.KindUnavailable, "the server is stopping")
+		return joined{err: errStopping}
 	case h.total >= h.o.Total:
 		h.counts.Refused++
-		return nil, "", errTooMany("per server", h.o.Total)
+		return joined{err: errTooMany("per server", h.o.Total)}
 	case len(h.subs[org]) >= h.o.PerOrg:
 		h.counts.Refused++
-		return nil, "", errTooMany("per organisation", h.o.PerOrg)
-	}
-	if h.position == "" {
-		if head == "" { // the last one left between the two looks
-			return nil, "", errAgain
-		}
-		h.position = head
+		return joined{err: errTooMany("per organisation", h.o.PerOrg)}
 	}
 	s := &subscriber{org: org, events: make(chan domain.Event, h.o.Buffer)}
 	h.subs[org] = append(h.subs[org], s)
 	h.total++
-	h.poke()
-	return s, h.position, nil
-}
-
-var errAgain = domain.E(domain.KindUnavailable, "the live stream just stopped being read")
-
-// subscribe is attach, repeated over the moment in which the last other subscriber leaves.
-func (h *Hub) subscribe(ctx context.Context, org domain.OrgID) (*subscriber, string, error) {
-	for {
-		s, at, err := h.attach(ctx, org)
-		if err != errAgain || ctx.Err() != nil {
-			return s, at, err
-		}
-	}
+	return joined{s: s, at: h.position}
 }
 
 // leave takes s out; it may have been dropped already.
@@ -323,9 +365,7 @@ func (h *Hub) remove(s *subscriber, reason string) {
 	} else {
 		h.subs[s.org] = list
 	}
-	if h.total--; h.total == 0 {
-		h.position = ""
-	}
+	h.total-- // the next round gives the position up when nobody is left
 	s.reason = reason
 	close(s.events)
 }
