@@ -1,0 +1,226 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/wedsync/wedsync/internal/domain"
+)
+
+// fill puts at least one row of org into every table.
+func (b *bundle) fill(org domain.OrgID) {
+	b.t.Helper()
+	ctx := b.t.Context()
+	i := b.integration(org)
+	b.deliver(org, i.ID, 1)
+	k := b.booking(org, i.ResourceID, b.clock.now(), 2*3600e9)
+	c := b.conflict(org, k, "")
+	b.tenant(org, func(tx *Tx) error {
+		if err := tx.PutDecision(ctx, string(domain.NewID[domain.ConflictID](tx.Now)), c, domain.Resolution{Action: domain.ActionKeepBoth}); err != nil {
+			return err
+		}
+		if _, _, err := tx.StartSyncRun(ctx, domain.SyncRun{ID: domain.NewID[domain.SyncRunID](tx.Now), IntegrationID: i.ID, RequestedBy: "test"}); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `INSERT INTO links (id, org_id, integration_id, booking_id, external_id, mirror, updated_at)
+			VALUES ($1, $2, $3, $4, 'e', false, $5)`, domain.NewID[domain.LinkID](tx.Now), org, i.ID, k.ID, tx.Now); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `INSERT INTO pushes (id, org_id, integration_id, booking_id, op, want_version, state, created_at, updated_at)
+			VALUES ($1, $2, $3, $4, 'put', 1, 'pending', $5, $5)`, domain.NewID[domain.PushID](tx.Now), org, i.ID, k.ID, tx.Now)
+		return err
+	})
+}
+
+// schemaTables lists the tables of the schema except the one that counts migrations.
+func schemaTables(t *testing.T, conn *pgx.Conn) []string {
+	t.Helper()
+	rows, err := conn.Query(t.Context(), `SELECT c.relname FROM pg_class c WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace
+		AND c.relname <> 'goose_db_version' ORDER BY 1`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(tables) < 15 {
+		t.Fatalf("tables %v, %v", tables, err)
+	}
+	return tables
+}
+
+func orgColumn(table string) string {
+	if table == "organizations" {
+		return "id"
+	}
+	return "org_id"
+}
+
+func TestEveryTableForcesRowSecurityAndNoRoleOwnsOne(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	conn := b.owner()
+	for _, table := range schemaTables(t, conn) {
+		var enabled, forced bool
+		var owner string
+		b.must(conn.QueryRow(t.Context(), "SELECT relrowsecurity, relforcerowsecurity, pg_get_userbyid(relowner) FROM pg_class WHERE oid = $1::text::regclass", table).
+			Scan(&enabled, &forced, &owner))
+		if !enabled || !forced || owner == roleApp || owner == roleSystem {
+			t.Errorf("%s: row security %t, forced %t, owner %s", table, enabled, forced, owner)
+		}
+	}
+	for _, role := range []string{roleApp, roleSystem} {
+		var super, bypass, login bool
+		b.must(conn.QueryRow(t.Context(), "SELECT rolsuper, rolbypassrls, rolcanlogin FROM pg_roles WHERE rolname = $1", role).Scan(&super, &bypass, &login))
+		if super || bypass || login {
+			t.Errorf("%s: superuser %t, bypasses row security %t, can log in %t", role, super, bypass, login)
+		}
+	}
+}
+
+func TestNoTableShowsOrTakesRowsOfAnotherTenant(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx := t.Context()
+	mine, other := b.org(), b.org()
+	b.fill(mine)
+	b.fill(other)
+	conn := b.owner()
+	for _, table := range schemaTables(t, conn) {
+		t.Run(table, func(t *testing.T) {
+			org := orgColumn(table)
+			var rows int
+			b.must(conn.QueryRow(ctx, fmt.Sprintf("SELECT count(*) FROM %s WHERE %s = $1", table, org), mine).Scan(&rows))
+			if rows == 0 {
+				t.Fatal("fill left the table empty, the test would prove nothing")
+			}
+			in := func(fn func(tx *Tx) error) error {
+				return b.Tenant(ctx, other, func(_ context.Context, tx *Tx) error { return fn(tx) })
+			}
+			b.must(in(func(tx *Tx) error {
+				var seen, own int
+				if err := tx.QueryRow(ctx, fmt.Sprintf("SELECT count(*) FILTER (WHERE %[2]s = $1), count(*) FILTER (WHERE %[2]s = $2) FROM %[1]s", table, org),
+					mine, other).Scan(&seen, &own); err != nil {
+					return err
+				}
+				if seen != 0 || own == 0 {
+					t.Errorf("sees %d rows of the other tenant and %d of its own", seen, own)
+				}
+				return nil
+			}))
+			// A refused statement aborts its transaction, so each has its own. No grant at all refuses just as well.
+			for verb, sql := range map[string]string{
+				"update": fmt.Sprintf("UPDATE %[1]s SET %[2]s = %[2]s WHERE %[2]s = $1", table, org),
+				"delete": fmt.Sprintf("DELETE FROM %s WHERE %s = $1", table, org)} {
+				err := in(func(tx *Tx) error {
+					tag, err := tx.Exec(ctx, sql, mine)
+					if err == nil && tag.RowsAffected() != 0 {
+						t.Errorf("%s touches %d rows", verb, tag.RowsAffected())
+					}
+					return fault(verb, err)
+				})
+				if err != nil {
+					wantKind(t, err, domain.KindForbidden)
+				}
+			}
+			err := in(func(tx *Tx) error {
+				_, err := tx.Exec(ctx, fmt.Sprintf("INSERT INTO %s %s", table, copyOf(t, conn, table, org)), mine, other)
+				return fault("insert", err)
+			})
+			wantKind(t, err, domain.KindForbidden)
+		})
+	}
+}
+
+// copyOf builds the rest of an insert that copies the tenant's own row under the other tenant's id ($1); it needs no
+// knowledge of the columns, and would only be stopped by a policy or by keys.
+func copyOf(t *testing.T, conn *pgx.Conn, table, org string) string {
+	t.Helper()
+	rows, err := conn.Query(t.Context(), `SELECT attname FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped
+		AND attgenerated = '' AND attidentity = '' ORDER BY attnum`, table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || !slices.Contains(names, org) {
+		t.Fatalf("columns %v, %v", names, err)
+	}
+	values := slices.Clone(names)
+	values[slices.Index(names, org)] = "$1::uuid"
+	return fmt.Sprintf("(%s) SELECT %s FROM %s WHERE %s = $2 LIMIT 1", strings.Join(names, ", "), strings.Join(values, ", "), table, org)
+}
+
+func TestWithoutATenantNothingIsSeenAndTheSettingDoesNotStay(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx := t.Context()
+	org := b.org()
+	b.fill(org)
+	conn := b.owner()
+	tables := schemaTables(t, conn)
+	one, err := b.app.Acquire(ctx)
+	b.must(err)
+	defer one.Release()
+	empty := func(when string) {
+		t.Helper()
+		for _, table := range tables {
+			var n int
+			if err := one.QueryRow(ctx, "SELECT count(*) FROM "+table).Scan(&n); err != nil || n != 0 {
+				t.Errorf("%s: %s shows %d rows, %v", when, table, n, err)
+			}
+		}
+	}
+	empty("on a fresh connection")
+	for _, end := range []string{"commit", "rollback"} {
+		_, err = one.Exec(ctx, "begin; select set_config('wedsync.org', '"+string(org)+"', true)")
+		b.must(err)
+		var n int
+		b.must(one.QueryRow(ctx, "SELECT count(*) FROM bookings").Scan(&n))
+		if n != 1 {
+			t.Fatalf("the tenant sees %d bookings of its own", n)
+		}
+		_, err = one.Exec(ctx, end)
+		b.must(err)
+		empty("after " + end)
+	}
+	// The same through Tenant itself, on every connection of the pool.
+	b.tenant(org, func(*Tx) error { return nil })
+	for _, c := range b.app.AcquireAllIdle(ctx) {
+		var setting string
+		if err := c.QueryRow(ctx, "SELECT coalesce(current_setting('wedsync.org', true), '')").Scan(&setting); err != nil || setting != "" {
+			t.Errorf("the next borrower finds %q, %v", setting, err)
+		}
+		c.Release()
+	}
+}
+
+func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx := t.Context()
+	org := b.org()
+	b.fill(org)
+	refused := func(who string, err error) {
+		t.Helper()
+		var server *pgconn.PgError
+		if !errors.As(err, &server) || server.Code != "42501" {
+			t.Errorf("%s: %v, want a refusal", who, err)
+		}
+	}
+	for _, sql := range []string{"UPDATE audit_entries SET reason = ''", "DELETE FROM audit_entries", "DELETE FROM audit_heads",
+		"DELETE FROM bookings", "INSERT INTO organizations (id, name, zone, created_at) VALUES (gen_random_uuid(), 'x', 'UTC', now())",
+		"DELETE FROM outbox", "TRUNCATE stream_events", "CREATE TABLE mine (a int)"} {
+		_, err := b.app.Exec(ctx, sql)
+		refused(sql, err)
+	}
+	for _, sql := range []string{"SELECT 1 FROM bookings", "SELECT 1 FROM audit_entries", "UPDATE audit_heads SET seq = 0", "UPDATE deliveries SET state = 'dead'",
+		"UPDATE integrations SET secrets = ''", "DELETE FROM organizations", "SELECT 1 FROM allocations"} {
+		_, err := b.system.Exec(ctx, sql)
+		refused(sql, err)
+	}
+}
