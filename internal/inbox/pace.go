@@ -1,0 +1,81 @@
+package inbox
+
+import (
+	"math"
+	"time"
+)
+
+// pace decides how many signals a second go out in total. It is a token bucket whose rate follows two observations:
+//
+//   - the more deliveries arrive, the less use is a signal for each: a workflow that was told once drains whatever
+//     waits. So the rate falls as intake grows, which leaves the machine to the intake.
+//   - the longer Temporal takes to answer, the busier it is. So the rate falls as answers get slower, and halves when
+//     Temporal says that it is exhausted.
+//
+// It is not safe for concurrent use.
+type pace struct {
+	most  float64 // signals a second while little arrives
+	burst float64
+
+	tokens  float64
+	filled  time.Time
+	arrived float64 // deliveries since counted
+	counted time.Time
+	intake  float64       // deliveries a second, smoothed
+	answer  time.Duration // smoothed
+	relief  float64       // 0..1, lowered by exhaustion
+}
+
+const (
+	// intakeKnee is the intake (deliveries a second) at which the rate has halved.
+	intakeKnee = 1000
+	// calmAnswer is an answer time at which Temporal is taken to be at ease.
+	calmAnswer = 60 * time.Millisecond
+	// leastRate keeps signals flowing whatever is observed.
+	leastRate   = 4
+	leastRelief = 0.05
+)
+
+func newPace(most float64, burst int, now time.Time) pace {
+	return pace{most: most, burst: float64(burst), tokens: float64(burst), filled: now, counted: now, relief: 1}
+}
+
+func (p *pace) observe(n int) { p.arrived += float64(n) }
+
+func (p *pace) answered(took time.Duration) {
+	p.answer += (took - p.answer) / 8
+	p.relief = min(1, p.relief*1.02)
+}
+
+func (p *pace) exhausted() { p.relief = max(leastRelief, p.relief/2) }
+
+func (p *pace) rate() float64 {
+	r := p.most * p.relief / (1 + p.intake/intakeKnee)
+	if p.answer > calmAnswer {
+		r *= float64(calmAnswer) / float64(p.answer)
+	}
+	return max(leastRate, r)
+}
+
+// advance brings the bucket and the smoothed intake up to now.
+func (p *pace) advance(now time.Time) {
+	if span := now.Sub(p.counted); span >= 50*time.Millisecond {
+		weight := 1 - math.Exp(-span.Seconds())
+		p.intake += weight * (p.arrived/span.Seconds() - p.intake)
+		p.arrived, p.counted = 0, now
+	}
+	if span := now.Sub(p.filled); span > 0 {
+		p.tokens = min(p.burst, p.tokens+span.Seconds()*p.rate())
+		p.filled = now
+	}
+}
+
+// wait returns how long until a signal may go out, 0 for now.
+func (p *pace) wait() time.Duration {
+	if p.tokens >= 1 {
+		return 0
+	}
+	return time.Duration((1 - p.tokens) / p.rate() * float64(time.Second))
+}
+
+func (p *pace) spend() { p.tokens-- }
