@@ -1,0 +1,301 @@
+package custom
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"cel.dev/cel-go/common/types"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/httpx"
+	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/webhookauth"
+)
+
+// Validate checks settings and secrets without a network call. It reports every fault that it finds, each as
+// domain.Invalid with the path of the field.
+func Validate(settings json.RawMessage, secrets map[string]string) error {
+	_, err := compileAll(settings, secrets, time.UTC)
+	return err
+}
+
+func open(conn provider.Connection) (any, error) {
+	local := conn.Zone
+	if local == nil {
+		local = time.UTC
+	}
+	c, err := compileAll(conn.Integration.Settings, conn.Secrets, local)
+	if err != nil {
+		return nil, err
+	}
+	c.client, c.now = conn.HTTP, conn.Now
+	if c.now == nil {
+		c.now = time.Now
+	}
+	return c.abilities(), nil
+}
+
+// connection is an opened integration. The parts that the settings leave out are nil. It does not change after it
+// was made.
+type connection struct {
+	client      *httpx.Client
+	now         func() time.Time
+	base        *url.URL
+	auth        func(*http.Request)
+	fingerprint string
+
+	webhook *webhookPart
+	list    *listPart
+	read    *readPart
+	write   *writePart
+	probe   *request
+}
+
+// compileAll turns settings into a connection without a client.
+func compileAll(doc json.RawMessage, secrets map[string]string, local *time.Location) (*connection, error) {
+	s, err := decodeSettings(doc)
+	if err != nil {
+		return nil, err
+	}
+	c := &connection{auth: func(*http.Request) {}}
+	sum := sha256.Sum256(compactJSON(doc))
+	c.fingerprint = hex.EncodeToString(sum[:6])
+	var faults []error
+	note := func(err error) {
+		if err != nil {
+			faults = append(faults, err)
+		}
+	}
+	if s.Webhook == nil && s.List == nil && s.Write == nil {
+		note(domain.Invalid("settings", "needs at least one of webhook, list and write"))
+	}
+	if s.List != nil || s.Read != nil || s.Write != nil || s.Probe != nil {
+		c.base, err = baseURL(s.BaseURL)
+		note(err)
+	} else if s.BaseURL != "" {
+		_, err = baseURL(s.BaseURL)
+		note(err)
+	}
+	c.auth, err = compileAuth(s.Auth, secrets)
+	note(err)
+	if s.Webhook != nil {
+		c.webhook, err = compileWebhook(s, secrets, local)
+		note(err)
+	}
+	if s.List != nil {
+		c.list, err = compileList(s, local)
+		note(err)
+	}
+	if s.Read != nil {
+		c.read, err = compileRead(s, local)
+		note(err)
+	}
+	if s.Write != nil {
+		c.write, err = compileWrite(s, local)
+		note(err)
+	}
+	if s.Probe != nil {
+		c.probe, err = compileRequest(*s.Probe, "settings.probe", scopeNone, http.MethodGet)
+		note(err)
+	}
+	if len(faults) > 0 {
+		return nil, readable(doc, faults)
+	}
+	return c, nil
+}
+
+// readable flattens joined errors, drops repeats (a fault in the common mapping is found by every part) and adds the
+// lines of the document.
+func readable(doc json.RawMessage, faults []error) error {
+	var flat []error
+	seen := map[string]bool{}
+	var walk func(err error)
+	walk = func(err error) {
+		if many, ok := err.(interface{ Unwrap() []error }); ok {
+			for _, e := range many.Unwrap() {
+				walk(e)
+			}
+			return
+		}
+		err = located(doc, err)
+		if !seen[err.Error()] && len(flat) < 20 {
+			seen[err.Error()] = true
+			flat = append(flat, err)
+		}
+	}
+	for _, err := range faults {
+		walk(err)
+	}
+	if len(flat) == 1 {
+		return flat[0]
+	}
+	return errors.Join(flat...)
+}
+
+// compactJSON makes the fingerprint independent of layout. The document was parsed before, so it is valid.
+func compactJSON(doc json.RawMessage) []byte {
+	v, err := parseJSON(doc)
+	if err != nil {
+		return doc
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return doc
+	}
+	return b
+}
+
+func baseURL(s string) (*url.URL, error) {
+	const field = "settings.base_url"
+	if s == "" {
+		return nil, domain.Invalid(field, "required with list, read, write or probe")
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		return nil, domain.Invalid(field, "must be an absolute address such as https://crm.example/api")
+	case u.User != nil:
+		return nil, domain.Invalid(field, "must not hold a user; use auth")
+	case u.RawQuery != "" || u.Fragment != "":
+		return nil, domain.Invalid(field, "must not have a query or fragment")
+	case len(s) > 500:
+		return nil, domain.Invalid(field, "at most 500 bytes, has %d", len(s))
+	}
+	return u, nil
+}
+
+// compileAuth returns what puts the credentials on a request.
+func compileAuth(a *Auth, secrets map[string]string) (func(*http.Request), error) {
+	if a == nil {
+		return func(*http.Request) {}, nil
+	}
+	need := func(name string) (string, error) {
+		v := strings.TrimSpace(secrets[name])
+		switch {
+		case v == "":
+			return "", domain.Invalid("secrets."+name, "required with auth kind %s", a.Kind)
+		case len(v) > 4096 || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }):
+			return "", domain.Invalid("secrets."+name, "must have at most 4096 bytes and no control characters")
+		}
+		return v, nil
+	}
+	only := func(set map[string]bool) error {
+		for field, value := range map[string]string{"username": a.Username, "header": a.Header, "prefix": a.Prefix, "param": a.Param} {
+			if value != "" && !set[field] {
+				return domain.Invalid("settings.auth."+field, "has no meaning with kind %s", a.Kind)
+			}
+		}
+		return nil
+	}
+	switch a.Kind {
+	case "none":
+		return func(*http.Request) {}, only(nil)
+	case "bearer":
+		token, err := need(SecretToken)
+		return func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }, errors.Join(err, only(nil))
+	case "basic":
+		password, err := need(SecretPassword)
+		if a.Username == "" || strings.ContainsAny(a.Username, ":\r\n") {
+			err = errors.Join(err, domain.Invalid("settings.auth.username", "required, without a colon"))
+		}
+		return func(r *http.Request) { r.SetBasicAuth(a.Username, password) }, errors.Join(err, only(map[string]bool{"username": true}))
+	case "header":
+		key, err := need(SecretAPIKey)
+		if !headerName(a.Header) {
+			err = errors.Join(err, domain.Invalid("settings.auth.header", "must be a header name such as X-Api-Key"))
+		}
+		if _, bad := headerText(a.Prefix); bad != nil {
+			err = errors.Join(err, domain.Invalid("settings.auth.prefix", "must not hold control characters"))
+		}
+		return func(r *http.Request) { r.Header.Set(a.Header, a.Prefix+key) }, errors.Join(err, only(map[string]bool{"header": true, "prefix": true}))
+	case "query":
+		key, err := need(SecretAPIKey)
+		if a.Param == "" || len(a.Param) > 60 {
+			err = errors.Join(err, domain.Invalid("settings.auth.param", "must have 1 to 60 bytes"))
+		}
+		return func(r *http.Request) {
+			q := r.URL.Query()
+			q.Set(a.Param, key)
+			r.URL.RawQuery = q.Encode()
+		}, errors.Join(err, only(map[string]bool{"param": true}))
+	}
+	return nil, domain.Invalid("settings.auth.kind", "must be none, bearer, basic, header or query")
+}
+
+// headerName reports whether s may name a header that we set.
+func headerName(s string) bool {
+	if s == "" || len(s) > webhookauth.MaxHeaderName {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	switch http.CanonicalHeaderKey(s) {
+	case "Host", "Connection", "Content-Length", "Transfer-Encoding", "Trailer":
+		return false
+	}
+	return true
+}
+
+// vars are the variables of an answer.
+func answerVarsOf(body any, header http.Header, at time.Time) vars {
+	return vars{body: body, headers: lowerHeaders(header), receivedAt: types.Timestamp{Time: at.UTC()}}
+}
+
+// lowerHeaders gives each header's first value under its lower-case name.
+func lowerHeaders(h http.Header) map[string]string {
+	out := make(map[string]string, len(h))
+	for name, values := range h {
+		if len(values) > 0 {
+			out[strings.ToLower(name)] = values[0]
+		}
+	}
+	return out
+}
+
+// call sends a request and parses the answer. body is nil for an answer without one.
+func (c *connection) call(ctx context.Context, r *request, w *work) (body any, res *httpx.Response, err error) {
+	req, err := r.build(ctx, c.base, w)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c.send(req)
+}
+
+// send is call for a request that is built already.
+func (c *connection) send(req *http.Request) (any, *httpx.Response, error) {
+	c.auth(req)
+	res, err := c.client.Do(req)
+	if err != nil || len(res.Body) == 0 {
+		return nil, res, err
+	}
+	body, err := parseJSON(res.Body)
+	if err != nil {
+		// A sign-in page or a torn answer of a proxy: the same call may work later.
+		return nil, res, domain.E(domain.KindUnavailable, "%s %s: the answer is not usable JSON: %w", req.Method, req.URL.Host, err)
+	}
+	return body, res, nil
+}
+
+// checkStatuses refuses what could never be an answer about one thing.
+func checkStatuses(field string, given []int, fallback ...int) ([]int, error) {
+	if len(given) == 0 {
+		return fallback, nil
+	}
+	for _, s := range given {
+		if s < 400 || s > 499 || s == http.StatusUnauthorized || s == http.StatusForbidden || s == http.StatusTooManyRequests {
+			return nil, domain.Invalid(field, "must be statuses from 400 to 499 other than 401, 403 and 429")
+		}
+	}
+	return slices.Clone(given), nil
+}

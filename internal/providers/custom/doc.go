@@ -1,0 +1,66 @@
+// Package custom connects systems that WedSync does not know by name: the owner describes the system's JSON API in
+// settings, and expressions in CEL turn its entries into changes and bookings into its requests. Nothing of it is
+// code, so nothing needs a release.
+//
+// An integration has any of five parts: webhook, list, read, write, probe. The value that Registration.Open returns
+// implements exactly the abilities of the parts that are there, so a system without a listing is not a
+// provider.Puller. docs/custom-provider.md tells how to write the settings and holds a complete example.
+//
+// # What is checked when
+//
+// Validate and Open compile everything: an unknown field, a wrong type, a name that does not exist or a constant that
+// is no category is refused with the path of the field, the line and column in the expression, and the line of the
+// settings when the document has lines. What depends on data is found when data comes: Decode then answers
+// KindInvalid with the field and the reason, never with the value; Pull reports the entry as a Problem and goes on.
+//
+// # Bounds
+//
+// An expression has at most 4 KiB and evaluates within a cost limit, a delivery or page within a total of it; loops
+// end with their context; texts that functions make, request bodies, items and pages are capped. An expression of one
+// customer can therefore waste only a little of everybody's time.
+//
+// # Order and repeats
+//
+// Decode depends on the delivery alone. Pull with the same cursor asks for the same page again. A cursor carries a
+// fingerprint of the settings it was made under; after a change of them it is a gone token. A create is sent under the
+// idempotency key, or looked for before, so a lost answer is adopted. Errors of calls have the kinds of
+// internal/httpx.
+//
+// Settings are meant to grow: parts and fields may be added, none changes its meaning.
+//
+// Tests run against internal/sim/crmsim, also through internal/providers/providertest.
+package custom
+
+import (
+	_ "embed" // for the schema
+	"encoding/json"
+
+	"github.com/wedsync/wedsync/internal/provider"
+)
+
+//go:embed settings.schema.json
+var schema []byte
+
+// The names of the secrets.
+const (
+	SecretWebhook  = "webhook_secret" // one or more, separated by spaces or line ends, of which any may match
+	SecretAPIKey   = "api_key"        // for auth kinds header and query
+	SecretToken    = "token"          // for auth kind bearer
+	SecretPassword = "password"       // for auth kind basic
+)
+
+// Registration describes the provider.
+var Registration = provider.Registration{
+	Name:           "custom",
+	Title:          "Custom system",
+	Doc:            "Any system with a JSON API or webhooks, described by declarative settings and CEL expressions; it can do what its settings describe: receive webhooks, list, read, write, probe.",
+	SettingsSchema: json.RawMessage(schema),
+	Secrets: []provider.SecretField{
+		{Name: SecretWebhook, Doc: "Signing secret of the webhooks; several, separated by spaces or line ends, while one is being replaced. Required with the part webhook."},
+		{Name: SecretAPIKey, Doc: "Key for requests. Required with auth kinds header and query."},
+		{Name: SecretToken, Doc: "Bearer token for requests. Required with auth kind bearer."},
+		{Name: SecretPassword, Doc: "Password for requests. Required with auth kind basic."},
+	},
+	Validate: Validate,
+	Open:     open,
+}

@@ -1,0 +1,256 @@
+package custom
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"cel.dev/cel-go/common/types"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/httpx"
+	"github.com/wedsync/wedsync/internal/provider"
+)
+
+// Bounds of a listing.
+const (
+	maxPages    = 10_000 // pages of one listing
+	maxToken    = 2_000  // bytes of a page or incremental token
+	maxPageSize = 1_000  // entries asked for at once
+)
+
+// listPart is a compiled List.
+type listPart struct {
+	req                *request
+	pageSize           int
+	items, next, total *program
+	token              *program
+	lastToken          bool
+	gone               []int
+	mapper             *mapper
+}
+
+func compileList(s Settings, local *time.Location) (*listPart, error) {
+	const part = "settings.list"
+	l := s.List
+	out := &listPart{pageSize: l.PageSize}
+	if out.pageSize == 0 {
+		out.pageSize = 100
+	}
+	var faults []error
+	note := func(err error) {
+		if err != nil {
+			faults = append(faults, err)
+		}
+	}
+	var err error
+	out.req, err = compileRequest(l.Request, part, scopeList, http.MethodGet)
+	note(err)
+	out.mapper, err = compileMapping(s.Mapping, l.Mapping, part+".mapping", local)
+	note(err)
+	if l.PageSize < 0 || l.PageSize > maxPageSize {
+		note(domain.Invalid(part+".page_size", "must be 1 to %d", maxPageSize))
+	}
+	if l.Items == "" {
+		note(domain.Invalid(part+".items", "required: an expression that gives the entries of the answer"))
+	}
+	for _, f := range []struct {
+		name string
+		src  Expr
+		to   **program
+		want want
+	}{{"items", l.Items, &out.items, wantList}, {"next", l.Next, &out.next, wantText}, {"total", l.Total, &out.total, wantVersion}} {
+		if f.src != "" {
+			*f.to, err = compile(string(f.src), part+"."+f.name, 0, scopeAnswer, f.want, nil)
+			note(err)
+		}
+	}
+	if inc := l.Incremental; inc != nil {
+		out.token, err = compile(string(inc.Token), part+".incremental.token", 0, scopeAnswer, wantText, nil)
+		note(err)
+		switch inc.From {
+		case "", "first":
+		case "last":
+			out.lastToken = true
+		default:
+			note(domain.Invalid(part+".incremental.from", "must be first or last"))
+		}
+	}
+	out.gone, err = checkStatuses(part+".gone_status", l.GoneStatus, http.StatusGone)
+	note(err)
+	return out, errors.Join(faults...)
+}
+
+// cursor is a position in a listing. It is opaque to everybody else.
+type cursor struct {
+	Version     int    `json:"v"`
+	Fingerprint string `json:"f"`
+	Since       string `json:"s,omitempty"` // incremental token that this listing began with; "" = a full listing
+	Page        string `json:"p,omitempty"` // token of the next page; "" = the first
+	Mark        string `json:"m,omitempty"` // incremental token for the next listing, as far as known
+	Pages       int    `json:"n,omitempty"` // pages read
+	Seen        int    `json:"c,omitempty"` // entries read
+}
+
+func (c cursor) encode() string {
+	b, err := json.Marshal(c)
+	if err != nil {
+		panic("marshal a cursor of plain fields: " + err.Error())
+	}
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// readCursor refuses a cursor of other settings, since its token may mean something else under them.
+func (c *connection) readCursor(s string) (cursor, error) {
+	start := cursor{Version: 1, Fingerprint: c.fingerprint}
+	if s == "" {
+		return start, nil
+	}
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil {
+		return start, domain.E(domain.KindGoneToken, "the cursor is not one of ours")
+	}
+	var cur cursor
+	if err := json.Unmarshal(b, &cur); err != nil || cur.Version != 1 || cur.Pages < 0 || cur.Seen < 0 {
+		return start, domain.E(domain.KindGoneToken, "the cursor is not one of ours")
+	}
+	if cur.Fingerprint != c.fingerprint {
+		return start, domain.E(domain.KindGoneToken, "the settings changed since the cursor was made")
+	}
+	return cur, nil
+}
+
+// lists is the ability to be listed.
+type lists struct{ c *connection }
+
+// Pull reads a page. A system without an incremental token is listed in full every time; such a listing counts as one
+// that began at "".
+func (l lists) Pull(ctx context.Context, s string) (provider.Page, error) {
+	cur, err := l.c.readCursor(s)
+	if err != nil {
+		return provider.Page{}, err
+	}
+	part := l.c.list
+	if cur.Pages >= maxPages {
+		return provider.Page{}, domain.E(domain.KindPermanent, "list: more than %d pages", maxPages)
+	}
+	w := newWork(ctx)
+	w.vars.named = map[string]any{"page": cur.Page, "since": cur.Since, "page_size": int64(part.pageSize)}
+	body, res, err := l.c.call(ctx, part.req, w)
+	if err != nil {
+		if (cur.Page != "" || cur.Since != "") && slices.Contains(part.gone, httpx.StatusOf(err)) {
+			return provider.Page{}, domain.E(domain.KindGoneToken, "list: %w", err)
+		}
+		return provider.Page{}, notAnEntry("list", err)
+	}
+	if body == nil {
+		return provider.Page{}, domain.E(domain.KindUnavailable, "list: the answer has no body")
+	}
+	w = newWork(ctx)
+	w.vars = answerVarsOf(body, res.Header, l.c.now())
+	page, next, err := part.read(w, &cur)
+	if err != nil {
+		return provider.Page{}, at("settings.list", err)
+	}
+	return page, l.finish(&page, cur, next, w)
+}
+
+// read takes everything out of an answer that it holds, and counts it in the cursor.
+func (p *listPart) read(w *work, cur *cursor) (page provider.Page, next string, err error) {
+	items, err := w.list(p.items)
+	if err != nil {
+		return page, "", err
+	}
+	r := reader{w: w}
+	if next = r.text(p.next); r.err != nil {
+		return page, "", r.err
+	}
+	if mark := r.text(p.token); r.err != nil {
+		return page, "", r.err
+	} else if mark != "" && (cur.Mark == "" || p.lastToken) {
+		cur.Mark = mark
+	}
+	if len(next) > maxToken || len(cur.Mark) > maxToken {
+		return page, "", domain.Invalid("next", "a token may have at most %d bytes", maxToken)
+	}
+	for _, item := range items {
+		w.vars.item = item
+		w.left = workCost // each entry of a page has as much as a delivery
+		c, dropped, err := p.mapper.change(w)
+		switch {
+		case err == nil && !dropped:
+			page.Changes = append(page.Changes, c)
+		case err == nil:
+		case domain.KindOf(err) == domain.KindInvalid:
+			page.Problems = append(page.Problems, provider.Problem{ExternalID: p.idOf(w), Err: err})
+		default:
+			return page, "", err
+		}
+	}
+	cur.Pages++
+	cur.Seen += len(items)
+	return page, next, nil
+}
+
+// idOf names a problem where that is possible.
+func (p *listPart) idOf(w *work) string {
+	r := reader{w: w}
+	if id := r.id(p.mapper.externalID); r.err == nil {
+		return id
+	}
+	return ""
+}
+
+// finish decides where the listing goes on and whether it is whole. cur counts this page already.
+func (l lists) finish(page *provider.Page, cur cursor, next string, w *work) error {
+	if next != "" {
+		if next == cur.Page {
+			return domain.E(domain.KindPermanent, "list: a page names itself as the next one")
+		}
+		cur.Page = next
+		page.Next, page.More = cur.encode(), true
+		return nil
+	}
+	fresh := cursor{Version: 1, Fingerprint: l.c.fingerprint}
+	short := false
+	if total := l.c.list.total; total != nil {
+		r := reader{w: w}
+		want := r.version(total)
+		if r.err != nil {
+			return at("settings.list", r.err)
+		}
+		if short = want != int64(cur.Seen); short && cur.Pages == 1 {
+			return domain.E(domain.KindUnavailable, "list: the answer names %s entries and holds %d", strconv.FormatInt(want, 10), cur.Seen)
+		}
+	}
+	switch {
+	case short:
+		// Entries moved between pages while we read, or one was left out. What was read is good; the listing proves
+		// nothing, and the next one starts where this one did.
+		fresh.Since = cur.Since
+	default:
+		page.Complete = cur.Since == ""
+		fresh.Since = cur.Mark
+		if l.c.list.token != nil && cur.Mark == "" {
+			fresh.Since = cur.Since
+		}
+	}
+	page.Next = fresh.encode()
+	return nil
+}
+
+// notAnEntry keeps a 404 about a whole resource from being read as the absence of an entry.
+func notAnEntry(doing string, err error) error {
+	if domain.KindOf(err) == domain.KindNotFound {
+		return domain.E(domain.KindPermanent, "%s: %w", doing, err)
+	}
+	return domain.E(domain.KindOf(err), "%s: %w", doing, err)
+}
+
+// stamp is an instant as expressions see it.
+func stamp(t time.Time) types.Timestamp { return types.Timestamp{Time: t.UTC()} }

@@ -1,0 +1,142 @@
+package custom
+
+import (
+	"encoding/json"
+
+	"github.com/wedsync/wedsync/internal/webhookauth"
+)
+
+// Settings is the whole definition of a custom integration. Every part is optional, but at least one of Webhook,
+// List and Write must be there; the abilities of the connection follow from the parts.
+//
+// A field of type Expr holds one CEL expression. A field of type Template holds text in which ${expression} is
+// replaced by a value; $${ stands for a plain ${.
+type Settings struct {
+	// Schema is ignored; it lets an editor find the JSON Schema.
+	Schema string `json:"$schema,omitempty"`
+	// BaseURL is the start of every request's address, such as https://crm.example/api. Plain http is accepted only
+	// for a host of this machine or a name without a dot.
+	BaseURL string `json:"base_url,omitempty"`
+	Auth    *Auth  `json:"auth,omitempty"`
+	// Mapping holds the expressions common to all parts; a part's own mapping overrides it field by field.
+	Mapping *Mapping `json:"mapping,omitempty"`
+	Webhook *Webhook `json:"webhook,omitempty"`
+	List    *List    `json:"list,omitempty"`
+	Read    *Read    `json:"read,omitempty"`
+	Write   *Write   `json:"write,omitempty"`
+	Probe   *Request `json:"probe,omitempty"`
+}
+
+// Expr is the source of a CEL expression, at most 4 KiB.
+type Expr string
+
+// Template is text with ${expression} parts.
+type Template string
+
+// Auth says how our requests prove who we are.
+type Auth struct {
+	// Kind is none, bearer (secret token), basic (Username and secret password), header (Header and secret api_key)
+	// or query (Param and secret api_key).
+	Kind     string `json:"kind"`
+	Username string `json:"username,omitempty"`
+	Header   string `json:"header,omitempty"`
+	Prefix   string `json:"prefix,omitempty"` // put before the key in Header, such as "Token "
+	Param    string `json:"param,omitempty"`
+}
+
+// Mapping turns one entry of the system into a change. All expressions see item (the entry), body (all of the JSON),
+// headers (lower-case names) and received_at. Null, an absent optional and an empty text mean that there is no value.
+type Mapping struct {
+	Drop          Expr `json:"drop,omitempty"`           // bool; true = the entry is not for us
+	Op            Expr `json:"op,omitempty"`             // upsert (default) or remove
+	ExternalID    Expr `json:"external_id,omitempty"`    // text or int; required
+	UID           Expr `json:"uid,omitempty"`            // text or int
+	Revision      Expr `json:"revision,omitempty"`       // text or int
+	RemoteVersion Expr `json:"remote_version,omitempty"` // int, or a timestamp (then its milliseconds)
+	Category      Expr `json:"category,omitempty"`       // a category name; required
+	Status        Expr `json:"status,omitempty"`         // confirmed (default), tentative or cancelled
+	Start         Expr `json:"start,omitempty"`          // timestamp, or text with a time or a date; required
+	End           Expr `json:"end,omitempty"`            // the same, or a duration; required unless all-day
+	AllDay        Expr `json:"all_day,omitempty"`        // bool; default: both times are dates
+	Zone          Expr `json:"zone,omitempty"`           // IANA name; default: the zone of the resource
+	Title         Expr `json:"title,omitempty"`
+	Location      Expr `json:"location,omitempty"`
+	Notes         Expr `json:"notes,omitempty"`
+	Contact       Expr `json:"contact,omitempty"`
+	Private       Expr `json:"private,omitempty"` // bool
+	Free          Expr `json:"free,omitempty"`    // bool
+	Origin        Expr `json:"origin,omitempty"`  // the booking id that a write left on the entry
+}
+
+// Webhook describes the deliveries that the system posts.
+type Webhook struct {
+	Verify       webhookauth.Config `json:"verify"`
+	DedupeHeader string             `json:"dedupe_header,omitempty"`
+	ContentTypes []string           `json:"content_types,omitempty"` // default application/json; the body is JSON in any case
+	Items        Expr               `json:"items,omitempty"`         // list of entries; default [body]
+	Mapping      *Mapping           `json:"mapping,omitempty"`
+}
+
+// Request is one HTTP request. Its templates see what its place offers.
+type Request struct {
+	Method  string              `json:"method,omitempty"`
+	Path    Template            `json:"path"` // values are escaped as one path segment
+	Query   map[string]Template `json:"query,omitempty"`
+	Headers map[string]Template `json:"headers,omitempty"` // left out when empty, like query parameters
+	// Body is any JSON. A text that is wholly ${expression} becomes the value with its type; a member whose value is
+	// an absent optional is left out.
+	Body json.RawMessage `json:"body,omitempty"`
+}
+
+// List describes the listing. Its templates see page (token of the page, "" at first), since (incremental token, ""
+// in a full listing) and page_size.
+type List struct {
+	Request
+	Items       Expr         `json:"items"`           // list of entries
+	Next        Expr         `json:"next,omitempty"`  // token of the next page; empty on the last
+	Total       Expr         `json:"total,omitempty"` // number of entries in the whole listing
+	PageSize    int          `json:"page_size,omitempty"`
+	Incremental *Incremental `json:"incremental,omitempty"`
+	GoneStatus  []int        `json:"gone_status,omitempty"` // answers that mean an expired token; default 410
+	Mapping     *Mapping     `json:"mapping,omitempty"`
+}
+
+// Incremental lets a listing continue where the last one ended.
+type Incremental struct {
+	Token Expr `json:"token"` // text or int over the answer
+	// From says which page of a listing gives the token: first (default; for a server clock, so that changes made
+	// while we read are read again) or last (for a watermark over sorted entries).
+	From string `json:"from,omitempty"`
+}
+
+// Read describes asking for one entry. Its templates see entry.external_id.
+type Read struct {
+	Request
+	Item          Expr     `json:"item,omitempty"`           // the entry in the answer; default body
+	MissingStatus []int    `json:"missing_status,omitempty"` // answers that prove absence; default 404 and 410
+	Mapping       *Mapping `json:"mapping,omitempty"`
+}
+
+// Write describes how bookings are written. Its templates see entry.* (see docs/custom-provider.md).
+type Write struct {
+	Create WriteRequest  `json:"create"`
+	Update *WriteRequest `json:"update,omitempty"`
+	Remove Request       `json:"remove"`
+	// IdempotencyHeader carries the key that is equal in every try of one write. This or Lookup is required, since
+	// otherwise a create whose answer is lost would be doubled.
+	IdempotencyHeader string   `json:"idempotency_header,omitempty"`
+	Lookup            *Lookup  `json:"lookup,omitempty"`
+	Mapping           *Mapping `json:"mapping,omitempty"`
+}
+
+// WriteRequest is a request whose answer holds the stored entry.
+type WriteRequest struct {
+	Request
+	Item Expr `json:"item,omitempty"` // the entry in the answer; default body
+}
+
+// Lookup finds an entry that an earlier try created.
+type Lookup struct {
+	Request
+	Items Expr `json:"items"` // list of the entries found; more than one is an error
+}
