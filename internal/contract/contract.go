@@ -75,6 +75,8 @@ const (
 	SignalPushes = "pushes"
 	// SignalChanged tells an integration that its row changed (settings, state) and must be re-read (ChangedSignal).
 	SignalChanged = "changed"
+	// SignalSynced tells an integration that its sync run ended (SyncedSignal).
+	SignalSynced = "synced"
 	// SignalRecheck tells a conflict that one of its bookings changed (RecheckSignal).
 	SignalRecheck = "recheck"
 )
@@ -97,6 +99,12 @@ type PushesSignal struct {
 // ChangedSignal says that the integration's row changed.
 type ChangedSignal struct {
 	Version int64 `json:"version"`
+}
+
+// SyncedSignal says that a sync run of the integration ended.
+type SyncedSignal struct {
+	RunID domain.SyncRunID `json:"run_id"`
+	State domain.SyncState `json:"state"`
 }
 
 // RecheckSignal says that a booking of the conflict changed.
@@ -224,6 +232,7 @@ type SyncProgress struct {
 	Applied     int              `json:"applied"`
 	Unchanged   int              `json:"unchanged"`
 	Removed     int              `json:"removed"`
+	Proved      int              `json:"proved"` // of the removed ones, those asked for by themselves after the last page
 	Quarantined int              `json:"quarantined"`
 	Rejected    int              `json:"rejected"`
 	Restarts    int              `json:"restarts"` // times the listing began anew after a lost token

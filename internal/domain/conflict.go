@@ -107,6 +107,15 @@ type Resolution struct {
 	Reason     string        `json:"reason"` // in the admin's words; at most 500 bytes, no personal data is asked for
 	At         time.Time     `json:"at"`
 	Error      string        `json:"error,omitempty"` // why carrying out stopped, when it did
+	// Before is how the booking was, for undoing the decision when a system refuses it.
+	Before *BookingShape `json:"before,omitempty"`
+}
+
+// BookingShape is the part of a booking that a resolution alters.
+type BookingShape struct {
+	ResourceID ResourceID    `json:"resource_id"`
+	Status     BookingStatus `json:"status"`
+	When       When          `json:"when"`
 }
 
 // PushOp says what must happen to a booking's copy in a system we write to.

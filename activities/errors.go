@@ -1,0 +1,48 @@
+package activities
+
+import (
+	"errors"
+
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/wedsync/wedsync/internal/domain"
+)
+
+// fail gives an error its meaning for Temporal: the domain kind becomes the type, only kinds that may pass are tried
+// again, and a wait that the other side asked for is obeyed. Domain errors hold no personal data, so their text may
+// enter the history.
+func fail(err error) error {
+	if err == nil {
+		return nil
+	}
+	kind := domain.KindOf(err)
+	return temporal.NewApplicationErrorWithOptions(err.Error(), string(kind), temporal.ApplicationErrorOptions{
+		NonRetryable:   !domain.Retryable(err),
+		NextRetryDelay: domain.RetryAfter(err),
+	})
+}
+
+// RefusalText returns the text of a refusal that came out of an activity, "" for faults that a person cannot help.
+func RefusalText(err error) string {
+	var app *temporal.ApplicationError
+	if !errors.As(err, &app) {
+		return ""
+	}
+	switch domain.ErrorKind(app.Type()) {
+	case domain.KindInvalid, domain.KindConflict, domain.KindNotFound, domain.KindForbidden, domain.KindPermanent:
+		return app.Message()
+	case domain.KindUnauthenticated, domain.KindTooLarge, domain.KindRateLimited, domain.KindUnavailable, domain.KindGoneToken, domain.KindInternal:
+	}
+	return ""
+}
+
+// caught turns a panic of a provider into an error, so that one bad payload cannot stop a batch.
+func caught(doing string, fn func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			// The value is left out: it may quote the payload.
+			err = domain.E(domain.KindInvalid, "%s: the provider panicked (%T)", doing, r)
+		}
+	}()
+	return fn()
+}

@@ -1,0 +1,272 @@
+package activities
+
+import (
+	"context"
+	"crypto/sha256"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/wedsync/wedsync/internal/connect"
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/rules/privacy"
+	"github.com/wedsync/wedsync/internal/store"
+)
+
+// Pushes writes bookings to outside systems.
+type Pushes struct {
+	Store  *store.Store
+	Opener *connect.Opener
+}
+
+// pushBatch is how many pushes one activity carries out before it reports.
+const pushBatch = 50
+
+// pushTries is how often a push is tried before a person must look: with pushWait some two days.
+const pushTries = 14
+
+// PushBookingsInput names the integration whose waiting pushes are to be carried out.
+type PushBookingsInput struct {
+	Org         domain.OrgID         `json:"org"`
+	Integration domain.IntegrationID `json:"integration"`
+}
+
+// PushBookingsResult counts what became of them.
+type PushBookingsResult struct {
+	Done      int       `json:"done"`
+	Retried   int       `json:"retried,omitempty"`
+	Failed    int       `json:"failed,omitempty"`
+	More      bool      `json:"more,omitempty"`
+	NextDue   time.Time `json:"next_due,omitzero"`
+	Pull      bool      `json:"pull,omitempty"`      // a copy changed there: read before writing again
+	Reconnect bool      `json:"reconnect,omitempty"` // our credentials were refused
+}
+
+// PushBookings brings the copies of bookings in one system to the wished state.
+//
+// It is safe to run twice: the row says what the copy should look like, every try of one copy uses the same key, and a
+// copy that an earlier try made is adopted by the provider.
+func (a *Pushes) PushBookings(ctx context.Context, in PushBookingsInput) (PushBookingsResult, error) {
+	var out PushBookingsResult
+	err := beating(ctx, func(ctx context.Context) (err error) {
+		out, err = a.pushAll(ctx, in)
+		return err
+	})
+	return out, fail(err)
+}
+
+func (a *Pushes) pushAll(ctx context.Context, in PushBookingsInput) (PushBookingsResult, error) {
+	var (
+		out         PushBookingsResult
+		waiting     []domain.Push
+		integration domain.Integration
+		opened      any
+	)
+	err := a.Store.TenantRead(ctx, in.Org, func(ctx context.Context, tx *store.Tx) (err error) {
+		if integration, opened, err = open(ctx, tx, a.Opener, in.Integration); err != nil {
+			return err
+		}
+		waiting, err = tx.WaitingPushes(ctx, in.Integration, pushBatch)
+		return err
+	})
+	if err != nil || integration.State != domain.IntegrationActive {
+		return out, err
+	}
+	writer, ok := provider.As[provider.Writer](opened)
+	if !ok {
+		return out, domain.E(domain.KindPermanent, "this connection takes no writes")
+	}
+	for _, p := range waiting {
+		if err := ctx.Err(); err != nil {
+			return out, domain.E(domain.KindUnavailable, "write copies: %w", err)
+		}
+		err := a.push(ctx, integration, writer, p)
+		if err != nil && ctx.Err() != nil {
+			return out, domain.E(domain.KindUnavailable, "write copies: %w", ctx.Err())
+		}
+		if domain.KindOf(err) == domain.KindUnauthenticated {
+			out.Reconnect = true
+			return out, needsReconnect(ctx, a.Store, in.Org, in.Integration, "write copies")
+		}
+		state, finishErr := a.finish(ctx, in.Org, p, err)
+		if finishErr != nil {
+			return out, finishErr
+		}
+		switch state {
+		case domain.PushDone:
+			out.Done++
+		case domain.PushFailed:
+			out.Failed++
+		case domain.PushRetrying, domain.PushPending:
+			out.Retried++
+			out.Pull = out.Pull || domain.KindOf(err) == domain.KindConflict
+		}
+	}
+	err = a.Store.TenantRead(ctx, in.Org, func(ctx context.Context, tx *store.Tx) error {
+		due, left, err := tx.NextPushDue(ctx, in.Integration)
+		if err != nil || left == 0 {
+			return err
+		}
+		if out.More = !due.After(tx.Now); !out.More {
+			out.NextDue = due
+		}
+		return nil
+	})
+	return out, err
+}
+
+// push carries one wish out. The booking is read now, so a newer state than the one that caused the wish is written.
+func (a *Pushes) push(ctx context.Context, i domain.Integration, w provider.Writer, p domain.Push) error {
+	var (
+		booking domain.Booking
+		live    *domain.Link
+		removed int
+	)
+	err := a.Store.TenantRead(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) (err error) {
+		if booking, err = tx.Booking(ctx, p.BookingID); err != nil {
+			return err
+		}
+		links, err := tx.LinksOf(ctx, p.BookingID)
+		for _, l := range links {
+			switch {
+			case l.IntegrationID != i.ID:
+			case l.RemovedAt == nil:
+				live = &l
+			default:
+				removed++
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	source := live != nil && !live.Mirror
+	if !source && (!booking.Blocks() || booking.ResourceID != i.ResourceID) {
+		return a.remove(ctx, i, w, live)
+	}
+	write := provider.Write{Key: pushKey(p.ID, removed), BookingID: booking.ID, Category: booking.Category, Status: booking.Status,
+		When: booking.When, Source: source, Details: privacy.Project(booking)}
+	if source {
+		write.Details = booking.Details
+	}
+	if live != nil {
+		write.ExternalID, write.Revision = live.ExternalID, live.Revision
+	}
+	var written provider.Written
+	err = caught("write copy", func() (err error) {
+		written, err = w.Put(ctx, write)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return a.Store.Tenant(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
+		l := domain.Link{ID: domain.NewID[domain.LinkID](tx.Now), OrgID: i.OrgID, IntegrationID: i.ID, BookingID: booking.ID, Mirror: true}
+		var store []domain.Link
+		if live != nil {
+			l = *live
+			if l.ExternalID != written.ExternalID {
+				old := *live
+				old.RemovedAt, old.UpdatedAt = &tx.Now, tx.Now
+				store = append(store, old)
+				l.ID = domain.NewID[domain.LinkID](tx.Now)
+			}
+		}
+		l.ExternalID, l.Revision, l.Hash, l.UpdatedAt, l.RemovedAt = written.ExternalID, written.Revision, written.ReadBack.Hash(), tx.Now, nil
+		l.WrittenVersion, l.RemoteVersion = booking.Version, written.ReadBack.RemoteVersion
+		if written.UID != "" {
+			l.UID = written.UID
+		}
+		return tx.StoreLinks(ctx, append(store, l))
+	})
+}
+
+func (a *Pushes) remove(ctx context.Context, i domain.Integration, w provider.Writer, live *domain.Link) error {
+	if live == nil {
+		return nil
+	}
+	if err := caught("remove copy", func() error { return w.Remove(ctx, live.ExternalID, live.Revision) }); err != nil {
+		return err
+	}
+	return a.Store.Tenant(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
+		l := *live
+		l.RemovedAt, l.UpdatedAt = &tx.Now, tx.Now
+		return tx.StoreLinks(ctx, []domain.Link{l})
+	})
+}
+
+// finish records how a push ended, and wakes the conflicts that wait for it.
+func (a *Pushes) finish(ctx context.Context, org domain.OrgID, p domain.Push, cause error) (domain.PushState, error) {
+	o := store.PushOutcome{State: domain.PushDone}
+	err := a.Store.Tenant(ctx, org, func(ctx context.Context, tx *store.Tx) error {
+		if cause != nil {
+			o = store.PushOutcome{State: domain.PushFailed, Reason: cause.Error()}
+			// A copy that changed there is read first and then written again.
+			if retry := domain.Retryable(cause) || domain.KindOf(cause) == domain.KindConflict; retry && p.Attempts+1 < pushTries {
+				o.State = domain.PushRetrying
+				o.NextAttemptAt = tx.Now.Add(max(pushWait(p.Attempts+1), domain.RetryAfter(cause)))
+			}
+		}
+		now, err := tx.FinishPush(ctx, p.ID, p.WantVersion, o)
+		if err != nil {
+			return err
+		}
+		refs := map[string]string{"push": string(p.ID), "integration": string(p.IntegrationID), "booking": string(p.BookingID)}
+		switch now.State {
+		case domain.PushDone:
+			if err := tx.Emit(ctx, domain.TopicPushDone, refs); err != nil {
+				return err
+			}
+		case domain.PushFailed:
+			if err := tx.Emit(ctx, domain.TopicPushFailed, refs); err != nil {
+				return err
+			}
+			if err := tx.Audit(ctx, domain.AuditEntry{Actor: "system:push", Action: "push.fail", Reason: now.Reason, Subject: "push/" + string(p.ID),
+				After: map[string]string{"integration": string(p.IntegrationID), "booking": string(p.BookingID)}}); err != nil {
+				return err
+			}
+		case domain.PushPending, domain.PushRetrying:
+			return nil
+		}
+		known, err := tx.ConflictsAmong(ctx, []domain.BookingID{p.BookingID})
+		if err != nil {
+			return err
+		}
+		for _, c := range known.Open {
+			if c.State == domain.ConflictResolving {
+				if err := tx.Enqueue(ctx, store.OutboxConflictRecheck, string(c.ID), string(p.BookingID), tx.Now); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	return o.State, err
+}
+
+// pushKey is the same for every try of one copy, and another once a copy was removed and is made anew, because systems
+// that remember keys would answer with the removed one.
+func pushKey(id domain.PushID, generation int) string {
+	if generation == 0 {
+		return string(id)
+	}
+	sum := sha256.Sum256([]byte(string(id) + "#" + itoa(generation)))
+	var b [16]byte
+	copy(b[:], sum[:])
+	b[6], b[8] = b[6]&0x0f|0x80, b[8]&0x3f|0x80 // UUID version 8: our own making
+	return domain.FormatUUID(b)
+}
+
+// pushWait is the published schedule of retries: 2 s tripling up to 6 h, with up to a fifth of jitter.
+func pushWait(attempt int) time.Duration {
+	d := 2 * time.Second
+	for i := 1; i < attempt && d < 6*time.Hour; i++ {
+		d *= 3
+	}
+	d = min(d, 6*time.Hour)
+	return d + rand.N(d/5)
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }

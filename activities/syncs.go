@@ -1,0 +1,312 @@
+package activities
+
+import (
+	"context"
+	"slices"
+
+	"github.com/wedsync/wedsync/internal/apply"
+	"github.com/wedsync/wedsync/internal/connect"
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/rules/reconcile"
+	"github.com/wedsync/wedsync/internal/store"
+)
+
+// Syncs reads outside systems page by page.
+type Syncs struct {
+	Store  *store.Store
+	Opener *connect.Opener
+}
+
+// SyncRef names a sync run.
+type SyncRef struct {
+	Org         domain.OrgID         `json:"org"`
+	Integration domain.IntegrationID `json:"integration"`
+	Run         domain.SyncRunID     `json:"run"`
+}
+
+func (r SyncRef) refs(state domain.SyncState) map[string]string {
+	return map[string]string{"integration": string(r.Integration), "run": string(r.Run), "state": string(state)}
+}
+
+// StartSyncRunInput begins a run.
+type StartSyncRunInput struct {
+	SyncRef
+	Full bool   `json:"full"`
+	By   string `json:"by"`
+}
+
+// StartSyncRun stores the run. The caller chose its id, so a repeat finds it.
+func (a *Syncs) StartSyncRun(ctx context.Context, in StartSyncRunInput) error {
+	return fail(a.Store.Tenant(ctx, in.Org, func(ctx context.Context, tx *store.Tx) error {
+		run, _, err := tx.StartSyncRun(ctx, domain.SyncRun{ID: in.Run, IntegrationID: in.Integration, Full: in.Full, RequestedBy: in.By})
+		if err != nil {
+			return err
+		}
+		return tx.Emit(ctx, domain.TopicSyncProgress, in.refs(run.State))
+	}))
+}
+
+// PullPageInput names the run to go on with.
+type PullPageInput struct {
+	SyncRef
+}
+
+// PullPageResult counts what one page did.
+type PullPageResult struct {
+	Seen      int  `json:"seen"`
+	Applied   int  `json:"applied"`
+	Unchanged int  `json:"unchanged"`
+	Removed   int  `json:"removed"`
+	Rejected  int  `json:"rejected"`
+	More      bool `json:"more"`
+	Complete  bool `json:"complete"` // the run listed everything, so absence may be looked into
+}
+
+// PullPage reads the page at the run's position and applies it; effects and the new position commit together. When the
+// system no longer knows the position, the run goes back to the beginning of a full listing and the error is
+// gone_token.
+//
+// Running it again after the answer was lost reads the next page instead, because the position moved with the effects.
+// If that was the last page, the listing counts as not complete and nothing is removed by this run.
+func (a *Syncs) PullPage(ctx context.Context, in PullPageInput) (PullPageResult, error) {
+	var out PullPageResult
+	err := beating(ctx, func(ctx context.Context) (err error) {
+		out, err = a.pullPage(ctx, in.SyncRef)
+		return err
+	})
+	return out, a.fail(ctx, in.SyncRef, "read changes", err)
+}
+
+func (a *Syncs) pullPage(ctx context.Context, ref SyncRef) (PullPageResult, error) {
+	var (
+		out         PullPageResult
+		run         domain.SyncRun
+		cursor      string
+		integration domain.Integration
+		opened      any
+	)
+	err := a.Store.TenantRead(ctx, ref.Org, func(ctx context.Context, tx *store.Tx) (err error) {
+		if run, cursor, err = tx.SyncRunCursor(ctx, ref.Run); err != nil {
+			return err
+		}
+		integration, opened, err = open(ctx, tx, a.Opener, ref.Integration)
+		return err
+	})
+	if err != nil {
+		return out, err
+	}
+	puller, ok := provider.As[provider.Puller](opened)
+	if !ok {
+		return out, domain.E(domain.KindPermanent, "this connection cannot be listed")
+	}
+	var page provider.Page
+	err = caught("pull page", func() (err error) {
+		page, err = puller.Pull(ctx, cursor)
+		return err
+	})
+	if domain.KindOf(err) == domain.KindGoneToken {
+		restart := a.Store.Tenant(ctx, ref.Org, func(ctx context.Context, tx *store.Tx) error {
+			_, err := tx.RestartSyncRun(ctx, ref.Run)
+			return err
+		})
+		if restart != nil {
+			return out, restart
+		}
+		return out, err
+	}
+	if err != nil {
+		return out, err
+	}
+	err = a.Store.Tenant(ctx, ref.Org, func(ctx context.Context, tx *store.Tx) error {
+		out = PullPageResult{Seen: len(page.Changes) + len(page.Problems), Rejected: len(page.Problems), More: page.More,
+			Complete: page.Complete && run.Full}
+		var seen []string
+		for chunk := range slices.Chunk(page.Changes, apply.MaxBatch) {
+			r, err := apply.Changes(ctx, tx, integration, chunk)
+			if err != nil {
+				return err
+			}
+			for i, o := range r.Outcomes {
+				switch {
+				case o.Effect == reconcile.EffectRejected:
+					out.Rejected++
+				case o.Effect == reconcile.EffectRemoved:
+					out.Removed++
+				case o.Effect.Changes():
+					out.Applied++
+				default:
+					out.Unchanged++
+				}
+				if chunk[i].Op == domain.OpUpsert {
+					seen = append(seen, chunk[i].ExternalID)
+				}
+			}
+		}
+		for _, p := range page.Problems {
+			if p.ExternalID != "" {
+				// An entry that cannot be understood is still there.
+				seen = append(seen, p.ExternalID)
+			}
+		}
+		if run.Full && len(seen) > 0 {
+			if err := tx.MarkSeen(ctx, ref.Integration, ref.Run, seen); err != nil {
+				return err
+			}
+		}
+		_, added, err := tx.AddSyncPage(ctx, ref.Run, store.SyncPage{Number: run.Pages, Next: page.Next, Seen: out.Seen, Applied: out.Applied,
+			Unchanged: out.Unchanged, Removed: out.Removed, Rejected: out.Rejected})
+		if err != nil {
+			return err
+		}
+		if !added {
+			return domain.E(domain.KindConflict, "another worker goes on with this run")
+		}
+		return tx.Emit(ctx, domain.TopicSyncProgress, ref.refs(domain.SyncRunning))
+	})
+	return out, err
+}
+
+// quarantine bounds how many removals one run carries out: at most a fifth of what is known, but five are always fine.
+func quarantine(known int) int { return max(5, known/5) }
+
+// ConfirmRemovalsInput names a run that listed everything.
+type ConfirmRemovalsInput struct {
+	SyncRef
+}
+
+// ConfirmRemovalsResult counts proved removals and those held back.
+type ConfirmRemovalsResult struct {
+	Removed     int `json:"removed"`
+	Quarantined int `json:"quarantined"`
+}
+
+// ConfirmRemovals looks at the entries that a complete listing did not contain. Each is asked for by itself, and only
+// the system's own word that it does not exist removes it. When too many are missing at once, or the system cannot be
+// asked, nothing is removed and they are counted as quarantined.
+//
+// Running it again finds the ones that are left.
+func (a *Syncs) ConfirmRemovals(ctx context.Context, in ConfirmRemovalsInput) (ConfirmRemovalsResult, error) {
+	var out ConfirmRemovalsResult
+	err := beating(ctx, func(ctx context.Context) (err error) {
+		out, err = a.confirmRemovals(ctx, in.SyncRef)
+		return err
+	})
+	return out, a.fail(ctx, in.SyncRef, "prove removals", err)
+}
+
+func (a *Syncs) confirmRemovals(ctx context.Context, ref SyncRef) (ConfirmRemovalsResult, error) {
+	var (
+		out         ConfirmRemovalsResult
+		unseen      []domain.Link
+		known       int
+		integration domain.Integration
+		opened      any
+	)
+	const all = 100_000
+	err := a.Store.TenantRead(ctx, ref.Org, func(ctx context.Context, tx *store.Tx) error {
+		run, err := tx.SyncRun(ctx, ref.Run)
+		if err != nil {
+			return err
+		}
+		if integration, opened, err = open(ctx, tx, a.Opener, ref.Integration); err != nil {
+			return err
+		}
+		unseen, known, err = tx.UnseenLinks(ctx, ref.Integration, run, all)
+		return err
+	})
+	if err != nil || len(unseen) == 0 {
+		return out, err
+	}
+	reader, ok := provider.As[provider.Reader](opened)
+	if !ok || len(unseen) > quarantine(known) {
+		out.Quarantined = len(unseen)
+		reason := "too many entries were missing from a full listing at once"
+		if !ok {
+			reason = "the system cannot be asked for single entries, so their absence proves nothing"
+		}
+		return out, a.Store.Tenant(ctx, ref.Org, func(ctx context.Context, tx *store.Tx) error {
+			return tx.Audit(ctx, domain.AuditEntry{Actor: "system:sync", Action: "sync.quarantine", Reason: reason, Subject: "sync/" + string(ref.Run),
+				After: map[string]string{"integration": string(ref.Integration), "missing": itoa(len(unseen)), "known": itoa(known)}})
+		})
+	}
+	for _, link := range unseen {
+		change, err := reader.Read(ctx, link.ExternalID)
+		switch {
+		case domain.KindOf(err) == domain.KindNotFound:
+			change = domain.Change{Op: domain.OpRemove, ExternalID: link.ExternalID}
+		case err != nil:
+			return out, err
+		}
+		err = a.Store.Tenant(ctx, ref.Org, func(ctx context.Context, tx *store.Tx) error {
+			r, err := apply.Changes(ctx, tx, integration, []domain.Change{change})
+			if err == nil && r.Outcomes[0].Effect == reconcile.EffectRemoved {
+				out.Removed++
+			}
+			return err
+		})
+		if err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// EndSyncRunInput says how a run ended.
+type EndSyncRunInput struct {
+	SyncRef
+	State       domain.SyncState `json:"state"`
+	Kind        domain.ErrorKind `json:"kind,omitempty"` // why it failed
+	Removed     int              `json:"removed,omitempty"`
+	Quarantined int              `json:"quarantined,omitempty"`
+}
+
+// EndSyncRun closes the run; a finished one hands its position to the integration. Running it again changes nothing.
+func (a *Syncs) EndSyncRun(ctx context.Context, in EndSyncRunInput) error {
+	return fail(a.Store.Tenant(ctx, in.Org, func(ctx context.Context, tx *store.Tx) error {
+		_, err := tx.EndSyncRun(ctx, in.Run, in.State, store.SyncPage{Removed: in.Removed, Quarantined: in.Quarantined}, reasonFor(in.Kind))
+		if domain.KindOf(err) == domain.KindNotFound {
+			return nil // it failed before it could be stored
+		}
+		if err != nil {
+			return err
+		}
+		return tx.Emit(ctx, domain.TopicSyncProgress, in.refs(in.State))
+	}))
+}
+
+// fail adds to the general rule that refused credentials stop the integration until somebody reconnects it.
+func (a *Syncs) fail(ctx context.Context, ref SyncRef, doing string, err error) error {
+	if domain.KindOf(err) == domain.KindUnauthenticated {
+		if noted := needsReconnect(ctx, a.Store, ref.Org, ref.Integration, doing); noted != nil {
+			return fail(noted)
+		}
+	}
+	return fail(err)
+}
+
+// reasonFor says in words why something failed.
+func reasonFor(kind domain.ErrorKind) string {
+	switch kind {
+	case "":
+		return ""
+	case domain.KindUnauthenticated:
+		return "the system did not accept our credentials"
+	case domain.KindForbidden:
+		return "the system refused access"
+	case domain.KindNotFound:
+		return "the calendar or list does not exist there any more"
+	case domain.KindRateLimited:
+		return "the system asked us to slow down for too long"
+	case domain.KindUnavailable:
+		return "the system could not be reached"
+	case domain.KindGoneToken:
+		return "the system lost our position again and again"
+	case domain.KindInvalid, domain.KindPermanent, domain.KindTooLarge:
+		return "the system answered something that this connection cannot work with"
+	case domain.KindConflict:
+		return "something else changed it meanwhile"
+	case domain.KindInternal:
+	}
+	return "a fault of WedSync; see the workflow"
+}

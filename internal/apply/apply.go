@@ -1,0 +1,265 @@
+// Package apply carries changes to bookings out: it reads what concerns them under locks, asks rules/reconcile for the
+// decision, adds ranked ways out to the conflicts found, and stores everything in the caller's transaction together
+// with the audit lines, the live events and the work for other systems.
+//
+// Webhooks, listings, people and resolutions all come through here, so there is one place where a double-booking is
+// noticed, and it is the transaction that creates it: resources are locked first, so of two simultaneous changes the
+// second sees the first. Applying the same changes again has no effect.
+//
+// A batch costs a handful of round trips whatever its size. Test it on real Postgres (go test ./internal/apply).
+package apply
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/rules/calendartime"
+	"github.com/wedsync/wedsync/internal/rules/conflict"
+	"github.com/wedsync/wedsync/internal/rules/reconcile"
+	"github.com/wedsync/wedsync/internal/store"
+)
+
+// MaxBatch is the number of changes that one call accepts.
+const MaxBatch = 1000
+
+// Result tells what a call did.
+type Result struct {
+	Outcomes  []reconcile.Outcome // one per change
+	Bookings  []domain.BookingID  // altered
+	Opened    []domain.ConflictID
+	Cleared   []domain.ConflictID
+	PushedTo  []domain.IntegrationID // systems that have something to be written now
+	conflicts []domain.Conflict
+}
+
+// Conflicts returns the conflicts opened, with their alternatives.
+func (r Result) Conflicts() []domain.Conflict { return r.conflicts }
+
+// Changes applies changes read from one integration, in order.
+func Changes(ctx context.Context, tx *store.Tx, from domain.Integration, changes []domain.Change) (Result, error) {
+	items := make([]reconcile.Item, len(changes))
+	for i := range changes {
+		items[i].Change = &changes[i]
+	}
+	return run(ctx, tx, from, items, actor{name: "system:integration/" + string(from.ID), reason: "reported by the connected system"})
+}
+
+// Manual applies a booking as a person or a resolution wants it. by is a token subject or "system:<part>"; reason goes
+// into the audit trail.
+func Manual(ctx context.Context, tx *store.Tx, want domain.Booking, by, reason string) (Result, error) {
+	r, err := run(ctx, tx, domain.Integration{}, []reconcile.Item{{Manual: &want}}, actor{name: by, reason: reason})
+	if err == nil && r.Outcomes[0].Effect == reconcile.EffectRejected {
+		return r, domain.E(domain.KindInvalid, "%s", r.Outcomes[0].Reason)
+	}
+	return r, err
+}
+
+type actor struct{ name, reason string }
+
+func run(ctx context.Context, tx *store.Tx, from domain.Integration, items []reconcile.Item, who actor) (Result, error) {
+	if len(items) == 0 {
+		return Result{}, nil
+	}
+	if len(items) > MaxBatch {
+		return Result{}, domain.Invalid("changes", "at most %d at once, got %d", MaxBatch, len(items))
+	}
+	in, err := gather(ctx, tx, from, items)
+	if err != nil {
+		return Result{}, err
+	}
+	plan := reconcile.Decide(in)
+	result := Result{Outcomes: plan.Outcomes}
+	if plan.Empty() {
+		return result, nil
+	}
+	if err := propose(ctx, tx, in, &plan); err != nil {
+		return Result{}, err
+	}
+	if err := keep(ctx, tx, in, plan); err != nil {
+		return Result{}, err
+	}
+	if err := tell(ctx, tx, plan, who); err != nil {
+		return Result{}, err
+	}
+	for _, b := range plan.Bookings {
+		result.Bookings = append(result.Bookings, b.Booking.ID)
+	}
+	for _, c := range plan.Opened {
+		result.Opened = append(result.Opened, c.ID)
+	}
+	for _, c := range plan.Cleared {
+		result.Cleared = append(result.Cleared, c.ID)
+	}
+	for _, p := range plan.Pushes {
+		if !slices.Contains(result.PushedTo, p.IntegrationID) {
+			result.PushedTo = append(result.PushedTo, p.IntegrationID)
+		}
+	}
+	result.conflicts = plan.Opened
+	return result, nil
+}
+
+// gather reads everything that the decision may need. Links and resources come first; then the resources are locked,
+// and what is read after that is what the decision rests on.
+func gather(ctx context.Context, tx *store.Tx, from domain.Integration, items []reconcile.Item) (reconcile.Input, error) {
+	in := reconcile.Input{Now: tx.Now, Org: tx.Org, From: from, Items: items, Resources: map[domain.ResourceID]reconcile.Resource{},
+		Occupied: map[domain.ResourceID][]reconcile.Occupied{}}
+	keys := store.LinkKeys{Integration: from.ID}
+	for _, it := range items {
+		if it.Manual != nil {
+			keys.Bookings = append(keys.Bookings, it.Manual.ID)
+			continue
+		}
+		keys.ExternalIDs = append(keys.ExternalIDs, it.Change.ExternalID)
+		if it.Change.Op == domain.OpRemove {
+			keys.Removed = append(keys.Removed, it.Change.ExternalID)
+		}
+		if it.Change.UID != "" {
+			keys.UIDs = append(keys.UIDs, it.Change.UID)
+		}
+		if it.Change.Origin != "" {
+			keys.Bookings = append(keys.Bookings, it.Change.Origin)
+		}
+	}
+	// Resources are locked before anything is read. Which ones are concerned depends on bookings that could be moved to
+	// another resource meanwhile, so the look-up is repeated until the lock covers what it found.
+	locked := map[domain.ResourceID]bool{}
+	want := map[domain.ResourceID]bool{}
+	if from.ResourceID != "" {
+		want[from.ResourceID] = true
+	}
+	for _, it := range items {
+		if it.Manual != nil {
+			want[it.Manual.ResourceID] = true
+		}
+	}
+	for try := 0; ; try++ {
+		if !maps.Equal(want, locked) {
+			if try > 0 && try > 3 {
+				return in, domain.E(domain.KindUnavailable, "bookings moved between resources while they were read")
+			}
+			if err := tx.LockResources(ctx, slices.Collect(maps.Keys(want))); err != nil {
+				return in, err
+			}
+			locked = maps.Clone(want)
+		}
+		links, err := tx.LinksFor(ctx, keys)
+		if err != nil {
+			return in, err
+		}
+		in.Links = links
+		ids := slices.Clone(keys.Bookings)
+		for _, l := range links {
+			ids = append(ids, l.BookingID)
+		}
+		slices.Sort(ids)
+		if in.Bookings, err = tx.BookingsByID(ctx, slices.Compact(ids)); err != nil {
+			return in, err
+		}
+		for _, b := range in.Bookings {
+			want[b.ResourceID] = true
+		}
+		if maps.Equal(want, locked) {
+			break
+		}
+	}
+	for id := range locked {
+		res, err := tx.Resource(ctx, id)
+		if domain.KindOf(err) == domain.KindNotFound {
+			continue
+		}
+		if err != nil {
+			return in, err
+		}
+		loc, err := calendartime.LoadZone(res.Zone)
+		if err != nil {
+			return in, fmt.Errorf("zone of resource %s: %w", id, err)
+		}
+		in.Resources[id] = reconcile.Resource{Resource: res, Loc: loc}
+	}
+	if err := gatherOccupied(ctx, tx, &in); err != nil {
+		return in, err
+	}
+	known, err := tx.ConflictsAmong(ctx, slices.Collect(maps.Keys(in.Bookings)))
+	if err != nil {
+		return in, err
+	}
+	in.Conflicts, in.Dismissed = known.Open, known.Dismissed
+	in.Exports, err = tx.Exporting(ctx)
+	return in, err
+}
+
+// gatherOccupied reads the allocations around every old and new time, and the bookings that a new entry may be alike to.
+func gatherOccupied(ctx context.Context, tx *store.Tx, in *reconcile.Input) error {
+	var near []store.Near
+	around := func(id domain.ResourceID, w domain.Span, c domain.Category) {
+		if res, ok := in.Resources[id]; ok && w.Valid() {
+			near = append(near, store.Near{Resource: id, Span: reconcile.Reach(conflict.Busy(res.Resource, w, c))})
+		}
+	}
+	for _, b := range in.Bookings {
+		around(b.ResourceID, b.When.Span, b.Category)
+	}
+	linked := map[string]bool{}
+	for _, l := range in.Links {
+		if l.IntegrationID == in.From.ID {
+			linked[l.ExternalID] = true
+		}
+	}
+	var fresh []domain.Change
+	for _, it := range in.Items {
+		switch {
+		case it.Manual != nil:
+			around(it.Manual.ResourceID, it.Manual.When.Span, it.Manual.Category)
+		case it.Change.Op == domain.OpUpsert:
+			around(in.From.ResourceID, it.Change.When.Span, it.Change.Category)
+			// A mirror edited by a person keeps the booking's category, which may have wider buffers.
+			around(in.From.ResourceID, it.Change.When.Span, domain.CategoryWedding)
+			if !linked[it.Change.ExternalID] {
+				fresh = append(fresh, *it.Change)
+			}
+		}
+	}
+	list, err := tx.AllocationsNear(ctx, near)
+	if err != nil {
+		return err
+	}
+	alike := map[domain.BookingID]bool{}
+	for _, a := range list {
+		in.Occupied[a.ResourceID] = append(in.Occupied[a.ResourceID], reconcile.Occupied{AllocationID: a.ID,
+			Occupied: conflict.Occupied{Candidate: candidate(a), Slot: a.Slot, Exclusive: a.Exclusive}})
+		if _, known := in.Bookings[a.BookingID]; known || a.ResourceID != in.From.ResourceID {
+			continue
+		}
+		for _, c := range fresh {
+			if nearTime(a.Event.Start, c.When.Start) && nearTime(a.Event.End, c.When.End) {
+				alike[a.BookingID] = true
+			}
+		}
+	}
+	if len(alike) == 0 {
+		return nil
+	}
+	ids := slices.Sorted(maps.Keys(alike))
+	more, err := tx.BookingsByID(ctx, ids)
+	if err != nil {
+		return err
+	}
+	maps.Copy(in.Bookings, more)
+	links, err := tx.LinksFor(ctx, store.LinkKeys{Bookings: ids})
+	if err != nil {
+		return err
+	}
+	in.Links = append(in.Links, links...)
+	return nil
+}
+
+func nearTime(a, b time.Time) bool { return a.Sub(b).Abs() <= reconcile.NearTime }
+
+func candidate(a store.NearAllocation) conflict.Candidate {
+	return conflict.Candidate{BookingID: a.BookingID, Category: a.Category, Status: a.Status, Event: a.Event, Busy: a.Busy, CreatedAt: a.BookedAt}
+}

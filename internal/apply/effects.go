@@ -1,0 +1,275 @@
+package apply
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/rules/calendartime"
+	"github.com/wedsync/wedsync/internal/rules/conflict"
+	"github.com/wedsync/wedsync/internal/rules/reconcile"
+	"github.com/wedsync/wedsync/internal/rules/suggest"
+	"github.com/wedsync/wedsync/internal/store"
+)
+
+// horizon is how far around a clash ways out are looked for.
+const horizon = 62 * 24 * time.Hour
+
+// otherResources bounds how many other resources are considered as a way out.
+const otherResources = 20
+
+// maxProposals bounds how many conflicts of one batch get ways out at once. A first import of a whole calendar may find
+// hundreds; the others get theirs when somebody looks at them (Propose).
+const maxProposals = 25
+
+// propose adds ranked ways out to the conflicts that are new or changed.
+func propose(ctx context.Context, tx *store.Tx, in reconcile.Input, plan *reconcile.Plan) error {
+	var todo []*domain.Conflict
+	for i := range plan.Opened {
+		todo = append(todo, &plan.Opened[i])
+	}
+	for i := range plan.Updated {
+		todo = append(todo, &plan.Updated[i])
+	}
+	if len(todo) > maxProposals {
+		slices.SortStableFunc(todo, func(a, b *domain.Conflict) int { return b.Severity.Level() - a.Severity.Level() })
+		todo = todo[:maxProposals]
+	}
+	if len(todo) == 0 {
+		return nil
+	}
+	planned := map[domain.BookingID]domain.Booking{}
+	for _, w := range plan.Bookings {
+		planned[w.Booking.ID] = w.Booking
+	}
+	moved := map[domain.BookingID]domain.Allocation{}
+	for _, a := range plan.Allocations {
+		moved[a.BookingID] = a
+	}
+	for _, c := range todo {
+		subject, ok := planned[c.BookingID]
+		if !ok {
+			if subject, ok = in.Bookings[c.BookingID]; !ok {
+				read, err := tx.BookingsByID(ctx, []domain.BookingID{c.BookingID})
+				if err != nil {
+					return err
+				}
+				if subject, ok = read[c.BookingID]; !ok {
+					continue
+				}
+			}
+		}
+		alternatives, err := waysOut(ctx, tx, in.Resources, subject, func(list []store.NearAllocation) []store.NearAllocation {
+			list = slices.DeleteFunc(list, func(a store.NearAllocation) bool {
+				_, again := moved[a.BookingID]
+				return again || slices.Contains(plan.Freed, a.BookingID)
+			})
+			for _, a := range plan.Allocations {
+				list = append(list, store.NearAllocation{Allocation: a, BookedAt: bookedAt(in, *plan, a.BookingID)})
+			}
+			return list
+		})
+		if err != nil {
+			return err
+		}
+		c.Alternatives = alternatives
+	}
+	return nil
+}
+
+// Propose looks for ways out of a conflict as things stand now.
+func Propose(ctx context.Context, tx *store.Tx, c domain.Conflict) ([]domain.Alternative, error) {
+	read, err := tx.BookingsByID(ctx, []domain.BookingID{c.BookingID})
+	if err != nil {
+		return nil, err
+	}
+	subject, ok := read[c.BookingID]
+	if !ok {
+		return nil, nil
+	}
+	return waysOut(ctx, tx, nil, subject, func(list []store.NearAllocation) []store.NearAllocation { return list })
+}
+
+func waysOut(ctx context.Context, tx *store.Tx, known map[domain.ResourceID]reconcile.Resource, subject domain.Booking,
+	overlay func([]store.NearAllocation) []store.NearAllocation) ([]domain.Alternative, error) {
+	resources, _, err := tx.Resources(ctx, store.Page{Limit: otherResources})
+	if err != nil {
+		return nil, err
+	}
+	all := map[domain.ResourceID]domain.Resource{}
+	for _, r := range resources {
+		all[r.ID] = r
+	}
+	for id, r := range known {
+		all[id] = r.Resource
+	}
+	if _, ok := all[subject.ResourceID]; !ok {
+		r, err := tx.Resource(ctx, subject.ResourceID)
+		if err != nil {
+			return nil, err
+		}
+		all[r.ID] = r
+	}
+	var near []store.Near
+	for id := range all {
+		around := subject.When.Span.Pad(horizon, horizon)
+		if id != subject.ResourceID {
+			around = reconcile.Reach(subject.When.Span.Pad(48*time.Hour, 48*time.Hour))
+		}
+		near = append(near, store.Near{Resource: id, Span: around})
+	}
+	list, err := tx.AllocationsNear(ctx, near)
+	if err != nil {
+		return nil, err
+	}
+	busy := map[domain.ResourceID][]conflict.Candidate{}
+	for _, a := range overlay(list) {
+		if a.BookingID != subject.ID {
+			busy[a.ResourceID] = append(busy[a.ResourceID], candidate(a))
+		}
+	}
+	request := suggest.Request{Subject: subject, Now: tx.Now, Max: 5}
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		loc, err := calendartime.LoadZone(all[id].Zone)
+		if err != nil {
+			return nil, err
+		}
+		if id == subject.ResourceID {
+			request.Resource, request.Loc, request.Busy = all[id], loc, busy[id]
+			continue
+		}
+		request.Others = append(request.Others, suggest.Other{Resource: all[id], Loc: loc, Busy: busy[id]})
+	}
+	return suggest.Alternatives(request), nil
+}
+
+func bookedAt(in reconcile.Input, plan reconcile.Plan, id domain.BookingID) time.Time {
+	for _, w := range plan.Bookings {
+		if w.Booking.ID == id {
+			return w.Booking.CreatedAt
+		}
+	}
+	if b, ok := in.Bookings[id]; ok {
+		return b.CreatedAt
+	}
+	for _, list := range in.Occupied {
+		for _, o := range list {
+			if o.BookingID == id {
+				return o.CreatedAt
+			}
+		}
+	}
+	return in.Now
+}
+
+// keep stores the plan.
+func keep(ctx context.Context, tx *store.Tx, in reconcile.Input, plan reconcile.Plan) error {
+	e := store.Effects{Allocations: plan.Allocations, Freed: plan.Freed, Links: plan.Links, Pushes: plan.Pushes,
+		BookedAt: make(map[domain.BookingID]time.Time, len(plan.Allocations))}
+	for _, w := range plan.Bookings {
+		e.Bookings = append(e.Bookings, w.Booking)
+	}
+	for _, a := range plan.Allocations {
+		e.BookedAt[a.BookingID] = bookedAt(in, plan, a.BookingID)
+	}
+	for _, list := range [][]domain.Conflict{plan.Cleared, plan.Updated, plan.Opened} {
+		for _, c := range list {
+			e.Conflicts = append(e.Conflicts, store.ConflictRow{Conflict: c, Pair: reconcile.PairKey(c.BookingID, c.OtherID),
+				Fingerprint: reconcile.Fingerprint(conflict.Found{Kind: c.Kind, Overlap: c.Overlap}), WeddingDate: weddingDate(in, plan, c)})
+		}
+	}
+	return tx.StoreEffects(ctx, e)
+}
+
+// weddingDate is the local date of the wedding that a conflict concerns, "" when it concerns none.
+func weddingDate(in reconcile.Input, plan reconcile.Plan, c domain.Conflict) string {
+	res, ok := in.Resources[c.ResourceID]
+	if !ok {
+		return ""
+	}
+	date := ""
+	consider := func(id domain.BookingID, category domain.Category, start time.Time) {
+		if (id == c.BookingID || id == c.OtherID) && category == domain.CategoryWedding {
+			if d := start.In(res.Loc).Format(time.DateOnly); date == "" || d < date {
+				date = d
+			}
+		}
+	}
+	for _, w := range plan.Bookings {
+		consider(w.Booking.ID, w.Booking.Category, w.Booking.When.Start)
+	}
+	for _, o := range in.Occupied[c.ResourceID] {
+		consider(o.BookingID, o.Category, o.Event.Start)
+	}
+	return date
+}
+
+// tell notes the live events, the audit lines and the work for other systems; they are stored when the transaction
+// commits.
+func tell(ctx context.Context, tx *store.Tx, plan reconcile.Plan, who actor) error {
+	var t teller
+	for _, w := range plan.Bookings {
+		b := w.Booking
+		action, before := "booking.create", map[string]string(nil)
+		if w.Was != nil {
+			action, before = "booking.change", plain(*w.Was)
+			if b.Status == domain.StatusCancelled && w.Was.Status != domain.StatusCancelled {
+				action = "booking.cancel"
+			}
+		}
+		t.note(tx.Audit(ctx, domain.AuditEntry{Actor: who.name, Action: action, Reason: who.reason, Subject: "booking/" + string(b.ID),
+			Before: before, After: plain(b)}))
+		t.note(tx.Emit(ctx, domain.TopicBookingChanged, map[string]string{"booking": string(b.ID), "resource": string(b.ResourceID), "status": string(b.Status)}))
+	}
+	for _, c := range plan.Opened {
+		t.note(tx.Audit(ctx, domain.AuditEntry{Actor: "system:detection", Action: "conflict.open", Reason: c.Explanation, Subject: "conflict/" + string(c.ID),
+			After: map[string]string{"booking": string(c.BookingID), "other": string(c.OtherID), "kind": string(c.Kind), "severity": string(c.Severity)}}))
+		t.note(tx.Emit(ctx, domain.TopicConflictOpened, refs(c)))
+		t.note(tx.Enqueue(ctx, store.OutboxConflictStart, string(c.ID), string(c.BookingID), tx.Now))
+	}
+	for _, c := range plan.Updated {
+		t.note(tx.Emit(ctx, domain.TopicConflictUpdated, refs(c)))
+	}
+	for _, c := range plan.Cleared {
+		t.note(tx.Audit(ctx, domain.AuditEntry{Actor: "system:detection", Action: "conflict.clear", Reason: "the clash disappeared", Subject: "conflict/" + string(c.ID),
+			After: map[string]string{"booking": string(c.BookingID), "other": string(c.OtherID)}}))
+		t.note(tx.Emit(ctx, domain.TopicConflictClosed, refs(c)))
+	}
+	for _, r := range plan.Rechecks {
+		t.note(tx.Enqueue(ctx, store.OutboxConflictRecheck, string(r.ConflictID), string(r.BookingID), tx.Now))
+	}
+	told := map[domain.IntegrationID]bool{}
+	for _, p := range plan.Pushes {
+		if !told[p.IntegrationID] {
+			told[p.IntegrationID] = true
+			t.note(tx.Enqueue(ctx, store.OutboxPush, string(p.IntegrationID), string(p.BookingID), tx.Now))
+		}
+	}
+	return t.err
+}
+
+// teller keeps the first error of many notes.
+type teller struct{ err error }
+
+func (t *teller) note(err error) {
+	if t.err == nil {
+		t.err = err
+	}
+}
+
+func refs(c domain.Conflict) map[string]string {
+	r := map[string]string{"conflict": string(c.ID), "booking": string(c.BookingID), "resource": string(c.ResourceID),
+		"severity": string(c.Severity), "kind": string(c.Kind), "state": string(c.State)}
+	if c.OtherID != "" {
+		r["other"] = string(c.OtherID)
+	}
+	return r
+}
+
+// plain lists the parts of a booking that name nobody.
+func plain(b domain.Booking) map[string]string {
+	return map[string]string{"resource": string(b.ResourceID), "category": string(b.Category), "status": string(b.Status),
+		"start": b.When.Start.UTC().Format(time.RFC3339), "end": b.When.End.UTC().Format(time.RFC3339), "zone": b.When.Zone}
+}

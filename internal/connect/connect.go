@@ -1,0 +1,98 @@
+// Package connect opens integrations: it finds the provider, hands it settings, secrets and the only way out, and keeps
+// the opened value per version of the integration's row, because opening compiles expressions and is too slow to do
+// for every webhook.
+//
+// A changed row has another version and so opens anew; the old value is dropped. The cache is bounded. Safe for any
+// number of goroutines.
+package connect
+
+import (
+	"container/list"
+	"sync"
+	"time"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/httpx"
+	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/rules/calendartime"
+)
+
+// Opener opens integrations.
+type Opener struct {
+	find func(name string) (provider.Registration, bool)
+	http *httpx.Client
+	now  func() time.Time
+	size int
+
+	mu     sync.Mutex
+	recent *list.List // of *entry, most recently used first
+	byID   map[domain.IntegrationID]*list.Element
+}
+
+type entry struct {
+	id      domain.IntegrationID
+	version int64
+	zone    string
+	opened  any
+	err     error
+}
+
+// New makes an opener over the providers that find knows. size bounds the values kept; 0 means 10,000.
+func New(find func(name string) (provider.Registration, bool), client *httpx.Client, now func() time.Time, size int) *Opener {
+	if size <= 0 {
+		size = 10_000
+	}
+	return &Opener{find: find, http: client, now: now, size: size, recent: list.New(), byID: map[domain.IntegrationID]*list.Element{}}
+}
+
+// Open returns the provider's value for an integration at its version. zone is that of its resource. secrets is called
+// only when the value has to be made. Errors are permanent faults of the settings, which the API refuses at creation.
+func (o *Opener) Open(i domain.Integration, zone string, secrets func() (map[string]string, error)) (any, error) {
+	o.mu.Lock()
+	if el, ok := o.byID[i.ID]; ok {
+		if e := el.Value.(*entry); e.version == i.Version && e.zone == zone {
+			o.recent.MoveToFront(el)
+			o.mu.Unlock()
+			return e.opened, e.err
+		}
+	}
+	o.mu.Unlock()
+
+	opened, err, keep := o.open(i, zone, secrets)
+	if !keep {
+		return nil, err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if el, ok := o.byID[i.ID]; ok {
+		o.recent.Remove(el)
+	}
+	o.byID[i.ID] = o.recent.PushFront(&entry{id: i.ID, version: i.Version, zone: zone, opened: opened, err: err})
+	for o.recent.Len() > o.size {
+		last := o.recent.Back()
+		delete(o.byID, last.Value.(*entry).id)
+		o.recent.Remove(last)
+	}
+	return opened, err
+}
+
+// open makes the value; keep is false for faults that may be gone at the next try.
+func (o *Opener) open(i domain.Integration, zone string, secrets func() (map[string]string, error)) (opened any, err error, keep bool) {
+	registration, ok := o.find(i.Provider)
+	if !ok {
+		return nil, domain.E(domain.KindPermanent, "provider %q is not part of this build", i.Provider), true
+	}
+	loc, err := calendartime.LoadZone(zone)
+	if err != nil {
+		return nil, domain.E(domain.KindPermanent, "zone of the integration's resource: %w", err), true
+	}
+	values, err := secrets()
+	if err != nil {
+		return nil, domain.E(domain.KindOf(err), "read secrets: %w", err), false
+	}
+	opened, err = registration.Open(provider.Connection{Integration: i, Secrets: values, Zone: loc, HTTP: o.http, Now: o.now})
+	if err != nil {
+		return nil, domain.E(domain.KindPermanent, "open %s connection: %w", i.Provider, err), true
+	}
+	return opened, nil, true
+}

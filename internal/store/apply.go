@@ -1,0 +1,444 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/wedsync/wedsync/internal/domain"
+)
+
+// This file holds the bulk reads and writes of package apply: a batch of changes is read, decided and written in a
+// handful of round trips whatever its size.
+
+// LinkKeys tells which links concern a batch of changes.
+type LinkKeys struct {
+	Integration domain.IntegrationID // "" for changes by a person
+	ExternalIDs []string
+	Removed     []string // external ids whose parts ("id#part") are meant too
+	UIDs        []string
+	Bookings    []domain.BookingID
+}
+
+// LinksFor returns every link, live or removed and of any integration, of the bookings that the keys lead to.
+func (tx *Tx) LinksFor(ctx context.Context, k LinkKeys) ([]domain.Link, error) {
+	const byBooking = ` SELECT id, org_id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version,
+		written_version, seen_run, removed_at, updated_at FROM links WHERE org_id = $1 AND booking_id IN (SELECT booking_id FROM hit)
+		ORDER BY id`
+	hit := `WITH hit AS (SELECT unnest($2::uuid[]) AS booking_id`
+	args := []any{tx.Org, arrayOf(k.Bookings)}
+	if k.Integration != "" {
+		hit += ` UNION SELECT booking_id FROM links WHERE org_id = $1 AND integration_id = $3 AND external_id = ANY($4::text[])`
+		args = append(args, k.Integration, k.ExternalIDs)
+		if len(k.UIDs) > 0 {
+			hit += ` UNION SELECT booking_id FROM links WHERE org_id = $1 AND uid = ANY($5::text[]) AND uid <> '' AND removed_at IS NULL`
+			args = append(args, k.UIDs)
+		} else {
+			hit += ` UNION SELECT booking_id FROM links WHERE $5::text[] IS NOT NULL AND false`
+			args = append(args, []string{})
+		}
+		if len(k.Removed) > 0 {
+			hit += ` UNION SELECT booking_id FROM links WHERE org_id = $1 AND integration_id = $3
+				AND left(external_id, strpos(external_id, '#') - 1) = ANY($6::text[]) AND strpos(external_id, '#') > 1`
+			args = append(args, k.Removed)
+		}
+	}
+	rows, err := tx.Query(ctx, hit+`)`+byBooking, args...)
+	links, err := collect(rows, err, scanAppliedLink)
+	return links, fault("read links", err)
+}
+
+func scanAppliedLink(row pgx.Row) (domain.Link, error) {
+	var l domain.Link
+	err := row.Scan(&l.ID, &l.OrgID, &l.IntegrationID, &l.BookingID, &l.ExternalID, &l.UID, &l.Revision, &l.Mirror, &l.Hash,
+		&l.RemoteVersion, &l.WrittenVersion, &l.SeenRun, &l.RemovedAt, &l.UpdatedAt)
+	return l, err
+}
+
+// BookingsByID returns the bookings that exist among ids, with details.
+func (tx *Tx) BookingsByID(ctx context.Context, ids []domain.BookingID) (map[domain.BookingID]domain.Booking, error) {
+	out := make(map[domain.BookingID]domain.Booking, len(ids))
+	if len(ids) == 0 {
+		return out, nil
+	}
+	rows, err := tx.Query(ctx, `SELECT id, org_id, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private,
+		free, source_id, created_at, updated_at, version FROM bookings WHERE org_id = $1 AND id = ANY($2::uuid[])`, tx.Org, arrayOf(ids))
+	list, err := collect(rows, err, func(row pgx.Row) (domain.Booking, error) {
+		var b domain.Booking
+		var details []byte
+		if err := row.Scan(&b.ID, &b.OrgID, &b.ResourceID, &b.Category, &b.Status, &b.When.Start, &b.When.End, &b.When.Zone, &b.When.Kind,
+			&details, &b.Private, &b.Free, &b.SourceID, &b.CreatedAt, &b.UpdatedAt, &b.Version); err != nil {
+			return b, err
+		}
+		b.When.Start, b.When.End, b.CreatedAt, b.UpdatedAt = b.When.Start.UTC(), b.When.End.UTC(), b.CreatedAt.UTC(), b.UpdatedAt.UTC()
+		var err error
+		b.Details, err = tx.openDetails(b.ID, details)
+		return b, err
+	})
+	if err != nil {
+		return nil, fault("read bookings", err)
+	}
+	for _, b := range list {
+		out[b.ID] = b
+	}
+	return out, nil
+}
+
+// LockResources locks the resources among ids against other transactions that change their bookings, in one order for
+// all so that two such transactions cannot deadlock. It must come before any read of allocations that a decision
+// rests on.
+func (tx *Tx) LockResources(ctx context.Context, ids []domain.ResourceID) error {
+	ids = slices.Clone(ids)
+	slices.Sort(ids)
+	_, err := tx.Exec(ctx, `SELECT 1 FROM resources WHERE org_id = $1 AND id = ANY($2::uuid[]) ORDER BY id FOR NO KEY UPDATE`,
+		tx.Org, arrayOf(slices.Compact(ids)))
+	return fault("lock resources", err)
+}
+
+// Near is a stretch of a resource's time.
+type Near struct {
+	Resource domain.ResourceID
+	Span     domain.Span
+}
+
+// NearAllocation is an allocation with the time at which its booking was made, which decides who gives way.
+type NearAllocation struct {
+	domain.Allocation
+	BookedAt time.Time
+}
+
+// AllocationsNear returns the allocations that overlap any of the stretches, each once. It reads through the b-tree
+// indexes; see the migration for why.
+func (tx *Tx) AllocationsNear(ctx context.Context, near []Near) ([]NearAllocation, error) {
+	near = merge(near)
+	if len(near) == 0 {
+		return nil, nil
+	}
+	const cols = `a.id, a.org_id, a.booking_id, a.resource_id, a.category, a.status, a.starts_at, a.ends_at, a.busy_from, a.busy_to, a.slot, a.exclusive, a.booked_at`
+	rows, err := tx.Query(ctx, `WITH near AS MATERIALIZED (SELECT * FROM unnest($2::uuid[], $3::timestamptz[], $4::timestamptz[]) AS n(resource_id, f, t))
+		SELECT `+cols+` FROM near n CROSS JOIN LATERAL (
+			SELECT * FROM allocations s WHERE s.org_id = $1 AND s.resource_id = n.resource_id AND NOT s.long
+				AND s.busy_from < n.t AND s.busy_from > n.f - interval '3 days' AND s.busy_to > n.f) a
+		UNION ALL
+		SELECT `+cols+` FROM near n CROSS JOIN LATERAL (
+			SELECT * FROM allocations l WHERE l.org_id = $1 AND l.resource_id = n.resource_id AND l.long
+				AND l.busy_to > n.f AND l.busy_from < n.t) a`,
+		tx.Org, column(near, func(n Near) domain.ResourceID { return n.Resource }),
+		column(near, func(n Near) time.Time { return n.Span.Start }), column(near, func(n Near) time.Time { return n.Span.End }))
+	seen := map[domain.AllocationID]bool{}
+	list, err := collect(rows, err, func(row pgx.Row) (NearAllocation, error) {
+		var a NearAllocation
+		err := row.Scan(&a.ID, &a.OrgID, &a.BookingID, &a.ResourceID, &a.Category, &a.Status, &a.Event.Start, &a.Event.End,
+			&a.Busy.Start, &a.Busy.End, &a.Slot, &a.Exclusive, &a.BookedAt)
+		a.Event.Start, a.Event.End, a.Busy.Start, a.Busy.End = a.Event.Start.UTC(), a.Event.End.UTC(), a.Busy.Start.UTC(), a.Busy.End.UTC()
+		a.BookedAt = a.BookedAt.UTC()
+		return a, err
+	})
+	if err != nil {
+		return nil, fault("read allocations", err)
+	}
+	return slices.DeleteFunc(list, func(a NearAllocation) bool {
+		again := seen[a.ID]
+		seen[a.ID] = true
+		return again
+	}), nil
+}
+
+// merge joins stretches of one resource that overlap or touch.
+func merge(near []Near) []Near {
+	near = slices.Clone(near)
+	slices.SortFunc(near, func(a, b Near) int {
+		if a.Resource != b.Resource {
+			if a.Resource < b.Resource {
+				return -1
+			}
+			return 1
+		}
+		return a.Span.Start.Compare(b.Span.Start)
+	})
+	out := near[:0]
+	for _, n := range near {
+		if last := len(out) - 1; last >= 0 && out[last].Resource == n.Resource && !n.Span.Start.After(out[last].Span.End) {
+			if n.Span.End.After(out[last].Span.End) {
+				out[last].Span.End = n.Span.End
+			}
+			continue
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+// KnownConflicts are the conflicts that concern a set of bookings.
+type KnownConflicts struct {
+	Open      []domain.Conflict // open or resolving
+	Dismissed map[string]string // pair to the fingerprint that a person accepted last
+}
+
+// ConflictsAmong returns the conflicts of bookings.
+func (tx *Tx) ConflictsAmong(ctx context.Context, bookings []domain.BookingID) (KnownConflicts, error) {
+	out := KnownConflicts{Dismissed: map[string]string{}}
+	if len(bookings) == 0 {
+		return out, nil
+	}
+	const cols = `id, org_id, kind, severity, state, resource_id, booking_id, other_id, overlap_from, overlap_to, explanation, alternatives,
+		detected_at, updated_at, version, pair, fingerprint`
+	rows, err := tx.Query(ctx, `SELECT `+cols+` FROM conflicts WHERE org_id = $1 AND booking_id = ANY($2::uuid[]) AND state IN ('open', 'resolving', 'dismissed')
+		UNION SELECT `+cols+` FROM conflicts WHERE org_id = $1 AND other_id = ANY($2::uuid[]) AND state IN ('open', 'resolving', 'dismissed')
+		ORDER BY detected_at, id`, tx.Org, arrayOf(bookings))
+	type row struct {
+		domain.Conflict
+		pair, fingerprint string
+	}
+	list, err := collect(rows, err, func(r pgx.Row) (row, error) {
+		var c row
+		var alternatives []byte
+		if err := r.Scan(&c.ID, &c.OrgID, &c.Kind, &c.Severity, &c.State, &c.ResourceID, &c.BookingID, &c.OtherID, &c.Overlap.Start,
+			&c.Overlap.End, &c.Explanation, &alternatives, &c.DetectedAt, &c.UpdatedAt, &c.Version, &c.pair, &c.fingerprint); err != nil {
+			return c, err
+		}
+		return c, json.Unmarshal(alternatives, &c.Alternatives)
+	})
+	if err != nil {
+		return out, fault("read conflicts", err)
+	}
+	for _, c := range list {
+		if c.State == domain.ConflictDismissed {
+			out.Dismissed[c.pair] = c.fingerprint
+			continue
+		}
+		out.Open = append(out.Open, c.Conflict)
+	}
+	return out, nil
+}
+
+// Exporting returns the integrations of the tenant that take writes.
+func (tx *Tx) Exporting(ctx context.Context) ([]domain.Integration, error) {
+	rows, err := tx.Query(ctx, `SELECT id, provider, direction, resource_id, state FROM integrations
+		WHERE org_id = $1 AND state <> 'deleted' AND direction IN ('export', 'bidirectional') ORDER BY id`, tx.Org)
+	list, err := collect(rows, err, func(row pgx.Row) (domain.Integration, error) {
+		i := domain.Integration{OrgID: tx.Org}
+		err := row.Scan(&i.ID, &i.Provider, &i.Direction, &i.ResourceID, &i.State)
+		return i, err
+	})
+	return list, fault("read exporting integrations", err)
+}
+
+// ConflictRow is a conflict with what only storage needs to know.
+type ConflictRow struct {
+	domain.Conflict
+	Pair        string
+	Fingerprint string
+	WeddingDate string // YYYY-MM-DD, "" when no wedding is concerned
+}
+
+// Effects is what a decision stores, all of it or nothing.
+type Effects struct {
+	Bookings    []domain.Booking
+	Allocations []domain.Allocation // replace whatever their bookings had
+	BookedAt    map[domain.BookingID]time.Time
+	Freed       []domain.BookingID
+	Links       []domain.Link
+	Conflicts   []ConflictRow // new and changed
+	Pushes      []domain.Push
+}
+
+// StoreEffects writes effects in one round trip. Resources concerned must be locked by LockResources. An exclusive
+// allocation that the database refuses, which the locks should prevent, is KindConflict.
+func (tx *Tx) StoreEffects(ctx context.Context, e Effects) error {
+	b := &pgx.Batch{}
+	if len(e.Bookings) > 0 {
+		b.Queue(`INSERT INTO bookings (id, org_id, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private, free,
+				source_id, created_at, updated_at, version)
+			SELECT id, $1, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private, free, source_id, created_at, updated_at, version
+			FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[], $10::bytea[],
+				$11::bool[], $12::bool[], $13::uuid[], $14::timestamptz[], $15::timestamptz[], $16::bigint[])
+				AS n(id, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private, free, source_id, created_at, updated_at, version)
+			ON CONFLICT (id) DO UPDATE SET resource_id = excluded.resource_id, category = excluded.category, status = excluded.status,
+				starts_at = excluded.starts_at, ends_at = excluded.ends_at, zone = excluded.zone, time_kind = excluded.time_kind,
+				details = excluded.details, private = excluded.private, free = excluded.free, updated_at = excluded.updated_at, version = excluded.version`,
+			tx.Org,
+			column(e.Bookings, func(x domain.Booking) domain.BookingID { return x.ID }),
+			column(e.Bookings, func(x domain.Booking) domain.ResourceID { return x.ResourceID }),
+			column(e.Bookings, func(x domain.Booking) string { return string(x.Category) }),
+			column(e.Bookings, func(x domain.Booking) string { return string(x.Status) }),
+			column(e.Bookings, func(x domain.Booking) time.Time { return x.When.Start }),
+			column(e.Bookings, func(x domain.Booking) time.Time { return x.When.End }),
+			column(e.Bookings, func(x domain.Booking) string { return x.When.Zone }),
+			column(e.Bookings, func(x domain.Booking) string { return string(x.When.Kind) }),
+			column(e.Bookings, func(x domain.Booking) []byte { return tx.sealDetails(x.ID, x.Details) }),
+			column(e.Bookings, func(x domain.Booking) bool { return x.Private }),
+			column(e.Bookings, func(x domain.Booking) bool { return x.Free }),
+			column(e.Bookings, func(x domain.Booking) domain.IntegrationID { return x.SourceID }),
+			column(e.Bookings, func(x domain.Booking) time.Time { return x.CreatedAt }),
+			column(e.Bookings, func(x domain.Booking) time.Time { return x.UpdatedAt }),
+			column(e.Bookings, func(x domain.Booking) int64 { return x.Version }))
+	}
+	gone := slices.Clone(e.Freed)
+	for _, a := range e.Allocations {
+		gone = append(gone, a.BookingID)
+	}
+	if len(gone) > 0 {
+		b.Queue(`DELETE FROM allocations WHERE org_id = $1 AND booking_id = ANY($2::uuid[])`, tx.Org, arrayOf(gone))
+	}
+	if len(e.Allocations) > 0 {
+		b.Queue(`INSERT INTO allocations (id, org_id, booking_id, resource_id, category, status, starts_at, ends_at, busy_from, busy_to, slot, exclusive, booked_at)
+			SELECT id, $1, booking_id, resource_id, category, status, starts_at, ends_at, busy_from, busy_to, slot, exclusive, booked_at
+			FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[],
+				$11::int[], $12::bool[], $13::timestamptz[])
+				AS n(id, booking_id, resource_id, category, status, starts_at, ends_at, busy_from, busy_to, slot, exclusive, booked_at)
+			ON CONFLICT DO NOTHING`,
+			tx.Org,
+			column(e.Allocations, func(x domain.Allocation) domain.AllocationID { return x.ID }),
+			column(e.Allocations, func(x domain.Allocation) domain.BookingID { return x.BookingID }),
+			column(e.Allocations, func(x domain.Allocation) domain.ResourceID { return x.ResourceID }),
+			column(e.Allocations, func(x domain.Allocation) string { return string(x.Category) }),
+			column(e.Allocations, func(x domain.Allocation) string { return string(x.Status) }),
+			column(e.Allocations, func(x domain.Allocation) time.Time { return x.Event.Start }),
+			column(e.Allocations, func(x domain.Allocation) time.Time { return x.Event.End }),
+			column(e.Allocations, func(x domain.Allocation) time.Time { return x.Busy.Start }),
+			column(e.Allocations, func(x domain.Allocation) time.Time { return x.Busy.End }),
+			column(e.Allocations, func(x domain.Allocation) int32 { return int32(x.Slot) }),
+			column(e.Allocations, func(x domain.Allocation) bool { return x.Exclusive }),
+			column(e.Allocations, func(x domain.Allocation) time.Time { return e.BookedAt[x.BookingID] }),
+		).Exec(func(tag pgconn.CommandTag) error {
+			if tag.RowsAffected() != int64(len(e.Allocations)) {
+				return domain.E(domain.KindConflict, "the time was taken by another booking")
+			}
+			return nil
+		})
+	}
+	tx.queueLinks(b, e.Links)
+	tx.queueConflicts(b, e.Conflicts)
+	tx.queuePushes(b, e.Pushes)
+	if b.Len() == 0 {
+		return nil
+	}
+	return fault("store effects", tx.SendBatch(ctx, b).Close())
+}
+
+func (tx *Tx) queueLinks(b *pgx.Batch, links []domain.Link) {
+	if len(links) == 0 {
+		return
+	}
+	b.Queue(`INSERT INTO links (id, org_id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version, written_version, removed_at, updated_at)
+		SELECT id, $1, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version, written_version, removed_at, updated_at
+		FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::bool[], $9::text[], $10::bigint[], $11::bigint[],
+			$12::timestamptz[], $13::timestamptz[])
+			AS n(id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version, written_version, removed_at, updated_at)
+		ON CONFLICT (org_id, integration_id, external_id) DO UPDATE SET booking_id = excluded.booking_id, uid = excluded.uid,
+			revision = excluded.revision, mirror = excluded.mirror, hash = excluded.hash, remote_version = excluded.remote_version,
+			written_version = greatest(links.written_version, excluded.written_version), removed_at = excluded.removed_at, updated_at = excluded.updated_at`,
+		tx.Org,
+		column(links, func(x domain.Link) domain.LinkID { return x.ID }),
+		column(links, func(x domain.Link) domain.IntegrationID { return x.IntegrationID }),
+		column(links, func(x domain.Link) domain.BookingID { return x.BookingID }),
+		column(links, func(x domain.Link) string { return x.ExternalID }),
+		column(links, func(x domain.Link) string { return x.UID }),
+		column(links, func(x domain.Link) string { return x.Revision }),
+		column(links, func(x domain.Link) bool { return x.Mirror }),
+		column(links, func(x domain.Link) string { return x.Hash }),
+		column(links, func(x domain.Link) int64 { return x.RemoteVersion }),
+		column(links, func(x domain.Link) int64 { return x.WrittenVersion }),
+		column(links, func(x domain.Link) *time.Time { return x.RemovedAt }),
+		column(links, func(x domain.Link) time.Time { return x.UpdatedAt }))
+}
+
+func (tx *Tx) queueConflicts(b *pgx.Batch, rows []ConflictRow) {
+	for _, c := range rows {
+		alternatives, err := json.Marshal(c.Alternatives)
+		if err != nil || c.Alternatives == nil {
+			alternatives = []byte("[]")
+		}
+		var wedding *string
+		if c.WeddingDate != "" {
+			wedding = &c.WeddingDate
+		}
+		b.Queue(`INSERT INTO conflicts (id, org_id, kind, severity, state, resource_id, booking_id, other_id, pair, overlap_from, overlap_to, explanation,
+				alternatives, fingerprint, wedding_date, detected_at, updated_at, closed_at, version)
+			VALUES ($2, $1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::date, $16, $17, $18, $19)
+			ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, severity = excluded.severity, state = excluded.state, booking_id = excluded.booking_id,
+				other_id = excluded.other_id, overlap_from = excluded.overlap_from, overlap_to = excluded.overlap_to, explanation = excluded.explanation,
+				alternatives = excluded.alternatives, fingerprint = excluded.fingerprint, wedding_date = excluded.wedding_date,
+				updated_at = excluded.updated_at, closed_at = excluded.closed_at, version = excluded.version`,
+			tx.Org, c.ID, string(c.Kind), string(c.Severity), string(c.State), c.ResourceID, c.BookingID, c.OtherID, c.Pair, c.Overlap.Start, c.Overlap.End,
+			c.Explanation, alternatives, c.Fingerprint, wedding, c.DetectedAt, c.UpdatedAt, c.ClosedAt, c.Version)
+	}
+}
+
+func (tx *Tx) queuePushes(b *pgx.Batch, pushes []domain.Push) {
+	if len(pushes) == 0 {
+		return
+	}
+	b.Queue(`INSERT INTO pushes (id, org_id, integration_id, booking_id, op, want_version, state, created_at, updated_at)
+		SELECT id, $1, integration_id, booking_id, op, want_version, 'pending', at, at
+		FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::timestamptz[]) AS n(id, integration_id, booking_id, op, want_version, at)
+		ON CONFLICT (org_id, integration_id, booking_id) DO UPDATE SET op = excluded.op, want_version = excluded.want_version, state = 'pending',
+			reason = '', attempts = 0, next_attempt_at = NULL, updated_at = excluded.updated_at`,
+		tx.Org,
+		column(pushes, func(x domain.Push) domain.PushID { return x.ID }),
+		column(pushes, func(x domain.Push) domain.IntegrationID { return x.IntegrationID }),
+		column(pushes, func(x domain.Push) domain.BookingID { return x.BookingID }),
+		column(pushes, func(x domain.Push) string { return string(x.Op) }),
+		column(pushes, func(x domain.Push) int64 { return x.WantVersion }),
+		column(pushes, func(x domain.Push) time.Time { return x.UpdatedAt }))
+}
+
+// MarkSeen notes that a full listing contained entries.
+func (tx *Tx) MarkSeen(ctx context.Context, integration domain.IntegrationID, run domain.SyncRunID, externalIDs []string) error {
+	_, err := tx.Exec(ctx, `UPDATE links SET seen_run = $3 WHERE org_id = $1 AND integration_id = $2 AND external_id = ANY($4::text[])`,
+		tx.Org, integration, run, externalIDs)
+	return fault("mark links as seen", err)
+}
+
+// UnseenLinks returns up to limit live links of bookings not over yet that a full listing did not contain, and how many
+// live links of such bookings there are in all. Links made after the run began do not count.
+func (tx *Tx) UnseenLinks(ctx context.Context, integration domain.IntegrationID, run domain.SyncRun, limit int) (unseen []domain.Link, known int, err error) {
+	err = tx.QueryRow(ctx, `SELECT count(*) FROM links l JOIN bookings b ON b.org_id = l.org_id AND b.id = l.booking_id
+		WHERE l.org_id = $1 AND l.integration_id = $2 AND l.removed_at IS NULL AND b.ends_at > $3`, tx.Org, integration, tx.Now).Scan(&known)
+	if err != nil {
+		return nil, 0, fault("count links", err)
+	}
+	rows, err := tx.Query(ctx, `SELECT l.id, l.org_id, l.integration_id, l.booking_id, l.external_id, l.uid, l.revision, l.mirror, l.hash, l.remote_version,
+			l.written_version, l.seen_run, l.removed_at, l.updated_at
+		FROM links l JOIN bookings b ON b.org_id = l.org_id AND b.id = l.booking_id
+		WHERE l.org_id = $1 AND l.integration_id = $2 AND l.removed_at IS NULL AND b.ends_at > $3
+			AND l.seen_run IS DISTINCT FROM $4 AND l.updated_at < $5 ORDER BY l.id LIMIT $6`,
+		tx.Org, integration, tx.Now, run.ID, run.StartedAt, limit)
+	unseen, err = collect(rows, err, scanAppliedLink)
+	return unseen, known, fault("read unseen links", err)
+}
+
+// PushesOf returns every push of a booking.
+func (tx *Tx) PushesOf(ctx context.Context, booking domain.BookingID) ([]domain.Push, error) {
+	rows, err := tx.Query(ctx, "SELECT "+pushColumns+" FROM pushes WHERE org_id = $1 AND booking_id = $2 ORDER BY id", tx.Org, booking)
+	out, err := collect(rows, err, scanPush)
+	return out, fault("read pushes", err)
+}
+
+// StoreLinks stores links, new or changed.
+func (tx *Tx) StoreLinks(ctx context.Context, links []domain.Link) error {
+	b := &pgx.Batch{}
+	tx.queueLinks(b, links)
+	if b.Len() == 0 {
+		return nil
+	}
+	return fault("store links", tx.SendBatch(ctx, b).Close())
+}
+
+// WeddingDateOf returns the local date of the wedding that a conflict concerns, "" when it concerns none.
+func (tx *Tx) WeddingDateOf(ctx context.Context, id domain.ConflictID) (string, error) {
+	var date *time.Time
+	err := tx.QueryRow(ctx, "SELECT wedding_date FROM conflicts WHERE org_id = $1 AND id = $2", tx.Org, id).Scan(&date)
+	if err != nil {
+		return "", missing("conflict", "read wedding date", err)
+	}
+	if date == nil {
+		return "", nil
+	}
+	return date.Format(time.DateOnly), nil
+}

@@ -1,0 +1,176 @@
+// Package worker runs WedSync's workflows and activities: which of them live on which task queue is decided here, in one
+// list, and a process serves the queues it is told to, so that each part can be deployed and scaled on its own.
+//
+// Stopping waits for running activities up to a bound; what is not finished then is handed over by Temporal's own
+// retries, which every activity bears.
+package worker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/wedsync/wedsync/activities"
+	"github.com/wedsync/wedsync/internal/connect"
+	"github.com/wedsync/wedsync/internal/contract"
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/store"
+	"github.com/wedsync/wedsync/workflows"
+)
+
+// Deps is what the activities need.
+type Deps struct {
+	Temporal client.Client
+	Store    *store.Store
+	Opener   *connect.Opener
+	Log      *slog.Logger
+}
+
+// Options tune a worker process. The zero value serves every queue with defaults for a small machine.
+type Options struct {
+	Queues        []string      // of contract.Queues(); empty = all
+	DatabaseSteps int           // database steps at once; default 6
+	Reads         int           // reads of outside systems at once; default 32
+	Writes        int           // writes to outside systems at once; default 32
+	StopTimeout   time.Duration // how long running activities may take to finish; default 20 s
+}
+
+// Validate checks the queue names and the bounds.
+func (o Options) Validate() error {
+	for _, q := range o.Queues {
+		if !slices.Contains(contract.Queues(), q) {
+			return domain.Invalid("queues", "unknown queue %q; known are %s", q, strings.Join(contract.Queues(), ", "))
+		}
+	}
+	for name, n := range map[string]int{"database-steps": o.DatabaseSteps, "reads": o.Reads, "writes": o.Writes} {
+		if n < 0 || n > 10_000 {
+			return domain.Invalid(name, "must be 0 (default) to 10000, is %d", n)
+		}
+	}
+	return nil
+}
+
+// Worker serves task queues.
+type Worker struct {
+	workers []worker.Worker
+	queues  []string
+	fatal   chan error
+}
+
+// New makes a worker; Start begins to serve.
+func New(d Deps, o Options) (*Worker, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	if len(o.Queues) == 0 {
+		o.Queues = contract.Queues()
+	}
+	if o.StopTimeout == 0 {
+		o.StopTimeout = 20 * time.Second
+	}
+	w := &Worker{queues: o.Queues, fatal: make(chan error, len(o.Queues))}
+	for _, q := range o.Queues {
+		options := worker.Options{
+			WorkerStopTimeout:           o.StopTimeout,
+			DisableRegistrationAliasing: true,
+			OnFatalError: func(err error) {
+				w.fatal <- fmt.Errorf("worker on %s: %w", q, err)
+			},
+		}
+		switch q {
+		case contract.QueueCore:
+			options.DisableWorkflowWorker = false
+			options.LocalActivityWorkerOnly = true
+			options.MaxConcurrentLocalActivityExecutionSize = orDefault(o.DatabaseSteps, 6)
+			options.MaxConcurrentWorkflowTaskExecutionSize = 50
+			options.MaxConcurrentWorkflowTaskPollers = 4
+		case contract.QueueSync:
+			options.DisableWorkflowWorker = true
+			options.MaxConcurrentActivityExecutionSize = orDefault(o.Reads, 32)
+		case contract.QueuePush:
+			options.DisableWorkflowWorker = true
+			options.MaxConcurrentActivityExecutionSize = orDefault(o.Writes, 32)
+		}
+		one := worker.New(d.Temporal, q, options)
+		Register(one, q, d)
+		w.workers = append(w.workers, one)
+	}
+	return w, nil
+}
+
+func orDefault(n, def int) int {
+	if n == 0 {
+		return def
+	}
+	return n
+}
+
+// Registry is what Register needs of a worker or of a test environment.
+type Registry interface {
+	RegisterWorkflowWithOptions(w any, o workflow.RegisterOptions)
+	RegisterActivity(a any)
+}
+
+// Register puts the workflows and activities of a queue into a registry. The core queue gets all activities, because
+// database steps run there as local activities; the others get what is called on them.
+func Register(r Registry, queue string, d Deps) {
+	if queue == contract.QueueCore {
+		RegisterWorkflows(r)
+		r.RegisterActivity(&activities.Integrations{Store: d.Store, Opener: d.Opener})
+		r.RegisterActivity(&activities.Deliveries{Store: d.Store, Opener: d.Opener})
+	}
+	if queue == contract.QueueCore || queue == contract.QueueSync {
+		r.RegisterActivity(&activities.Syncs{Store: d.Store, Opener: d.Opener})
+		r.RegisterActivity(&activities.Conflicts{Store: d.Store, Opener: d.Opener})
+	}
+	if queue == contract.QueuePush {
+		r.RegisterActivity(&activities.Pushes{Store: d.Store, Opener: d.Opener})
+	}
+}
+
+// RegisterWorkflows puts the workflows into a registry, as the replay test does too.
+func RegisterWorkflows(r interface {
+	RegisterWorkflowWithOptions(w any, o workflow.RegisterOptions)
+}) {
+	r.RegisterWorkflowWithOptions(workflows.Integration, workflow.RegisterOptions{Name: contract.IntegrationWorkflow})
+	r.RegisterWorkflowWithOptions(workflows.Sync, workflow.RegisterOptions{Name: contract.SyncWorkflow})
+	r.RegisterWorkflowWithOptions(workflows.Conflict, workflow.RegisterOptions{Name: contract.ConflictWorkflow})
+}
+
+// Start begins to serve. It needs Temporal to be reachable.
+func (w *Worker) Start() error {
+	for i, one := range w.workers {
+		if err := one.Start(); err != nil {
+			for _, started := range w.workers[:i] {
+				started.Stop()
+			}
+			return domain.E(domain.KindUnavailable, "start worker on %s: %w", w.queues[i], err)
+		}
+	}
+	return nil
+}
+
+// Fatal delivers an error after which the worker no longer serves, such as a namespace that vanished.
+func (w *Worker) Fatal() <-chan error { return w.fatal }
+
+// Stop ends polling, waits for what runs up to the stop timeout, and returns. ctx shortens the wait.
+func (w *Worker) Stop(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for _, one := range w.workers {
+			one.Stop()
+		}
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,16 @@
+// Package workflows holds WedSync's durable stories, one file each:
+//
+//	integration.go  lives as long as a connection: applies deliveries, writes copies, polls, pauses, resyncs
+//	sync.go         one pull or full resync, page by page
+//	conflict.go     from a clash to its verified end
+//
+// A workflow is a plain function of one input. It registers every handler first; handlers only note what arrived, and
+// the loop acts. Everything that touches the outside is an activity. Postgres is the record of work; signals are
+// hints, so losing or repeating one costs time and never data. Still, signals are drained before continue-as-new.
+//
+// Database steps are local activities: they run inside the workflow task and leave one event in the history instead
+// of three. Calls to outside systems are ordinary activities on queues of their own. The options of both stand in
+// policies.go, and every change to a running workflow in versions.go with a recorded history in testdata.
+//
+// Test with the time-skipping environment (go test ./workflows) and by replaying testdata/*.json.
+package workflows

@@ -1,0 +1,6 @@
+package workflows
+
+// Changes to running workflows, oldest first. Each has a recorded history of the code before it in testdata; the
+// replay test fails for a workflow without one.
+//
+//	1  the first release of Integration, Sync and Conflict
