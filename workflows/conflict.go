@@ -136,7 +136,7 @@ func (s *clash) act(ctx workflow.Context) error {
 	var seen activities.ConflictView
 	switch {
 	case s.pending != nil && !s.started:
-		err := workflow.ExecuteLocalActivity(database(ctx, "take up the decision"), (*activities.Conflicts).BeginResolution,
+		err := workflow.ExecuteLocalActivity(database(ctx, "take up the decision"), steps.Conflicts.BeginResolution,
 			activities.BeginResolutionInput{ConflictRef: ref, DecisionID: s.pending.DecisionID, By: s.pending.By}).Get(ctx, &seen)
 		if err != nil && retryableKind(kindOf(err)) {
 			return s.later(ctx, "the decision could not be stored yet", err)
@@ -159,7 +159,7 @@ func (s *clash) act(ctx workflow.Context) error {
 		fallthrough
 	case s.status.State == domain.ConflictResolving:
 		var v activities.VerifyResolutionResult
-		err := workflow.ExecuteActivity(reading(ctx, "check every system"), (*activities.Conflicts).VerifyResolution, ref).Get(ctx, &v)
+		err := workflow.ExecuteActivity(reading(ctx, "check every system"), steps.Conflicts.VerifyResolution, ref).Get(ctx, &v)
 		if err != nil {
 			return s.later(ctx, "the systems could not be checked yet", err)
 		}
@@ -173,7 +173,7 @@ func (s *clash) act(ctx workflow.Context) error {
 			s.status.NextAlarm = workflow.Now(ctx).Add(reminderAfter(s.status.Severity, s.in.WeddingDate, workflow.Now(ctx)))
 		}
 	case s.look:
-		if err := workflow.ExecuteLocalActivity(database(ctx, "read the conflict"), (*activities.Conflicts).LoadConflict, ref).Get(ctx, &seen); err != nil {
+		if err := workflow.ExecuteLocalActivity(database(ctx, "read the conflict"), steps.Conflicts.LoadConflict, ref).Get(ctx, &seen); err != nil {
 			return s.later(ctx, "the conflict could not be read yet", err)
 		}
 		s.failures, s.look = 0, false
@@ -182,7 +182,7 @@ func (s *clash) act(ctx workflow.Context) error {
 			s.status.NextAlarm = now.Add(reminderAfter(s.status.Severity, s.in.WeddingDate, now))
 		}
 	case !now.Before(s.status.NextAlarm):
-		if err := workflow.ExecuteLocalActivity(database(ctx, "remind"), (*activities.Conflicts).RemindConflict,
+		if err := workflow.ExecuteLocalActivity(database(ctx, "remind"), steps.Conflicts.RemindConflict,
 			activities.RemindConflictInput{ConflictRef: ref, Number: s.status.Reminders + 1}).Get(ctx, &seen); err != nil {
 			return s.later(ctx, "the reminder could not be stored yet", err)
 		}

@@ -247,7 +247,7 @@ func (s *integration) failed(ctx workflow.Context, doing string, err error) {
 
 func (s *integration) load(ctx workflow.Context) bool {
 	var cfg contract.IntegrationConfig
-	err := workflow.ExecuteLocalActivity(database(ctx, "read settings"), (*activities.Integrations).LoadIntegration,
+	err := workflow.ExecuteLocalActivity(database(ctx, "read settings"), steps.Integrations.LoadIntegration,
 		activities.LoadIntegrationInput{Org: s.in.OrgID, Integration: s.in.IntegrationID}).Get(ctx, &cfg)
 	if err != nil {
 		s.failed(ctx, "read the integration", err)
@@ -287,7 +287,7 @@ func (s *integration) carryOut(ctx workflow.Context) {
 		s.orders = s.orders[1:]
 		if s.Config.State != o.state {
 			var cfg contract.IntegrationConfig
-			err := workflow.ExecuteLocalActivity(database(ctx, "become "+string(o.state)), (*activities.Integrations).SetIntegrationState,
+			err := workflow.ExecuteLocalActivity(database(ctx, "become "+string(o.state)), steps.Integrations.SetIntegrationState,
 				activities.SetIntegrationStateInput{Org: s.in.OrgID, Integration: s.in.IntegrationID, State: o.state, By: o.by}).Get(ctx, &cfg)
 			if err != nil {
 				o.err = temporal.NewApplicationError("the state could not be stored; try again", "Unavailable", err)
@@ -307,7 +307,7 @@ func (s *integration) applyDeliveries(ctx workflow.Context) {
 	for round := 0; round < applyRounds && (s.Deliveries || due(s.DeliveriesDue, workflow.Now(ctx))); round++ {
 		s.Deliveries = false
 		var out activities.ApplyDeliveriesResult
-		err := workflow.ExecuteLocalActivity(database(ctx, "apply deliveries"), (*activities.Deliveries).ApplyDeliveries,
+		err := workflow.ExecuteLocalActivity(database(ctx, "apply deliveries"), steps.Deliveries.ApplyDeliveries,
 			activities.ApplyDeliveriesInput{Org: s.in.OrgID, Integration: s.in.IntegrationID}).Get(ctx, &out)
 		if err != nil {
 			s.Deliveries = true
@@ -336,7 +336,7 @@ func (s *integration) startPush(ctx workflow.Context) {
 		return
 	}
 	s.Pushes, s.PushesDue = false, time.Time{}
-	s.pushing = workflow.ExecuteActivity(writing(ctx, "write copies"), (*activities.Pushes).PushBookings,
+	s.pushing = workflow.ExecuteActivity(writing(ctx, "write copies"), steps.Pushes.PushBookings,
 		activities.PushBookingsInput{Org: s.in.OrgID, Integration: s.in.IntegrationID})
 }
 

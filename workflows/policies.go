@@ -6,6 +6,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/wedsync/wedsync/activities"
 	"github.com/wedsync/wedsync/internal/contract"
 )
 
@@ -58,4 +59,14 @@ func backoff(n int) time.Duration {
 		d *= 2
 	}
 	return min(d, 5*time.Minute)
+}
+
+// steps names activities for the compiler: the SDK takes their names and checks nothing but the types. The pointers stay
+// nil, since the worker's registered values carry the activities out.
+var steps struct {
+	Integrations *activities.Integrations
+	Deliveries   *activities.Deliveries
+	Syncs        *activities.Syncs
+	Pushes       *activities.Pushes
+	Conflicts    *activities.Conflicts
 }

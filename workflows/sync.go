@@ -60,14 +60,14 @@ func Sync(ctx workflow.Context, in contract.SyncInput) (contract.SyncProgress, e
 func runSync(ctx workflow.Context, in contract.SyncInput, p *contract.SyncProgress) error {
 	ref := activities.SyncRef{Org: in.OrgID, Integration: in.IntegrationID, Run: in.RunID}
 	if in.Carried == nil {
-		if err := workflow.ExecuteLocalActivity(database(ctx, "begin run"), (*activities.Syncs).StartSyncRun,
+		if err := workflow.ExecuteLocalActivity(database(ctx, "begin run"), steps.Syncs.StartSyncRun,
 			activities.StartSyncRunInput{SyncRef: ref, Full: in.Full, By: in.By}).Get(ctx, nil); err != nil {
 			return err
 		}
 	}
 	for p.Phase == "pull" {
 		var page activities.PullPageResult
-		err := workflow.ExecuteActivity(reading(ctx, fmt.Sprintf("page %d", p.Pages+1)), (*activities.Syncs).PullPage,
+		err := workflow.ExecuteActivity(reading(ctx, fmt.Sprintf("page %d", p.Pages+1)), steps.Syncs.PullPage,
 			activities.PullPageInput{SyncRef: ref}).Get(ctx, &page)
 		if isKind(err, domain.KindGoneToken) && p.Restarts < restartLimit {
 			p.Restarts++
@@ -97,7 +97,7 @@ func runSync(ctx workflow.Context, in contract.SyncInput, p *contract.SyncProgre
 	}
 	if p.Phase == "confirm" {
 		var out activities.ConfirmRemovalsResult
-		if err := workflow.ExecuteActivity(reading(ctx, "prove removals"), (*activities.Syncs).ConfirmRemovals,
+		if err := workflow.ExecuteActivity(reading(ctx, "prove removals"), steps.Syncs.ConfirmRemovals,
 			activities.ConfirmRemovalsInput{SyncRef: ref}).Get(ctx, &out); err != nil {
 			return err
 		}
@@ -113,7 +113,7 @@ func endSync(ctx workflow.Context, in contract.SyncInput, p contract.SyncProgres
 	input := activities.EndSyncRunInput{SyncRef: activities.SyncRef{Org: in.OrgID, Integration: in.IntegrationID, Run: in.RunID},
 		State: p.State, Kind: kindOf(cause), Removed: p.Proved, Quarantined: p.Quarantined}
 	for n := 1; ; n++ {
-		err := workflow.ExecuteLocalActivity(database(ctx, "end run"), (*activities.Syncs).EndSyncRun, input).Get(ctx, nil)
+		err := workflow.ExecuteLocalActivity(database(ctx, "end run"), steps.Syncs.EndSyncRun, input).Get(ctx, nil)
 		if err == nil || n > 20 {
 			return err
 		}
