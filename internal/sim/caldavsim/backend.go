@@ -133,7 +133,7 @@ func (b *backend) PutCalendarObject(ctx context.Context, p string, _ *ical.Calen
 	if o != nil && o.uid != uid {
 		return nil, caldav.NewPreconditionError(caldav.PreconditionNoUIDConflict)
 	}
-	req.existed, req.wrote = o != nil, true
+	req.existed = o != nil
 	d := described(p, b.server().store(c, p, req.body, parsed, uid))
 	return &d, nil
 }
@@ -156,7 +156,6 @@ func (b *backend) DeleteCalendarObject(ctx context.Context, p string) error {
 		return err
 	}
 	b.server().drop(c, p)
-	req.wrote = true
 	return nil
 }
 

@@ -26,6 +26,8 @@
 // bytes but served in the spelling of go-ical, which sorts properties; a GET of a collection is refused; scheduling,
 // free-busy, access lists and calendar creation are absent.
 //
+// The faults live in a [Front], which can also stand before a real server.
+//
 // A Server is safe for concurrent use. It keeps everything in memory and starts nothing by itself.
 package caldavsim
 
@@ -81,6 +83,7 @@ type Event struct {
 
 // Server is a simulated CalDAV server.
 type Server struct {
+	*Front  // the faults
 	opt     Options
 	handler http.Handler
 
@@ -88,8 +91,6 @@ type Server struct {
 	calendars map[string]*collection // by path
 	revision  int64                  // of the whole server, grows by one with every change
 	epoch     int                    // tokens of an earlier epoch are unknown
-	faults    Faults
-	hang      chan struct{} // closed when held requests may go on; nil when nothing is held
 	requests  int
 }
 
@@ -131,6 +132,7 @@ func New(opt Options) *Server {
 		s.calendars[p] = &collection{Calendar: c, path: p, objects: map[string]*object{}, gone: map[string]int64{}}
 	}
 	s.handler = &caldav.Handler{Backend: (*backend)(s)}
+	s.Front = NewFront(http.HandlerFunc(s.serve))
 	return s
 }
 

@@ -2,8 +2,10 @@ package caldavsim
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -31,22 +33,86 @@ type Faults struct {
 	MultiStatusOnFailedPut bool
 }
 
+// Front stands before a CalDAV server, simulated or real, and makes it fail. It is safe for concurrent use.
+type Front struct {
+	next http.Handler
+
+	mu     sync.Mutex
+	faults Faults
+	hang   chan struct{} // closed when held requests may go on; nil when nothing is held
+}
+
+// NewFront puts a healthy front before a server.
+func NewFront(next http.Handler) *Front { return &Front{next: next} }
+
 // SetFaults replaces the faults. Requests held by an earlier Hang go on.
-func (s *Server) SetFaults(f Faults) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.hang != nil {
-		close(s.hang)
-		s.hang = nil
+func (f *Front) SetFaults(faults Faults) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.hang != nil {
+		close(f.hang)
+		f.hang = nil
 	}
-	s.faults = f
-	if f.Hang {
-		s.hang = make(chan struct{})
+	f.faults = faults
+	if faults.Hang {
+		f.hang = make(chan struct{})
 	}
 }
 
 // Heal ends all faults.
-func (s *Server) Heal() { s.SetFaults(Faults{}) }
+func (f *Front) Heal() { f.SetFaults(Faults{}) }
+
+// ServeHTTP answers by the faults and otherwise hands the request on.
+func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	faults, hang := f.faults, f.hang
+	f.mu.Unlock()
+	if !wait(r, faults, hang) || faults.broken(w, r) {
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		http.Error(w, "the body is too large", http.StatusRequestEntityTooLarge)
+		return
+	}
+	if faults.ShortMultiget && r.Method == "REPORT" && rootElement(body).Local == "calendar-multiget" {
+		if from, to := bytes.LastIndex(body, []byte("<href")), bytes.LastIndex(body, []byte("</href>")); from >= 0 && to > from {
+			body = append(body[:from:from], body[to+len("</href>"):]...)
+		}
+	}
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	rec := &recorder{header: http.Header{}}
+	f.next.ServeHTTP(rec, r)
+	if r.Method == http.MethodPut {
+		faults.adjustPut(rec, r)
+	}
+	if wrote := r.Method == http.MethodPut || r.Method == http.MethodDelete; wrote && rec.status/100 == 2 && f.loses() {
+		panic(http.ErrAbortHandler)
+	}
+	rec.send(w, faults.CutBody)
+}
+
+func (f Faults) adjustPut(rec *recorder, r *http.Request) {
+	if f.NoETagOnPut {
+		rec.header.Del("ETag")
+	}
+	if f.MultiStatusOnFailedPut && rec.status >= 400 {
+		inside := statusLine(rec.status)
+		rec.status, rec.header = http.StatusMultiStatus, http.Header{}
+		rec.body.Reset()
+		writeXML(rec, multistatus{Responses: []response{{Href: r.URL.EscapedPath(), Status: inside}}})
+	}
+}
+
+func (f *Front) loses() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.faults.LoseAnswers == 0 {
+		return false
+	}
+	f.faults.LoseAnswers--
+	return true
+}
 
 // recorder keeps an answer until it is decided how much of it the client gets.
 type recorder struct {
@@ -88,7 +154,7 @@ func (r *recorder) send(w http.ResponseWriter, cut bool) {
 }
 
 // wait holds a request as the faults demand. It answers false when the client went away meanwhile.
-func (s *Server) wait(r *http.Request, f Faults, hang <-chan struct{}) bool {
+func wait(r *http.Request, f Faults, hang <-chan struct{}) bool {
 	if hang != nil {
 		select {
 		case <-hang:

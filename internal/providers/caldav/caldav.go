@@ -1,0 +1,182 @@
+// Package caldav connects to a calendar on a CalDAV server: iCloud, Fastmail, Nextcloud, Radicale and the like. It
+// reads by collection synchronisation (RFC 6578), writes by conditional requests (RFC 4791), and finds the calendar by
+// itself (RFC 6764).
+//
+// # Reading
+//
+// Pull uses sync-collection where the server offers it. Where it does not, Pull compares change tags and ETags, keeps
+// short digests of them in the cursor, and answers a removal by KindGoneToken, because a digest does not name what is
+// gone: the full listing that follows does. A cursor is ours and opaque. It carries a fingerprint of the settings and
+// the day up to which series were expanded; once that is a week old, or the settings changed, the cursor is a gone
+// token too, and the full listing brings the instances that came into the window.
+//
+// The ExternalID of an entry is the path of its resource. An instance of a series is "PATH#RECURRENCE-ID", with the
+// recurrence id as a local clock in the zone of the series (20270605T140000, or 20270605 for whole days), and its UID
+// is the series' UID with the same ending, so that instances of one series are never taken for one booking. A removed
+// resource is one OpRemove with the path: the caller removes the link of that path and all links that begin with the
+// path and "#". A single instance taken out of a series (EXDATE) is an OpRemove of its own; one that vanished because
+// the rule was changed is not named by anything in the new resource: it is missing in the next full listing, and Read
+// answers KindNotFound for it, which is proof. The same holds for a single entry that became a series, and back.
+//
+// A full listing leaves out what lies outside the window of the settings. A later pull reports a changed entry
+// wherever it lies, so that one that was moved out of the window is seen; of series only instances in the window.
+//
+// RemoteVersion is always 0. SEQUENCE and LAST-MODIFIED are written by clients, stand still or go back when a file is
+// imported again, and a change wrongly taken for stale would hide a double booking. Every pull reads the present state.
+//
+// # Times
+//
+// Dates and floating times are resolved in the zone of the resource. A TZID may be an IANA name, a Windows name, an
+// IANA name behind a vendor's prefix, or one whose rules the resource brings along. An entry whose time cannot be
+// understood is a Problem and stays as it is. A timed entry without an end takes no time: it is reported as one free
+// minute. Texts over the limits of domain.Details are cut, since the time matters more than the text.
+//
+// # Writing
+//
+// A copy of ours has a resource name and a UID that follow from Write.Key, so a repeated create meets its own first
+// try: the server refuses it by If-None-Match, and the copy is adopted if its origin marker says the key. The marker
+// holds a digest of booking, key and UID; an entry that a person duplicated from a copy has another UID and counts as
+// the person's own. Copies carry UTC times or dates, no attendees and no METHOD. A write to a source entry edits the
+// lines of its times, STATUS, SEQUENCE, LAST-MODIFIED and DTSTAMP and leaves every other byte of the resource alone.
+//
+// # Limits
+//
+// Basic authentication only. Servers that offer nothing but Digest are refused with KindUnauthenticated. EXRULE is not
+// applied (RFC 5545 dropped it): such a series is reported together with a Problem and may block too much.
+//
+// # Testing
+//
+// The suite in providertest runs against sim/caldavsim, and against Radicale and Xandikos where they are installed
+// (tools/interop.sh installs them).
+package caldav
+
+import (
+	"context"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/httpx"
+	"github.com/wedsync/wedsync/internal/provider"
+)
+
+// Registration describes the provider.
+var Registration = provider.Registration{
+	Name:           "caldav",
+	Title:          "CalDAV calendar",
+	Doc:            "A calendar on any CalDAV server, such as iCloud, Fastmail or Nextcloud: read by synchronisation, written by conditional requests.",
+	SettingsSchema: settingsSchema,
+	Secrets:        []provider.SecretField{{Name: "password", Doc: "Password of the account; an app-specific one where the server offers that.", Required: true}},
+	Validate:       validate,
+	Open:           open,
+}
+
+// doer is the part of httpx.Client that is used.
+type doer interface {
+	Do(*http.Request) (*httpx.Response, error)
+	DoFollow(*http.Request, int, func(*url.URL) bool) (*httpx.Response, error)
+}
+
+// connection is an opened provider value. It is not changed after open.
+type connection struct {
+	settings   settings
+	server     *url.URL // where discovery begins
+	collection *url.URL // nil until a calendar is chosen
+	auth       string   // value of the Authorization header
+	http       doer
+	local      zone
+	now        func() time.Time
+}
+
+var (
+	_ provider.Puller    = (*connection)(nil)
+	_ provider.Reader    = (*connection)(nil)
+	_ provider.Writer    = (*connection)(nil)
+	_ provider.Prober    = (*connection)(nil)
+	_ provider.Onboarder = (*connection)(nil)
+)
+
+func open(c provider.Connection) (any, error) {
+	if c.HTTP == nil {
+		return nil, domain.E(domain.KindInternal, "open a calendar: no HTTP client given")
+	}
+	return openWith(c, c.HTTP)
+}
+
+func openWith(c provider.Connection, client doer) (*connection, error) {
+	s, err := parseSettings(c.Integration.Settings)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSecrets(c.Secrets); err != nil {
+		return nil, err
+	}
+	conn := &connection{settings: s, http: client, now: c.Now, local: zone{"UTC", time.UTC}}
+	if conn.now == nil {
+		conn.now = time.Now
+	}
+	if c.Zone != nil {
+		conn.local = zone{c.Zone.String(), c.Zone}
+	}
+	conn.server, conn.collection = s.server, s.collection
+	conn.auth = "Basic " + base64.StdEncoding.EncodeToString([]byte(s.Username+":"+c.Secrets["password"]))
+	return conn, nil
+}
+
+// chosen returns the collection's URL, or an error when there is none yet.
+func (c *connection) chosen() (*url.URL, error) {
+	if c.collection == nil {
+		return nil, domain.Invalid("settings.calendar", "is empty: no calendar was chosen yet")
+	}
+	return c.collection, nil
+}
+
+// Probe asks for the type of the collection.
+func (c *connection) Probe(ctx context.Context) error {
+	at, err := c.chosen()
+	if err != nil {
+		return err
+	}
+	if _, err := c.collectionProps(ctx, at); err != nil {
+		return domain.E(domain.KindOf(err), "probe calendar: %w", err)
+	}
+	return nil
+}
+
+// window is the time in which series are expanded and single entries are listed.
+func (c *connection) window() domain.Span {
+	const day = 24 * time.Hour
+	today := c.now().UTC().Truncate(day)
+	return domain.Span{
+		Start: today.Add(-time.Duration(c.settings.past()) * day),
+		End:   today.Add(time.Duration(c.settings.future()) * day),
+	}
+}
+
+// resourceURL turns the path of an ExternalID into an URL on the collection's host. Paths outside the collection are
+// refused: the id of another integration must not reach another calendar.
+func (c *connection) resourceURL(p string) (*url.URL, error) {
+	at, err := c.chosen()
+	if err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(p)
+	if err != nil || u.IsAbs() || u.Host != "" || !isMember(at, u.Path) {
+		return nil, domain.Invalid("external_id", "is not a path in this calendar")
+	}
+	r := *at
+	r.Path, r.RawPath, r.RawQuery = u.Path, u.RawPath, ""
+	return &r, nil
+}
+
+// isMember reports whether a decoded path names a resource directly inside the collection.
+func isMember(collection *url.URL, p string) bool {
+	name, ok := strings.CutPrefix(p, strings.TrimSuffix(collection.Path, "/")+"/")
+	return ok && name != "" && name != "." && name != ".." && !strings.Contains(name, "/")
+}
+
+// pathID writes a decoded path as an ExternalID.
+func pathID(p string) string { return (&url.URL{Path: p}).EscapedPath() }

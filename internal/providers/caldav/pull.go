@@ -1,0 +1,307 @@
+package caldav
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/httpx"
+	"github.com/wedsync/wedsync/internal/provider"
+)
+
+const (
+	pageSize  = 200 // resources of one page
+	chunkSize = 50  // resources of one multiget
+)
+
+// member is a resource as a listing names it.
+type member struct {
+	path string // as an ExternalID
+	etag string
+	gone bool
+}
+
+// Pull reads one page; see the package comment.
+func (c *connection) Pull(ctx context.Context, from string) (provider.Page, error) {
+	page, err := c.pull(ctx, from)
+	if err != nil {
+		return provider.Page{}, domain.E(domain.KindOf(err), "pull calendar: %w", err)
+	}
+	return page, nil
+}
+
+func (c *connection) pull(ctx context.Context, from string) (provider.Page, error) {
+	at, err := c.chosen()
+	if err != nil {
+		return provider.Page{}, err
+	}
+	var cur cursor
+	if from == "" {
+		p, err := c.collectionProps(ctx, at)
+		if err != nil {
+			return provider.Page{}, err
+		}
+		cur = c.startCursor(modeETag)
+		if p.syncs() {
+			cur.Mode = modeSync
+		}
+	} else if cur, err = c.parseCursor(from); err != nil {
+		return provider.Page{}, err
+	}
+	if cur.Mode == modeETag {
+		return c.pullETags(ctx, at, cur)
+	}
+	return c.pullSync(ctx, at, cur)
+}
+
+func (c *connection) pullSync(ctx context.Context, at *url.URL, cur cursor) (provider.Page, error) {
+	members, token, truncated, err := c.syncReport(ctx, at, cur.Base)
+	if err != nil {
+		return provider.Page{}, err
+	}
+	if truncated && token == cur.Base {
+		return provider.Page{}, domain.E(domain.KindUnavailable, "the server cut its answer short and gave no token to go on from")
+	}
+	// The token of the first answer is kept for the whole batch, so that what changes between two pages is told again.
+	// A cut answer is only the same batch if its token is the same; else the batch begins anew.
+	if cur.After != "" && (truncated || cur.Truncated) && (token != cur.Next || truncated != cur.Truncated) {
+		cur.After = ""
+	}
+	if cur.After == "" {
+		cur.Next, cur.Truncated = token, truncated
+	}
+	return c.page(ctx, at, cur, members, func(done *cursor) {
+		done.Base, done.Next, done.Truncated = cur.Next, "", false
+	})
+}
+
+// page hands out the members of a batch after the cursor's position, and moves the cursor on. turn makes the cursor of
+// the next batch.
+func (c *connection) page(ctx context.Context, at *url.URL, cur cursor, members []member, turn func(*cursor)) (provider.Page, error) {
+	slices.SortFunc(members, func(a, b member) int { return strings.Compare(a.path, b.path) })
+	if cur.After != "" {
+		i, found := slices.BinarySearchFunc(members, cur.After, func(m member, p string) int { return strings.Compare(m.path, p) })
+		if found {
+			i++
+		}
+		members = members[i:]
+	}
+	next := cur
+	more := len(members) > pageSize
+	if more {
+		members = members[:pageSize]
+		next.After = members[pageSize-1].path
+	}
+	page, err := c.fetch(ctx, at, members, cur.Full)
+	if err != nil {
+		return provider.Page{}, err
+	}
+	if !more {
+		more = cur.Truncated
+		next.After, next.Full = "", cur.Full && cur.Truncated
+		page.Complete = cur.Full && !cur.Truncated
+		turn(&next)
+	}
+	page.Next, page.More = next.String(), more
+	return page, nil
+}
+
+// syncReport asks for the members that changed after a token.
+func (c *connection) syncReport(ctx context.Context, at *url.URL, token string) (members []member, next string, truncated bool, err error) {
+	ask := func() (*multistatus, *httpx.Response, error) {
+		body := `<sync-collection xmlns="DAV:"><sync-token>` + escapeXML(token) + `</sync-token><sync-level>1</sync-level><prop><getetag/></prop></sync-collection>`
+		return c.ask(ctx, call{method: "REPORT", url: at, body: body}, "0")
+	}
+	ms, res, err := ask()
+	if err != nil && token != "" {
+		ms, err = c.lostToken(ctx, at, res, err, ask)
+	}
+	if err != nil {
+		return nil, "", false, err
+	}
+	if ms.SyncToken == nil || strings.TrimSpace(*ms.SyncToken) == "" {
+		return nil, "", false, domain.E(domain.KindUnavailable, "the server answered sync-collection without a token, so the answer proves nothing")
+	}
+	for _, r := range ms.Responses {
+		p, err := r.path()
+		if err != nil {
+			return nil, "", false, err
+		}
+		if strings.TrimSuffix(p, "/") == strings.TrimSuffix(at.Path, "/") {
+			truncated = truncated || statusCode(r.Status) == http.StatusInsufficientStorage
+			continue
+		}
+		m, use, err := memberOf(at, p, r)
+		if err != nil {
+			return nil, "", false, err
+		}
+		if use {
+			members = append(members, m)
+		}
+	}
+	return members, strings.TrimSpace(*ms.SyncToken), truncated, nil
+}
+
+// lostToken decides whether a refused report means that the token is unknown. Servers say so by the precondition
+// valid-sync-token under some 4xx; one says nothing but 500, and is believed when it does so twice while the calendar
+// is there. When the second try succeeds, its answer is returned.
+func (c *connection) lostToken(ctx context.Context, at *url.URL, res *httpx.Response, err error, again func() (*multistatus, *httpx.Response, error)) (*multistatus, error) {
+	if res == nil {
+		return nil, err
+	}
+	if res.Status/100 == 4 && precondition(res, davNS, "valid-sync-token") {
+		return nil, domain.E(domain.KindGoneToken, "the server no longer knows the sync token")
+	}
+	if res.Status != http.StatusInternalServerError {
+		return nil, err
+	}
+	ms, res, err := again()
+	if err == nil || res == nil || res.Status != http.StatusInternalServerError {
+		return ms, err
+	}
+	if _, probe := c.collectionProps(ctx, at); probe != nil {
+		return nil, err
+	}
+	return nil, domain.E(domain.KindGoneToken, "the server fails on the sync token while the calendar is there")
+}
+
+// memberOf reads one response of a listing; use is false for what is no resource.
+func memberOf(at *url.URL, p string, r msResponse) (m member, use bool, err error) {
+	if strings.HasSuffix(p, "/") {
+		return m, false, nil // a collection inside the calendar
+	}
+	if !isMember(at, p) {
+		return m, false, domain.E(domain.KindUnavailable, "the server lists a resource that is not in the calendar")
+	}
+	m.path = pathID(p)
+	code := statusCode(r.Status)
+	if code == http.StatusNotFound || code == http.StatusGone {
+		m.gone = true
+		return m, true, nil
+	}
+	found, ok := r.found()
+	if code != 0 && code/100 != 2 || !ok {
+		return m, false, domain.E(domain.KindUnavailable, "the server lists a resource with status %d", code)
+	}
+	if found.ResourceType.has(davNS, "collection") {
+		return m, false, nil
+	}
+	if found.ETag != nil {
+		m.etag = etag(*found.ETag)
+	}
+	return m, true, nil
+}
+
+// fetch reads the listed resources and turns them into a page.
+func (c *connection) fetch(ctx context.Context, at *url.URL, members []member, full bool) (provider.Page, error) {
+	var page provider.Page
+	var wanted []member
+	for _, m := range members {
+		switch {
+		case len(m.path) > domain.MaxExternalID:
+			page.Problems = append(page.Problems, provider.Problem{ExternalID: m.path[:domain.MaxExternalID],
+				Err: domain.Invalid("external_id", "the path has %d bytes, at most %d", len(m.path), domain.MaxExternalID)})
+		case m.gone:
+			page.Changes = append(page.Changes, domain.Change{Op: domain.OpRemove, ExternalID: m.path})
+		default:
+			wanted = append(wanted, m)
+		}
+	}
+	window := c.window()
+	for chunk := range slices.Chunk(wanted, chunkSize) {
+		objects, err := c.multiget(ctx, at, chunk)
+		if err != nil {
+			return provider.Page{}, err
+		}
+		for _, m := range chunk {
+			o := objects[m.path]
+			switch {
+			case o.gone:
+				page.Changes = append(page.Changes, domain.Change{Op: domain.OpRemove, ExternalID: m.path})
+				continue
+			case o.err != nil:
+				page.Problems = append(page.Problems, provider.Problem{ExternalID: m.path, Err: o.err})
+				continue
+			}
+			r, err := c.read(m.path, o.etag, o.data)
+			if err != nil {
+				page.Problems = append(page.Problems, provider.Problem{ExternalID: m.path, Err: err})
+				continue
+			}
+			if r == nil {
+				continue // a task or a journal entry
+			}
+			changes, problems := c.changes(r, window, full)
+			page.Changes = append(page.Changes, changes...)
+			page.Problems = append(page.Problems, problems...)
+		}
+	}
+	return page, nil
+}
+
+// object is a resource as multiget returns it.
+type object struct {
+	etag string
+	data []byte
+	gone bool
+	err  error
+}
+
+// multiget reads resources by path. Every one of them must be answered: one that is left out is not gone.
+func (c *connection) multiget(ctx context.Context, at *url.URL, members []member) (map[string]object, error) {
+	var body bytes.Buffer
+	body.WriteString(`<C:calendar-multiget xmlns="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav"><prop><getetag/><C:calendar-data/></prop>`)
+	for _, m := range members {
+		body.WriteString("<href>" + escapeXML(m.path) + "</href>")
+	}
+	body.WriteString(`</C:calendar-multiget>`)
+	ms, _, err := c.ask(ctx, call{method: "REPORT", url: at, body: body.String()}, "0")
+	if err != nil {
+		return nil, err
+	}
+	objects := map[string]object{}
+	for _, r := range ms.Responses {
+		p, err := r.path()
+		if err != nil {
+			return nil, err
+		}
+		found, ok := r.found()
+		code := statusCode(r.Status)
+		o := object{}
+		switch {
+		case code == http.StatusNotFound || code == http.StatusGone:
+			o.gone = true
+		case ok && found.CalendarData != nil:
+			o.data = []byte(*found.CalendarData)
+			if found.ETag != nil {
+				o.etag = etag(*found.ETag)
+			}
+		case code/100 == 4:
+			o.err = domain.E(domain.KindPermanent, "the server does not show the resource (status %d)", code)
+		default:
+			// A passing fault must not be skipped: the next cursor would never come back to it.
+			return nil, domain.E(domain.KindUnavailable, "the server answered for a resource without its data (status %d)", code)
+		}
+		objects[pathID(p)] = o
+	}
+	answered := 0
+	for i, m := range members {
+		o, ok := objects[m.path]
+		if !ok {
+			continue
+		}
+		answered++
+		if o.etag == "" && !o.gone && o.err == nil {
+			o.etag = members[i].etag
+			objects[m.path] = o
+		}
+	}
+	if answered != len(members) {
+		return nil, domain.E(domain.KindUnavailable, "multiget returned %d of %d resources", answered, len(members))
+	}
+	return objects, nil
+}

@@ -1,0 +1,376 @@
+package caldav
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-ical"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/rules/calendartime"
+)
+
+// putSource moves an entry of the calendar's owner.
+func (c *connection) putSource(ctx context.Context, w provider.Write) (provider.Written, error) {
+	if w.ExternalID == "" {
+		return provider.Written{}, domain.Invalid("external_id", "is required for a source entry")
+	}
+	path, instance, isInstance := strings.Cut(w.ExternalID, "#")
+	current, err := c.get(ctx, path)
+	if err != nil {
+		return provider.Written{}, err
+	}
+	have, err := c.single(w.ExternalID, current.etag, current.data)
+	if err != nil {
+		return provider.Written{}, err
+	}
+	if have.When.Start.Equal(w.When.Start) && have.When.End.Equal(w.When.End) && have.Status == w.Status {
+		// Nothing to do, or an earlier try whose answer was lost.
+		return provider.Written{ExternalID: w.ExternalID, UID: have.UID, Revision: current.etag, ReadBack: have}, nil
+	}
+	if w.Revision != "" && w.Revision != current.etag {
+		return provider.Written{}, domain.E(domain.KindConflict, "the entry was changed since it was read")
+	}
+	if current.etag == "" {
+		return provider.Written{}, domain.E(domain.KindPermanent, "the server gives no ETag, so the entry cannot be changed safely")
+	}
+	r, err := c.read(path, current.etag, current.data)
+	if err != nil {
+		return provider.Written{}, err
+	}
+	doc := splitDocument(current.data)
+	at, e, err := block{}, event{}, error(nil)
+	if isInstance {
+		wall, _ := parseInstanceID(instance) // checked by single
+		doc, at, e, err = doc.instance(r, wall)
+	} else {
+		at, e, err = doc.master(r)
+	}
+	if err != nil {
+		return provider.Written{}, err
+	}
+	lines := doc.edit(doc.lines[at.from:at.to], c.changesTo(e, w))
+	body := doc.replace(at, lines)
+	res, err := c.store(ctx, path, body, "If-Match", current.etag)
+	if res.status == http.StatusPreconditionFailed {
+		return provider.Written{}, domain.E(domain.KindConflict, "the entry was changed while it was written: %w", err)
+	}
+	if err != nil {
+		return provider.Written{}, err
+	}
+	return c.written(ctx, w.ExternalID, etag(res.header.Get("ETag")), body)
+}
+
+// document is a resource as lines, so that an edit leaves every other byte alone.
+type document struct {
+	lines []line
+	eol   string
+}
+
+// line is one content line with its folding and line end.
+type line struct {
+	raw  []byte
+	name string // upper case
+}
+
+// block is a range of lines from BEGIN:VEVENT to END:VEVENT.
+type block struct{ from, to int }
+
+func splitDocument(raw []byte) document {
+	doc := document{eol: "\r\n"}
+	if !bytes.Contains(raw, []byte("\r\n")) {
+		doc.eol = "\n"
+	}
+	for physical := range bytes.Lines(raw) {
+		if n := len(doc.lines); n > 0 && (physical[0] == ' ' || physical[0] == '\t') {
+			doc.lines[n-1].raw = append(doc.lines[n-1].raw, physical...)
+			continue
+		}
+		name := physical
+		if i := bytes.IndexAny(name, ";:"); i >= 0 {
+			name = name[:i]
+		}
+		doc.lines = append(doc.lines, line{bytes.Clone(physical), strings.ToUpper(strings.TrimSpace(string(name)))})
+	}
+	return doc
+}
+
+// is reports whether the line says just that.
+func (l line) is(text string) bool { return strings.EqualFold(strings.TrimSpace(string(l.raw)), text) }
+
+// property reads the line as a property.
+func (l line) property() (ical.Prop, error) {
+	cal, err := parseCalendar([]byte("BEGIN:VCALENDAR\r\n" + strings.TrimRight(string(l.raw), "\r\n") + "\r\nEND:VCALENDAR\r\n"))
+	if err != nil || cal.Props.Get(l.name) == nil {
+		return ical.Prop{}, domain.Invalid("calendar-data", "holds a line that cannot be read")
+	}
+	return *cal.Props.Get(l.name), nil
+}
+
+// events lists the VEVENTs.
+func (d document) events() []block {
+	var out []block
+	depth, from := 0, -1
+	for i, l := range d.lines {
+		switch l.name {
+		case "BEGIN":
+			depth++
+			if depth == 2 && l.is("BEGIN:VEVENT") {
+				from = i
+			}
+		case "END":
+			if depth == 2 && from >= 0 {
+				out = append(out, block{from, i + 1})
+				from = -1
+			}
+			depth--
+		}
+	}
+	return out
+}
+
+func (d document) replace(at block, lines []line) []byte {
+	var b bytes.Buffer
+	for _, part := range [][]line{d.lines[:at.from], lines, d.lines[at.to:]} {
+		for _, l := range part {
+			b.Write(l.raw)
+		}
+	}
+	return b.Bytes()
+}
+
+// properties lists the indexes of the lines that belong to a component itself, not to one inside it.
+func properties(component []line) []int {
+	var out []int
+	depth := 0
+	for i, l := range component {
+		switch l.name {
+		case "BEGIN":
+			depth++
+		case "END":
+			depth--
+		default:
+			if depth == 1 {
+				out = append(out, i)
+			}
+		}
+	}
+	return out
+}
+
+// recurrenceID reads the RECURRENCE-ID of a component as a wall clock of the series.
+func (d document) recurrenceID(at block, r *resource) (wall calendartime.Wall, ok bool, err error) {
+	component := d.lines[at.from:at.to]
+	for _, i := range properties(component) {
+		if component[i].name != ical.PropRecurrenceID {
+			continue
+		}
+		p, err := component[i].property()
+		if err != nil {
+			return wall, false, err
+		}
+		m, err := r.reader.moment("recurrence-id", &p)
+		if err != nil {
+			return wall, false, err
+		}
+		if r.master != nil && r.master.hasStart {
+			return m.in(r.master.start), true, nil
+		}
+		return m.wall, true, nil
+	}
+	return wall, false, nil
+}
+
+var errVanished = domain.E(domain.KindNotFound, "the entry no longer exists in its resource")
+
+// master finds the component of a single entry.
+func (d document) master(r *resource) (block, event, error) {
+	for _, at := range d.events() {
+		if _, isInstance, err := d.recurrenceID(at, r); err != nil || !isInstance {
+			return at, *r.master, err
+		}
+	}
+	return block{}, event{}, errVanished
+}
+
+// instance finds the component of an instance. One without a component of its own gets one: a copy of the component
+// that describes it, without the rule, behind the last event.
+func (d document) instance(r *resource, wall calendartime.Wall) (document, block, event, error) {
+	var last, describing block
+	found := false
+	shown := event{}
+	if r.master != nil {
+		shown = r.shown(wall)
+	}
+	for _, at := range d.events() {
+		last = at
+		own, isInstance, err := d.recurrenceID(at, r)
+		if err != nil {
+			return d, at, shown, err
+		}
+		if isInstance && own == wall {
+			return d, at, r.overrides[own], nil
+		}
+		if isInstance && r.overrides[own].comp == shown.comp || !isInstance && !found {
+			describing, found = at, true
+		}
+	}
+	if !found || r.master == nil {
+		return d, last, shown, errVanished
+	}
+	component := d.lines[describing.from:describing.to]
+	ofRule := map[int]bool{}
+	for _, i := range properties(component) {
+		switch component[i].name {
+		case ical.PropRecurrenceRule, ical.PropRecurrenceDates, ical.PropExceptionDates, "EXRULE", ical.PropRecurrenceID:
+			ofRule[i] = true
+		}
+	}
+	id := r.master.start
+	id.wall = wall
+	var added []line
+	for i, l := range component {
+		if ofRule[i] {
+			continue
+		}
+		added = append(added, l)
+		if i == 0 {
+			added = append(added, d.line(ical.PropRecurrenceID, id.written(id.wall)))
+		}
+	}
+	out := document{eol: d.eol}
+	out.lines = append(append(append(out.lines, d.lines[:last.to]...), added...), d.lines[last.to:]...)
+	return out, block{last.to, last.to + len(added)}, shown, nil
+}
+
+// line makes a content line; text begins after the name.
+func (d document) line(name, text string) line {
+	folded := strings.TrimSuffix(string(fold([]byte(name+text+"\r\n"))), "\r\n")
+	return line{[]byte(strings.ReplaceAll(folded, "\r\n", d.eol) + d.eol), name}
+}
+
+// edit sets properties of a component, each in the place of the first one of that name.
+func (d document) edit(component []line, set map[string]string) []line {
+	own := map[int]bool{}
+	for _, i := range properties(component) {
+		own[i] = true
+	}
+	done := map[string]bool{}
+	var out []line
+	for i, l := range component {
+		text, replaced := set[l.name]
+		switch {
+		case !own[i] || !replaced:
+			out = append(out, l)
+		case !done[l.name]:
+			out = append(out, d.line(l.name, text))
+			done[l.name] = true
+		}
+	}
+	var added []line
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		if !done[name] {
+			added = append(added, d.line(name, set[name]))
+		}
+	}
+	return append(out[:1:1], append(added, out[1:]...)...)
+}
+
+// changesTo lists the properties that a write sets, as the text behind the name. The form of the times stays: a date
+// remains a date, a zone its zone. Only where that form cannot say the new time it becomes UTC: hours of an entry that
+// had days, and a wall clock that occurs twice and means the second time.
+func (c *connection) changesTo(e event, w provider.Write) map[string]string {
+	now := ":" + c.now().UTC().Format(utcLayout)
+	set := map[string]string{
+		ical.PropDateTimeStamp: now, ical.PropLastModified: now,
+		ical.PropSequence: ":" + strconv.Itoa(sequence(e.comp)+1),
+	}
+	status := domain.StatusConfirmed
+	switch strings.ToUpper(text(e.comp, ical.PropStatus)) {
+	case "TENTATIVE":
+		status = domain.StatusTentative
+	case "CANCELLED":
+		status = domain.StatusCancelled
+	}
+	if status != w.Status {
+		set[ical.PropStatus] = ":" + statusText(w.Status)
+	}
+	like := e.start
+	if !e.hasStart {
+		like = moment{form: formUTC, zone: zone{"UTC", time.UTC}}
+	}
+	first, end, whole := calendartime.WholeDays(w.When.Span, c.local.loc)
+	if like.form == formDate && whole {
+		set[ical.PropDateTimeStart] = like.written(first.At(0, 0))
+		days := first.DaysUntil(end)
+		switch {
+		case e.hasLength:
+			set[ical.PropDuration] = fmt.Sprintf(":P%dD", days)
+		case e.hasEnd || days != 1:
+			set[ical.PropDateTimeEnd] = like.written(end.At(0, 0))
+		}
+		return set
+	}
+	if like.form == formDate {
+		like = moment{form: formUTC, zone: zone{"UTC", time.UTC}}
+		e.dtend, e.hasEnd = like, !e.hasLength
+	}
+	set[ical.PropDateTimeStart] = like.at(w.When.Start)
+	length := w.When.Duration()
+	switch {
+	case e.hasLength:
+		set[ical.PropDuration] = fmt.Sprintf(":PT%dS", int64(length/time.Second))
+	case e.hasEnd:
+		set[ical.PropDateTimeEnd] = e.dtend.at(w.When.End)
+	case e.hasStart && !e.takesTime() && length == time.Minute:
+		// The minute was ours, to show an entry that takes no time.
+	default:
+		set[ical.PropDateTimeEnd] = like.at(w.When.End)
+	}
+	return set
+}
+
+func sequence(comp *ical.Component) int {
+	if p := comp.Props.Get(ical.PropSequence); p != nil {
+		if n, err := strconv.Atoi(p.Value); err == nil && n >= 0 && n < 1<<30 {
+			return n
+		}
+	}
+	return 0
+}
+
+// at writes an instant in the form of m.
+func (m moment) at(t time.Time) string {
+	wall := calendartime.WallOf(t, m.zone.loc)
+	if !calendartime.Resolve(wall, m.zone.loc).Equal(t) {
+		return ":" + t.UTC().Format(utcLayout)
+	}
+	return m.written(wall)
+}
+
+// written writes a wall clock in the form of m, as the text behind a property's name.
+func (m moment) written(w calendartime.Wall) string {
+	t := time.Date(w.Year, w.Month, w.Day, w.Hour, w.Minute, w.Second, 0, time.UTC)
+	switch m.form {
+	case formDate:
+		return ";VALUE=DATE:" + t.Format("20060102")
+	case formZoned:
+		tzid := m.tzid
+		if strings.ContainsAny(tzid, ":;,") {
+			tzid = `"` + tzid + `"`
+		}
+		return ";TZID=" + tzid + ":" + t.Format("20060102T150405")
+	case formUTC:
+		return ":" + t.Format(utcLayout)
+	case formFloating:
+	}
+	return ":" + t.Format("20060102T150405")
+}
