@@ -84,7 +84,7 @@ CREATE INDEX integrations_by_update ON integrations (updated_at); -- intake asks
 -- Intake writes here thousands of rows a second, so there is no foreign key: a key check per row would lock the hot
 -- integration row.
 CREATE TABLE deliveries (
-    id              uuid NOT NULL PRIMARY KEY,
+    id              uuid NOT NULL,
     org_id          uuid NOT NULL,
     integration_id  uuid NOT NULL,
     dedupe          bytea NOT NULL, -- SHA-256 of the vendor's message id, or of the body
@@ -95,14 +95,14 @@ CREATE TABLE deliveries (
     next_attempt_at timestamptz,
     applied_at      timestamptz,
     reason          text NOT NULL DEFAULT '',
-    content         bytea NOT NULL -- sealed: kept headers and raw body
+    content         bytea NOT NULL, -- sealed: kept headers and raw body
+    PRIMARY KEY (org_id, id) -- one index for look-ups and lists
 );
 CREATE UNIQUE INDEX deliveries_once ON deliveries (integration_id, dedupe);
 -- What waits, by integration: a new row has one entry here, a finished one none.
 CREATE INDEX deliveries_received ON deliveries (integration_id, id) WHERE state = 'received';
 CREATE INDEX deliveries_retrying ON deliveries (integration_id, next_attempt_at, id) WHERE state = 'retrying';
 CREATE INDEX deliveries_dead ON deliveries (org_id, id) WHERE state = 'dead';
-CREATE INDEX deliveries_by_org ON deliveries (org_id, id);
 -- Sealed bytes do not compress; trying to would cost time for every large body.
 ALTER TABLE deliveries ALTER COLUMN content SET STORAGE EXTERNAL;
 
