@@ -52,19 +52,44 @@ func (tx *Tx) Bookings(ctx context.Context, f BookingFilter, p Page) ([]domain.B
 	if err != nil {
 		return nil, "", err
 	}
+	q, err := bookingQuery(tx.Org, f, p, limit+1)
+	if err != nil {
+		return nil, "", err
+	}
+	rows, err := tx.Query(ctx, q.text(), q.args...)
+	all, err := collect(rows, err, tx.scanBooking)
+	if err != nil {
+		return nil, "", fault("list bookings", err)
+	}
+	all, next := cut(all, limit, func(b domain.Booking) string { return timeCursor(b.When.Start, string(b.ID)) })
+	return all, next, nil
+}
+
+func bookingQuery(org domain.OrgID, f BookingFilter, p Page, limit int) (*query, error) {
 	if f.Category != "" && !f.Category.Valid() {
-		return nil, "", domain.Invalid("category", "is not a category of bookings")
+		return nil, domain.Invalid("category", "is not a category of bookings")
 	}
 	switch f.Status {
 	case "", domain.StatusConfirmed, domain.StatusTentative, domain.StatusCancelled:
 	default:
-		return nil, "", domain.Invalid("status", "must be confirmed, tentative or cancelled")
+		return nil, domain.Invalid("status", "must be confirmed, tentative or cancelled")
 	}
 	if !f.From.IsZero() && !f.To.IsZero() && !f.To.After(f.From) {
-		return nil, "", domain.Invalid("to", "must be after from")
+		return nil, domain.Invalid("to", "must be after from")
 	}
-	conditions := func(q *query) error {
-		q.where("org_id = %s", tx.Org)
+	var afterAt time.Time
+	var afterID string
+	if p.After != "" {
+		var err error
+		if afterAt, afterID, err = parseTimeCursor(p.After); err != nil {
+			return nil, err
+		}
+	}
+	q := &query{}
+	part := func(open string, conditions func()) {
+		q.add(open + "SELECT " + bookingColumns + " FROM bookings")
+		q.word = " WHERE "
+		q.where("org_id = %s", org)
 		if !f.To.IsZero() {
 			q.where("starts_at < %s", f.To)
 		}
@@ -78,39 +103,19 @@ func (tx *Tx) Bookings(ctx context.Context, f BookingFilter, p Page) ([]domain.B
 			q.where("status = %s", string(f.Status))
 		}
 		if p.After != "" {
-			at, id, err := parseTimeCursor(p.After)
-			if err != nil {
-				return err
-			}
-			q.where("(starts_at, id) > (%s, %s)", at, domain.BookingID(id))
+			q.where("(starts_at, id) > (%s, %s)", afterAt, domain.BookingID(afterID))
 		}
-		return nil
+		conditions()
+		q.add(" ORDER BY starts_at, id LIMIT %s", limit)
 	}
-	q := newQuery("SELECT " + bookingColumns + " FROM bookings")
-	if err := conditions(q); err != nil {
-		return nil, "", err
+	if f.From.IsZero() {
+		part("", func() {})
+		return q, nil
 	}
-	if !f.From.IsZero() {
-		q.where("NOT long AND ends_at > %s AND starts_at > %s", f.From, f.From.Add(-longStay))
-		q.add(" ORDER BY starts_at, id LIMIT %s", limit+1)
-		short := q.sql.String()
-		q.sql.Reset()
-		q.add("(" + short + ") UNION ALL (SELECT " + bookingColumns + " FROM bookings")
-		q.word = " WHERE "
-		if err := conditions(q); err != nil {
-			return nil, "", err
-		}
-		q.where("long AND ends_at > %s", f.From)
-		q.add(" ORDER BY starts_at, id LIMIT %s)", limit+1)
-	}
-	q.add(" ORDER BY starts_at, id LIMIT %s", limit+1)
-	rows, err := tx.Query(ctx, q.text(), q.args...)
-	all, err := collect(rows, err, tx.scanBooking)
-	if err != nil {
-		return nil, "", fault("list bookings", err)
-	}
-	all, next := cut(all, limit, func(b domain.Booking) string { return timeCursor(b.When.Start, string(b.ID)) })
-	return all, next, nil
+	part("(", func() { q.where("NOT long AND ends_at > %s AND starts_at > %s", f.From, f.From.Add(-longStay)) })
+	part(") UNION ALL (", func() { q.where("long AND ends_at > %s", f.From) })
+	q.add(") ORDER BY starts_at, id LIMIT %s", limit)
+	return q, nil
 }
 
 const linkColumns = `id, org_id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version,

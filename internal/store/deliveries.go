@@ -37,16 +37,20 @@ func (tx *Tx) scanRawDelivery(row pgx.Row) (domain.RawDelivery, error) {
 // WaitingDeliveries locks and opens up to limit deliveries of an integration that were received, or are due for another
 // try, oldest first. A second caller waits for the first one's transaction and then meets only what that one left.
 func (tx *Tx) WaitingDeliveries(ctx context.Context, integration domain.IntegrationID, limit int) ([]domain.RawDelivery, error) {
-	rows, err := tx.Query(ctx, "SELECT "+deliveryColumns+`, content FROM deliveries WHERE org_id = $1 AND id IN (
-			SELECT id FROM (
-				(SELECT id FROM deliveries WHERE integration_id = $2 AND state = 'received' ORDER BY id LIMIT $3)
-				UNION ALL
-				(SELECT id FROM deliveries WHERE integration_id = $2 AND state = 'retrying' AND next_attempt_at <= $4
-				ORDER BY next_attempt_at, id LIMIT $3)) w ORDER BY id LIMIT $3)
-		AND state IN ('received', 'retrying') ORDER BY id FOR UPDATE`, tx.Org, integration, limit, tx.Now)
+	rows, err := tx.Query(ctx, waitingQuery, tx.Org, integration, limit, tx.Now)
 	out, err := collect(rows, err, tx.scanRawDelivery)
 	return out, fault("read waiting deliveries", err)
 }
+
+// Each kind is read through its own index, so that retries that are not due yet cost nothing. A row that another
+// transaction finished while this one waited for its lock no longer fits the last condition.
+const waitingQuery = "SELECT " + deliveryColumns + `, content FROM deliveries WHERE org_id = $1 AND id IN (
+		SELECT id FROM (
+			(SELECT id FROM deliveries WHERE integration_id = $2 AND state = 'received' ORDER BY id LIMIT $3)
+			UNION ALL
+			(SELECT id FROM deliveries WHERE integration_id = $2 AND state = 'retrying' AND next_attempt_at <= $4
+			ORDER BY next_attempt_at, id LIMIT $3)) w ORDER BY id LIMIT $3)
+	AND state IN ('received', 'retrying') ORDER BY id FOR UPDATE`
 
 // maxWaiting bounds how far waiting rows are counted.
 const maxWaiting = 10000
