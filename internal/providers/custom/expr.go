@@ -145,6 +145,8 @@ func (w want) accepts(t *cel.Type) bool {
 	}
 }
 
+func isNumber(t *cel.Type) bool { return t.Kind() == types.IntKind || t.Kind() == types.UintKind }
+
 // program is a compiled expression with its place in the settings.
 type program struct {
 	prg      cel.Program
@@ -154,6 +156,7 @@ type program struct {
 	field    string // last part of path, for errors about deliveries
 	headers  []string
 	page     bool
+	plain    *plainPath // set for an expression that only walks down
 }
 
 // compile checks an expression and makes it ready. offset is the number of characters before it in its text, so that
@@ -177,7 +180,11 @@ func compile(src, path string, offset int, s scope, w want, allowed []string) (*
 	if issues != nil && issues.Err() != nil {
 		first := issues.Errors()[0]
 		line, column := at(first.Location.Line(), first.Location.Column())
-		return nil, domain.Invalid(path, "line %d, column %d: %s", line, column, issueText(first.Message))
+		text := issueText(first.Message)
+		if strings.Contains(text, "'entry'") && (s == scopeEntry || s == scopeWritten) {
+			text = "entry has no such field; known: " + strings.Join(sortedKeys(entryVars), ", ")
+		}
+		return nil, domain.Invalid(path, "line %d, column %d: %s", line, column, text)
 	}
 	tree := checked.NativeRep()
 	complain := func(e ast.Expr, format string, args ...any) error {
@@ -185,7 +192,7 @@ func compile(src, path string, offset int, s scope, w want, allowed []string) (*
 		line, column := at(max(loc.Line(), 1), max(loc.Column(), 0))
 		return domain.Invalid(path, "line %d, column %d: %s", line, column, fmt.Sprintf(format, args...))
 	}
-	if !w.accepts(checked.OutputType()) {
+	if !w.accepts(checked.OutputType()) || allowed != nil && isNumber(checked.OutputType()) {
 		return nil, complain(tree.Expr(), "gives %s, must give %s", typeWord(checked.OutputType()), wantWords[w])
 	}
 	for _, leaf := range constants(tree.Expr()) {
@@ -205,6 +212,7 @@ func compile(src, path string, offset int, s scope, w want, allowed []string) (*
 		p.constant = tree.Expr().AsLiteral()
 		return p, nil
 	}
+	p.plain = pathOf(tree.Expr())
 	limit := uint64(fieldCost)
 	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
 	if p.page {
@@ -383,6 +391,11 @@ func (*vars) Parent() interpreter.Activation { return nil }
 
 // eval runs an expression. A value that is absent or null is nil.
 func (w *work) eval(p *program) (ref.Val, error) {
+	if p.plain != nil && w.ctx.Err() == nil {
+		if v, ok := p.plain.walk(&w.vars); ok {
+			return v, nil
+		}
+	}
 	v, err := w.evalAsIs(p)
 	return present(v), err
 }

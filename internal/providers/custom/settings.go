@@ -14,8 +14,8 @@ import (
 type Settings struct {
 	// Schema is ignored; it lets an editor find the JSON Schema.
 	Schema string `json:"$schema,omitempty"`
-	// BaseURL is the start of every request's address, such as https://crm.example/api. Plain http is accepted only
-	// for a host of this machine or a name without a dot.
+	// BaseURL is the start of every request's address, such as https://crm.example/api. Plain http works only where
+	// the client allows private addresses, in development.
 	BaseURL string `json:"base_url,omitempty"`
 	Auth    *Auth  `json:"auth,omitempty"`
 	// Mapping holds the expressions common to all parts; a part's own mapping overrides it field by field.

@@ -32,6 +32,9 @@ func decodeSettings(doc json.RawMessage) (Settings, error) {
 		}
 		return s, domain.Invalid("settings", "%s", err)
 	}
+	if _, ok := v.(map[string]any); !ok {
+		return s, domain.Invalid("settings", "must be an object")
+	}
 	if err := checkShape(v, reflect.TypeFor[Settings](), "settings"); err != nil {
 		return s, located(doc, err)
 	}
