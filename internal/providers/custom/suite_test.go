@@ -46,6 +46,11 @@ func setup(t testing.TB, opt crmsim.Options, change func(settings []byte) []byte
 
 func openSettings(t testing.TB, settings []byte) any {
 	t.Helper()
+	return openWith(t, settings, secrets)
+}
+
+func openWith(t testing.TB, settings []byte, secrets map[string]string) any {
+	t.Helper()
 	client, err := httpx.New(httpx.Options{Allow: httpx.AllowPrivate, Now: func() time.Time { return providertest.Now }})
 	if err != nil {
 		t.Fatal(err)
