@@ -223,13 +223,18 @@ func (p props) events() bool {
 	return false
 }
 
+// syncs reports whether the collection offers sync-collection. The property sync-token is the sign that RFC 6578
+// demands; Xandikos writes the set of reports in a form of its own.
 func (p props) syncs() bool {
+	if p.SyncToken != nil && strings.TrimSpace(*p.SyncToken) != "" {
+		return true
+	}
 	for _, r := range p.Reports {
 		if r.Report.has(davNS, "sync-collection") {
 			return true
 		}
 	}
-	return len(p.Reports) == 0 && p.SyncToken != nil && *p.SyncToken != ""
+	return false
 }
 
 // etag brings an ETag into the form in which it can be sent back. A weak mark is dropped: it is added by

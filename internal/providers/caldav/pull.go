@@ -3,6 +3,7 @@ package caldav
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -60,6 +61,9 @@ func (c *connection) pull(ctx context.Context, from string) (provider.Page, erro
 
 func (c *connection) pullSync(ctx context.Context, at *url.URL, cur cursor) (provider.Page, error) {
 	members, token, truncated, err := c.syncReport(ctx, at, cur.Base)
+	if err != nil && cur.Base == "" && unsupported(err) {
+		return c.pullETags(ctx, at, c.startCursor(modeETag))
+	}
 	if err != nil {
 		return provider.Page{}, err
 	}
@@ -77,6 +81,17 @@ func (c *connection) pullSync(ctx context.Context, at *url.URL, cur cursor) (pro
 	return c.page(ctx, at, cur, members, func(done *cursor) {
 		done.Base, done.Next, done.Truncated = cur.Next, "", false
 	})
+}
+
+// errUnsupported marks the refusal of a report that the server does not have.
+var errUnsupported = errors.New("the server does not offer sync-collection")
+
+func unsupported(err error) bool {
+	switch httpx.StatusOf(err) {
+	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return true
+	}
+	return errors.Is(err, errUnsupported)
 }
 
 // page hands out the members of a batch after the cursor's position, and moves the cursor on. turn makes the cursor of
@@ -121,6 +136,9 @@ func (c *connection) syncReport(ctx context.Context, at *url.URL, token string) 
 		ms, err = c.lostToken(ctx, at, res, err, ask)
 	}
 	if err != nil {
+		if precondition(res, davNS, "supported-report") {
+			err = domain.E(domain.KindPermanent, "%w", errUnsupported)
+		}
 		return nil, "", false, err
 	}
 	if ms.SyncToken == nil || strings.TrimSpace(*ms.SyncToken) == "" {
