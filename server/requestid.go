@@ -11,6 +11,7 @@ type contextKey int
 const (
 	keyRequestID contextKey = iota
 	keyCaller
+	keyBase
 )
 
 // requestID returns the id that the log knows a request by, "" where none was given.

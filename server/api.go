@@ -1,0 +1,216 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
+	"github.com/labstack/echo/v4"
+
+	"github.com/wedsync/wedsync/internal/domain"
+)
+
+// The library makes its errors through package variables. Ours never repeat the value that was wrong: it may be a
+// secret or a name.
+func init() {
+	huma.NewError = func(status int, message string, errs ...error) huma.StatusError {
+		return inputProblem(status, message, errs)
+	}
+	huma.NewErrorWithContext = func(c huma.Context, status int, message string, errs ...error) huma.StatusError {
+		p := inputProblem(status, message, errs)
+		if c != nil {
+			p.RequestID = requestID(c.Context())
+		}
+		return p
+	}
+}
+
+func inputProblem(status int, message string, errs []error) *Problem {
+	code := domain.KindInvalid
+	switch {
+	case status == http.StatusRequestEntityTooLarge:
+		code = domain.KindTooLarge
+	case status >= 500:
+		code, message = domain.KindInternal, "a fault on our side; its cause is logged under the request id"
+	}
+	p := &Problem{Type: "/docs#problem-" + string(code), Title: statusTitle(status), Status: status, Code: string(code), Detail: message}
+	if status >= 500 {
+		return p
+	}
+	var said []string
+	for _, err := range errs {
+		var d huma.ErrorDetailer
+		var tooLarge *http.MaxBytesError
+		switch {
+		case err == nil:
+		case errors.As(err, &tooLarge):
+			p.Status, p.Title, p.Code = http.StatusRequestEntityTooLarge, statusTitle(http.StatusRequestEntityTooLarge), string(domain.KindTooLarge)
+			p.Type = "/docs#problem-" + p.Code
+			said = append(said, fmt.Sprintf("the body may have at most %d bytes", tooLarge.Limit))
+		case errors.As(err, &d):
+			detail := d.ErrorDetail()
+			p.Errors = append(p.Errors, ProblemError{Field: detail.Location, Reason: detail.Message})
+			said = append(said, detail.Location+": "+detail.Message)
+		default:
+			p.Errors = append(p.Errors, fieldErrors(err)...)
+			said = append(said, err.Error())
+		}
+	}
+	if len(said) > 0 {
+		p.Detail = strings.Join(said, "; ")
+	}
+	return p
+}
+
+const apiDoc = `WedSync keeps a wedding business from being booked twice.
+
+Send the token as ` + "`Authorization: Bearer …`" + `. It names the organisation; ids of others are answered as unknown.
+
+Errors are problem+json (RFC 9457). ` + "`code`" + ` is the word for programs, ` + "`errors`" + ` names wrong fields, ` + "`request_id`" + ` finds the cause in the server's log.
+
+Lists are paged: pass ` + "`next`" + ` of an answer as ` + "`after`" + `. A ` + "`PATCH`" + ` names the version it was made from, in ` + "`If-Match`" + ` or as ` + "`version`" + `. A ` + "`POST`" + ` that creates may carry an ` + "`Idempotency-Key`" + `: repeated with the same key it answers with what the first one made.`
+
+// newAPI makes the typed part of the router.
+func (s *Server) newAPI(g *echo.Group) huma.API {
+	config := huma.DefaultConfig("WedSync", s.o.Version)
+	config.CreateHooks = nil                                             // no $schema in answers
+	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", "" // rows of our own table
+	config.Info.Description = apiDoc
+	config.Formats = map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat}
+	config.RejectUnknownQueryParameters = true
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "Token of the admin API"},
+	}
+	for _, t := range []string{tagIntegrations, tagBookings, tagConflicts, tagDeliveries, tagLive, tagOperation} {
+		config.Tags = append(config.Tags, &huma.Tag{Name: t})
+	}
+	return humaecho.NewWithGroup(s.echo, g, config)
+}
+
+// register adds a typed handler. Its errors are translated and, where they are faults of ours, logged.
+func register[I, O any](s *Server, r Route, h func(*Server, context.Context, *I) (*O, error)) {
+	op := s.operation(r)
+	op.DefaultStatus = r.success()
+	op.MaxBodyBytes = s.o.MaxBody
+	huma.Register(s.api, *op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := h(s, ctx, in)
+		if err == nil {
+			return out, nil
+		}
+		p := *problemOf(err)
+		p.RequestID = requestID(ctx)
+		if p.Status == http.StatusInternalServerError {
+			s.log.Error("request could not be answered", "request_id", p.RequestID, "route", r.Path, "error", err)
+		}
+		return nil, &p
+	})
+}
+
+// operation documents a row.
+func (s *Server) operation(r Route) *huma.Operation {
+	op := &huma.Operation{OperationID: r.ID, Method: r.Method, Path: r.Path, Summary: r.Summary, Tags: []string{r.Tag},
+		Description: "Access: " + string(r.Access) + ".", Extensions: map[string]any{"x-access": string(r.Access)}}
+	switch {
+	case r.page, r.Access.level() == 0:
+		op.Security = []map[string][]string{}
+	default:
+		op.Security = []map[string][]string{{"bearer": {}}}
+	}
+	return op
+}
+
+// document adds the rows that are not typed to the OpenAPI document, and renders it.
+func (s *Server) document() error {
+	doc := s.api.OpenAPI()
+	problem := map[string]*huma.MediaType{problemType: {Schema: doc.Components.Schemas.Schema(typeOfProblem, true, "Problem")}}
+	for _, key := range slices.Sorted(maps.Keys(s.rows)) {
+		r := s.rows[key]
+		if item := doc.Paths[r.Path]; item != nil && operationOf(item, r.Method) != nil {
+			continue
+		}
+		op := s.operation(r)
+		op.Responses = map[string]*huma.Response{
+			strconv.Itoa(r.success()): {Description: http.StatusText(r.success())},
+			"default":                 {Description: "Error", Content: problem},
+		}
+		for _, part := range strings.Split(r.Path, "/") {
+			if name, ok := strings.CutPrefix(part, "{"); ok {
+				op.Parameters = append(op.Parameters, &huma.Param{Name: strings.TrimSuffix(name, "}"), In: "path", Required: true, Schema: &huma.Schema{Type: "string"}})
+			}
+		}
+		describeRaw(op, r)
+		doc.AddOperation(op)
+	}
+	return s.spec.render(doc)
+}
+
+// describeRaw says what the table does not about the routes that are part of the API.
+func describeRaw(op *huma.Operation, r Route) {
+	text := func(name, in, doc string) {
+		op.Parameters = append(op.Parameters, &huma.Param{Name: name, In: in, Description: doc, Schema: &huma.Schema{Type: "string"}})
+	}
+	ok := op.Responses[strconv.Itoa(r.success())]
+	switch r.ID {
+	case "stream-events":
+		op.Description += " Server-sent events. Each has the id to resume from, a topic as its event name, and as data the " +
+			"topic, the time and the ids concerned. The stream ends with stream.closed and a reason; reconnect with " +
+			"Last-Event-ID and nothing is missed. stream.reset says that the given id is too old: read the lists anew."
+		text("Last-Event-ID", "header", "Id of the last event seen; without it the stream starts now")
+		text("topics", "query", "Comma-separated prefixes of topics, such as conflict.,sync.progress")
+		ok.Content = map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: "string"}}}
+	case "receive-webhook":
+		op.Description += " The raw body is verified as the integration is configured, stored, and acknowledged with the id of the delivery: 202 for a new one, 200 for a repeat."
+		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{}}}}
+		receipt := map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{
+			"id": {Type: "string", Format: "uuid"}, "status": {Type: "string", Enum: []any{"accepted", "duplicate"}}}}}}
+		ok.Content, ok.Description = receipt, "A repeat of a delivery that is stored already"
+		op.Responses["202"] = &huma.Response{Description: "Stored", Content: receipt}
+	case "ready", "health":
+		ok.Content = map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Type: "object"}}}
+	}
+}
+
+func operationOf(item *huma.PathItem, method string) *huma.Operation {
+	switch method {
+	case http.MethodGet:
+		return item.Get
+	case http.MethodPost:
+		return item.Post
+	case http.MethodPatch:
+		return item.Patch
+	case http.MethodDelete:
+		return item.Delete
+	case http.MethodOptions:
+		return item.Options
+	}
+	return nil
+}
+
+// spec is the rendered OpenAPI document.
+type spec struct{ json, yaml []byte }
+
+func (s *spec) render(doc *huma.OpenAPI) (err error) {
+	if s.json, err = json.Marshal(doc); err != nil {
+		return domain.E(domain.KindInternal, "render the OpenAPI document: %w", err)
+	}
+	if s.yaml, err = doc.YAML(); err != nil {
+		return domain.E(domain.KindInternal, "render the OpenAPI document: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) openapiJSON(c echo.Context) error {
+	return c.Blob(http.StatusOK, "application/openapi+json", s.spec.json)
+}
+
+func (s *Server) openapiYAML(c echo.Context) error {
+	return c.Blob(http.StatusOK, "application/openapi+yaml", s.spec.yaml)
+}

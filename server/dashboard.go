@@ -1,0 +1,378 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/wedsync/wedsync/internal/contract"
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/store"
+)
+
+// How much the one page shows. Everything is in the API.
+const (
+	shownConflicts    = 20
+	shownIntegrations = 100
+	shownDeliveries   = 12
+	shownResources    = 200
+)
+
+type dashboardData struct {
+	Notice, Fault string
+	CanOperate    bool
+	Conflicts     []conflictCard
+	MoreConflicts bool
+	Integrations  []integrationRow
+	MoreSystems   bool
+	Deliveries    []deliveryRow
+}
+
+type conflictCard struct {
+	domain.Conflict
+	Resource       string
+	Title          string
+	GivesWay, Stay *bookingLine
+	Ways           []way
+	WorkflowURL    string
+}
+
+type bookingLine struct {
+	What   string // category and status
+	When   string
+	Detail string // title, for people who may read bookings anyway
+}
+
+type way struct {
+	Index   int
+	What    string
+	Score   int
+	Reasons []string
+}
+
+type integrationRow struct {
+	domain.Integration
+	Resource    string
+	WorkflowURL string
+}
+
+type deliveryRow struct {
+	domain.Delivery
+	System string
+}
+
+func (s *Server) dashboard(c echo.Context) error {
+	notices := map[string]string{
+		"pause": "The integration is paused. What arrives is kept.", "resume": "The integration goes on.",
+		"resync": "The resync was accepted. Its progress is on the live list.", "resolve": "Your decision was accepted and is being carried out.",
+	}
+	return s.showDashboard(c, http.StatusOK, notices[c.QueryParam("done")], "")
+}
+
+func (s *Server) showDashboard(c echo.Context, status int, notice, fault string) error {
+	ctx := c.Request().Context()
+	who := callerOf(ctx)
+	d := dashboardData{Notice: notice, Fault: fault, CanOperate: canOperate(who)}
+	org, err := s.deps.Store.Organization(ctx, who.Org)
+	if err != nil && domain.KindOf(err) != domain.KindNotFound {
+		return err
+	}
+	if err := s.deps.Store.TenantRead(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
+		return s.fill(ctx, tx, &d)
+	}); err != nil {
+		return err
+	}
+	f := s.frame(c, "Dashboard", d)
+	f.Org = org.Name
+	return s.show(c, status, "dashboard.html", f)
+}
+
+func (s *Server) fill(ctx context.Context, tx *store.Tx, d *dashboardData) error {
+	resources, _, err := tx.Resources(ctx, store.Page{Limit: shownResources})
+	if err != nil {
+		return err
+	}
+	names := make(map[domain.ResourceID]string, len(resources))
+	for _, r := range resources {
+		names[r.ID] = r.Name
+	}
+	systems, more, err := tx.Integrations(ctx, store.Page{Limit: shownIntegrations})
+	if err != nil {
+		return err
+	}
+	d.MoreSystems, d.Integrations = more != "", nil
+	labels := make(map[domain.IntegrationID]string, len(systems))
+	for _, i := range systems {
+		labels[i.ID] = i.Name
+		d.Integrations = append(d.Integrations, integrationRow{Integration: i, Resource: names[i.ResourceID], WorkflowURL: s.workflowURL(contract.IntegrationWorkflowID(i.ID))})
+	}
+	d.Conflicts, d.MoreConflicts = nil, false
+	for _, state := range []domain.ConflictState{domain.ConflictOpen, domain.ConflictResolving} {
+		list, more, err := tx.Conflicts(ctx, store.ConflictFilter{State: state}, store.Page{Limit: shownConflicts})
+		if err != nil {
+			return err
+		}
+		d.MoreConflicts = d.MoreConflicts || more != ""
+		for _, x := range list {
+			card, err := s.card(ctx, tx, x, names)
+			if err != nil {
+				return err
+			}
+			d.Conflicts = append(d.Conflicts, card)
+		}
+	}
+	// The worst first, and the nearest among equals.
+	slices.SortStableFunc(d.Conflicts, func(a, b conflictCard) int {
+		if n := b.Severity.Level() - a.Severity.Level(); n != 0 {
+			return n
+		}
+		return a.Overlap.Start.Compare(b.Overlap.Start)
+	})
+	deliveries, _, err := tx.Deliveries(ctx, store.DeliveryFilter{}, store.Page{Limit: shownDeliveries})
+	if err != nil {
+		return err
+	}
+	d.Deliveries = nil
+	for _, x := range deliveries {
+		name := labels[x.IntegrationID]
+		if name == "" {
+			name = "a deleted integration"
+		}
+		d.Deliveries = append(d.Deliveries, deliveryRow{Delivery: x, System: name})
+	}
+	return nil
+}
+
+func (s *Server) card(ctx context.Context, tx *store.Tx, x domain.Conflict, names map[domain.ResourceID]string) (conflictCard, error) {
+	card := conflictCard{Conflict: x, Resource: names[x.ResourceID], Title: kindTitle(x.Kind), WorkflowURL: s.workflowURL(contract.ConflictWorkflowID(x.ID))}
+	line := func(id domain.BookingID) (*bookingLine, error) {
+		if id == "" {
+			return nil, nil
+		}
+		b, err := tx.Booking(ctx, id)
+		if domain.KindOf(err) == domain.KindNotFound {
+			return nil, nil // erased since
+		}
+		if err != nil {
+			return nil, err
+		}
+		detail := b.Details.Title
+		if b.Private {
+			detail = "Private"
+		}
+		return &bookingLine{What: sentence(string(b.Category)) + ", " + string(b.Status), When: whenText(b.When), Detail: detail}, nil
+	}
+	var err error
+	if card.GivesWay, err = line(x.BookingID); err != nil {
+		return card, err
+	}
+	if card.Stay, err = line(x.OtherID); err != nil {
+		return card, err
+	}
+	for i, a := range x.Alternatives {
+		w := way{Index: i, Score: a.Score, Reasons: a.Reasons}
+		switch a.Action {
+		case domain.ActionReassign:
+			w.What = "Give it to " + orUnknown(names[a.ResourceID])
+		default:
+			w.What = "Move to " + whenText(a.When)
+		}
+		card.Ways = append(card.Ways, w)
+	}
+	return card, nil
+}
+
+func orUnknown(name string) string {
+	if name == "" {
+		return "another resource"
+	}
+	return name
+}
+
+func (s *Server) workflowURL(id string) string {
+	if s.o.TemporalUI == "" {
+		return ""
+	}
+	return s.o.TemporalUI + "/namespaces/default/workflows/" + strings.ReplaceAll(id, "/", "%2F")
+}
+
+func kindTitle(k domain.ConflictKind) string {
+	switch k {
+	case domain.ConflictOverlap:
+		return "Double booking"
+	case domain.ConflictBuffer:
+		return "Too close together"
+	case domain.ConflictSameDay:
+		return "Two weddings on one day"
+	case domain.ConflictCapacity:
+		return "Over capacity"
+	case domain.ConflictOffHours:
+		return "Outside working hours"
+	}
+	return sentence(string(k))
+}
+
+func sentence(s string) string {
+	s = strings.ReplaceAll(s, "_", " ")
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// whenText spells a time out in its own zone.
+func whenText(w domain.When) string {
+	loc, err := time.LoadLocation(w.Zone)
+	if err != nil {
+		loc = time.UTC
+	}
+	start, end := w.Start.In(loc), w.End.In(loc)
+	const day = "Mon 2 Jan 2006"
+	if w.Kind == domain.TimeAllDay {
+		last := end.Add(-time.Second)
+		if start.Format(day) == last.Format(day) {
+			return start.Format(day) + ", all day (" + loc.String() + ")"
+		}
+		return start.Format(day) + " to " + last.Format(day) + ", all day (" + loc.String() + ")"
+	}
+	if start.Format(day) == end.Format(day) {
+		return start.Format(day+", 15:04") + "–" + end.Format("15:04") + " (" + loc.String() + ")"
+	}
+	return start.Format(day+", 15:04") + " to " + end.Format(day+", 15:04") + " (" + loc.String() + ")"
+}
+
+// mark is a shape and a word: nothing is told by colour alone.
+type mark struct{ Shape, Word, Class string }
+
+func severityMark(s domain.Severity) mark {
+	switch s {
+	case domain.SeverityCritical:
+		return mark{"▲", "Critical", "critical"}
+	case domain.SeverityHigh:
+		return mark{"◆", "High", "high"}
+	case domain.SeverityMedium:
+		return mark{"■", "Medium", "medium"}
+	case domain.SeverityLow:
+	}
+	return mark{"●", "Low", "low"}
+}
+
+func stateMark(s any) mark {
+	switch v := s.(type) {
+	case domain.IntegrationState:
+		switch v {
+		case domain.IntegrationActive:
+			return mark{"✓", "Active", "good"}
+		case domain.IntegrationPaused:
+			return mark{"‖", "Paused", "medium"}
+		case domain.IntegrationNeedsReconnect:
+			return mark{"✕", "Needs reconnecting", "critical"}
+		case domain.IntegrationDeleted:
+		}
+	case domain.DeliveryState:
+		switch v {
+		case domain.DeliveryApplied:
+			return mark{"✓", "Applied", "good"}
+		case domain.DeliveryReceived:
+			return mark{"…", "Received", "low"}
+		case domain.DeliveryRetrying:
+			return mark{"↻", "Retrying", "medium"}
+		case domain.DeliveryIgnored:
+			return mark{"–", "Nothing for us", "low"}
+		case domain.DeliveryDead:
+			return mark{"✕", "Needs a person", "critical"}
+		}
+	case domain.ConflictState:
+		if v == domain.ConflictResolving {
+			return mark{"↻", "Being carried out", "medium"}
+		}
+		return mark{"●", sentence(string(v)), "low"}
+	}
+	return mark{"●", "Unknown", "low"}
+}
+
+func utcText(t any) string {
+	switch v := t.(type) {
+	case time.Time:
+		return v.UTC().Format("2 Jan 2006, 15:04:05 UTC")
+	case *time.Time:
+		if v != nil {
+			return v.UTC().Format("2 Jan 2006, 15:04:05 UTC")
+		}
+	}
+	return "never"
+}
+
+func stampText(t any) string {
+	switch v := t.(type) {
+	case time.Time:
+		return v.UTC().Format(time.RFC3339)
+	case *time.Time:
+		if v != nil {
+			return v.UTC().Format(time.RFC3339)
+		}
+	}
+	return ""
+}
+
+// done goes back to the page, or shows it with what went wrong.
+func (s *Server) done(c echo.Context, what string, err error) error {
+	if err == nil {
+		return c.Redirect(http.StatusSeeOther, "/?done="+what)
+	}
+	status, _ := statusOf(err)
+	if status == http.StatusInternalServerError {
+		return err
+	}
+	return s.showDashboard(c, status, "", plain(err))
+}
+
+func (s *Server) doIntegration(c echo.Context) error {
+	ctx, form := c.Request().Context(), c.Request().PostForm
+	in := &actionInput{idInput: idInput{ID: c.Param("id")}, Body: &reasonBody{Reason: form.Get("reason")}}
+	var err error
+	action := c.Param("action")
+	switch action {
+	case "pause":
+		_, err = s.pauseIntegration(ctx, in)
+	case "resume":
+		_, err = s.resumeIntegration(ctx, in)
+	case "resync":
+		again := &resyncInput{idInput: in.idInput}
+		again.Body = &struct {
+			Full   bool   `json:"full,omitempty" doc:"Read everything instead of what changed"`
+			Reason string `json:"reason,omitempty" maxLength:"500"`
+		}{Full: form.Get("full") != "", Reason: form.Get("reason")}
+		_, err = s.resyncIntegration(ctx, again)
+	default:
+		err = domain.E(domain.KindNotFound, "no such action")
+	}
+	return s.done(c, action, err)
+}
+
+func (s *Server) doConflict(c echo.Context) error {
+	form := c.Request().PostForm
+	in := &resolveInput{idInput: idInput{ID: c.Param("id")}, Body: resolveBody{Reason: form.Get("reason")}}
+	version, err := strconv.ParseInt(form.Get("version"), 10, 64)
+	if err != nil {
+		return s.done(c, "", malformed("version", "must be a number"))
+	}
+	in.Body.Version = version
+	switch choice := form.Get("choice"); choice {
+	case string(domain.ActionKeepBoth), string(domain.ActionCancel):
+		in.Body.Action = domain.ResolveAction(choice)
+	default:
+		n, err := strconv.Atoi(choice)
+		if err != nil || n < 0 {
+			return s.done(c, "", malformed("choice", "must be one of the buttons"))
+		}
+		in.Body.Alternative = &n
+	}
+	_, err = s.resolveConflict(c.Request().Context(), in)
+	return s.done(c, "resolve", err)
+}

@@ -1,0 +1,411 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/store"
+)
+
+// onboardTimeout bounds asking an outside system while an admin waits.
+const onboardTimeout = 20 * time.Second
+
+type providerView struct {
+	Name           string                 `json:"name" example:"custom"`
+	Title          string                 `json:"title"`
+	Doc            string                 `json:"doc"`
+	SettingsSchema json.RawMessage        `json:"settings_schema" doc:"JSON Schema of settings"`
+	Secrets        []provider.SecretField `json:"secrets" doc:"The secrets that it takes"`
+}
+
+func (s *Server) listProviders(_ context.Context, _ *struct{}) (*listOutput[providerView], error) {
+	var out []providerView
+	for _, name := range slices.Sorted(maps.Keys(s.providers)) {
+		p := s.providers[name]
+		v := providerView{Name: p.Name, Title: p.Title, Doc: p.Doc, SettingsSchema: p.SettingsSchema, Secrets: p.Secrets}
+		if len(v.SettingsSchema) == 0 {
+			v.SettingsSchema = json.RawMessage("{}")
+		}
+		if v.Secrets == nil {
+			v.Secrets = []provider.SecretField{}
+		}
+		out = append(out, v)
+	}
+	return list(out, ""), nil
+}
+
+type integrationView struct {
+	domain.Integration
+	PollSeconds int64  `json:"poll_seconds" doc:"How often the system is read; 0 = only when asked"`
+	WebhookURL  string `json:"webhook_url" doc:"Where the system posts its webhooks"`
+}
+
+type integrationOutput struct {
+	ETag string `header:"ETag"`
+	Body integrationView
+}
+
+func (s *Server) viewIntegration(ctx context.Context, i domain.Integration) integrationView {
+	return integrationView{Integration: i, PollSeconds: int64(i.PollEvery / time.Second),
+		WebhookURL: s.baseURL(ctx) + "/v1/webhooks/" + string(i.ID)}
+}
+
+func (s *Server) integrationOutput(ctx context.Context, i domain.Integration) *integrationOutput {
+	return &integrationOutput{ETag: etag(i.Version), Body: s.viewIntegration(ctx, i)}
+}
+
+type createIntegrationInput struct {
+	keyInput
+	Body struct {
+		Name        string            `json:"name" minLength:"1" maxLength:"120" doc:"Label for people; no personal data"`
+		Provider    string            `json:"provider" minLength:"1" maxLength:"60" example:"custom"`
+		Direction   domain.Direction  `json:"direction,omitempty" enum:"import,export,bidirectional" default:"bidirectional"`
+		ResourceID  string            `json:"resource_id" maxLength:"36" doc:"The resource whose bookings it carries"`
+		Settings    json.RawMessage   `json:"settings,omitempty" doc:"As the provider's settings_schema says"`
+		Secrets     map[string]string `json:"secrets,omitempty" writeOnly:"true" doc:"Taken and sealed; never returned"`
+		PollSeconds int64             `json:"poll_seconds,omitempty" minimum:"0" maximum:"2592000" doc:"How often to read the system; 0 = only when asked"`
+		Reason      string            `json:"reason,omitempty" maxLength:"500"`
+	}
+}
+
+// maxSettings and maxSecret bound what an integration may be given, in bytes.
+const (
+	maxSettings = 256 << 10
+	maxSecret   = 16 << 10
+	maxSecrets  = 20
+)
+
+func (s *Server) createIntegration(ctx context.Context, in *createIntegrationInput) (*integrationOutput, error) {
+	who, b := callerOf(ctx), &in.Body
+	reason, err := checkReason(b.Reason)
+	if err != nil {
+		return nil, err
+	}
+	resource, err := domain.ParseID[domain.ResourceID]("body.resource_id", b.ResourceID)
+	if err != nil {
+		return nil, err
+	}
+	id, repeatable := newOrRepeated[domain.IntegrationID](in.Key, who, "integration", s.now())
+	if repeatable {
+		if had, err := s.readIntegration(ctx, id); err == nil {
+			return s.integrationOutput(ctx, had), nil
+		} else if domain.KindOf(err) != domain.KindNotFound {
+			return nil, err
+		}
+	}
+	i := domain.Integration{ID: id, OrgID: who.Org, Name: b.Name, Provider: b.Provider, State: domain.IntegrationActive, StateReason: "created",
+		Direction: b.Direction, ResourceID: resource, Settings: b.Settings, PollEvery: time.Duration(b.PollSeconds) * time.Second}
+	if i.Settings, err = s.checkIntegration(ctx, i, b.Secrets, true); err != nil {
+		return nil, err
+	}
+	err = s.deps.Store.Tenant(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
+		if err := tx.CreateIntegration(ctx, i, b.Secrets); err != nil {
+			return err
+		}
+		if err := tx.Audit(ctx, domain.AuditEntry{Actor: who.Subject, Action: "integration.create", Reason: reason,
+			Subject: "integration/" + string(id), After: integrationFacts(i, b.Secrets)}); err != nil {
+			return err
+		}
+		i, err = tx.Integration(ctx, id)
+		return err
+	})
+	if repeatable && domain.KindOf(err) == domain.KindConflict {
+		i, err = s.readIntegration(ctx, id) // the same request came twice at once
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.integrationOutput(ctx, i), nil
+}
+
+// checkIntegration refuses what could never work: an unknown provider or resource, settings or secrets that the provider
+// does not take. With onboard it also lets the outside system complete the settings. It returns the settings to store.
+func (s *Server) checkIntegration(ctx context.Context, i domain.Integration, secrets map[string]string, onboard bool) (json.RawMessage, error) {
+	reg, known := s.providers[i.Provider]
+	if !known {
+		return nil, domain.Invalid("body.provider", "must be one of %s", strings.Join(slices.Sorted(maps.Keys(s.providers)), ", "))
+	}
+	if strings.ContainsFunc(i.Name, isControl) || !utf8.ValidString(i.Name) {
+		return nil, domain.Invalid("body.name", "must be printable text")
+	}
+	settings := i.Settings
+	if len(bytes.TrimSpace(settings)) == 0 || string(bytes.TrimSpace(settings)) == "null" {
+		settings = json.RawMessage("{}")
+	}
+	if len(settings) > maxSettings {
+		return nil, domain.Invalid("body.settings", "at most %d bytes, has %d", maxSettings, len(settings))
+	}
+	if len(secrets) > maxSecrets {
+		return nil, domain.Invalid("body.secrets", "at most %d, has %d", maxSecrets, len(secrets))
+	}
+	for name, value := range secrets {
+		if len(name) > 60 || len(value) > maxSecret {
+			return nil, domain.Invalid("body.secrets", "names have at most 60 bytes and values at most %d", maxSecret)
+		}
+		if !slices.ContainsFunc(reg.Secrets, func(f provider.SecretField) bool { return f.Name == name }) {
+			return nil, domain.Invalid("body.secrets", "%s takes only: %s", reg.Name, secretNames(reg))
+		}
+	}
+	for _, f := range reg.Secrets {
+		if f.Required && secrets[f.Name] == "" {
+			return nil, domain.Invalid("body.secrets."+f.Name, "is required: %s", f.Doc)
+		}
+	}
+	if reg.Validate != nil {
+		if err := reg.Validate(settings, secrets); err != nil {
+			return nil, err
+		}
+	}
+	var zone string
+	err := s.deps.Store.TenantRead(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
+		r, err := tx.Resource(ctx, i.ResourceID)
+		zone = r.Zone
+		return err
+	})
+	if domain.KindOf(err) == domain.KindNotFound {
+		return nil, domain.Invalid("body.resource_id", "no such resource")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if onboard && s.deps.Onboard != nil {
+		ask, cancel := context.WithTimeout(ctx, onboardTimeout)
+		defer cancel()
+		i.Settings = settings
+		if settings, err = s.deps.Onboard(ask, i, secrets, zone); err != nil {
+			return nil, onboardFault(err)
+		}
+	}
+	return settings, nil
+}
+
+// onboardFault keeps an outside system's refusal of its credentials apart from one of ours.
+func onboardFault(err error) error {
+	switch domain.KindOf(err) {
+	case domain.KindUnauthenticated, domain.KindForbidden:
+		return domain.Invalid("body.secrets", "the outside system does not accept them: %s", err.Error())
+	case domain.KindNotFound, domain.KindConflict, domain.KindGoneToken, domain.KindTooLarge, domain.KindPermanent:
+		return domain.Invalid("body.settings", "the outside system does not fit them: %s", err.Error())
+	case domain.KindInvalid, domain.KindRateLimited, domain.KindUnavailable, domain.KindInternal, "":
+	}
+	return err
+}
+
+func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
+
+func secretNames(reg provider.Registration) string {
+	if len(reg.Secrets) == 0 {
+		return "none"
+	}
+	var names []string
+	for _, f := range reg.Secrets {
+		names = append(names, f.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// integrationFacts is what the trail keeps of an integration: plain values and the names of its secrets.
+func integrationFacts(i domain.Integration, secrets map[string]string) map[string]string {
+	facts := map[string]string{"provider": i.Provider, "direction": string(i.Direction), "resource": string(i.ResourceID),
+		"state": string(i.State), "poll_seconds": strconv.FormatInt(int64(i.PollEvery/time.Second), 10)}
+	if i.Version > 0 {
+		facts["version"] = strconv.FormatInt(i.Version, 10)
+	}
+	if len(secrets) > 0 {
+		facts["secrets_set"] = strings.Join(slices.Sorted(maps.Keys(secrets)), ",")
+	}
+	return facts
+}
+
+// readIntegration reads one that is not deleted.
+func (s *Server) readIntegration(ctx context.Context, id domain.IntegrationID) (i domain.Integration, err error) {
+	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
+		i, err = present(ctx, tx, id)
+		return err
+	})
+	return i, err
+}
+
+// present reads an integration; a deleted one is gone for the API.
+func present(ctx context.Context, tx *store.Tx, id domain.IntegrationID) (domain.Integration, error) {
+	i, err := tx.Integration(ctx, id)
+	if err == nil && i.State == domain.IntegrationDeleted {
+		return domain.Integration{}, domain.E(domain.KindNotFound, "no such integration")
+	}
+	return i, err
+}
+
+func (s *Server) listIntegrations(ctx context.Context, in *pageInput) (*listOutput[integrationView], error) {
+	var out []integrationView
+	var next string
+	err := s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
+		all, more, err := tx.Integrations(ctx, in.page())
+		out, next = out[:0], more
+		for _, i := range all {
+			out = append(out, s.viewIntegration(ctx, i))
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list(out, next), nil
+}
+
+func (s *Server) getIntegration(ctx context.Context, in *idInput) (*integrationOutput, error) {
+	id, err := parseID[domain.IntegrationID]("integration", in.ID)
+	if err != nil {
+		return nil, err
+	}
+	i, err := s.readIntegration(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return s.integrationOutput(ctx, i), nil
+}
+
+type updateIntegrationInput struct {
+	idInput
+	versionInput
+	Body struct {
+		Version     int64             `json:"version,omitempty" minimum:"1" doc:"The version that the change was made from, unless If-Match says it"`
+		Name        *string           `json:"name,omitempty" minLength:"1" maxLength:"120"`
+		Direction   *domain.Direction `json:"direction,omitempty" enum:"import,export,bidirectional"`
+		ResourceID  *string           `json:"resource_id,omitempty" maxLength:"36"`
+		Settings    json.RawMessage   `json:"settings,omitempty" doc:"Replaces all settings"`
+		Secrets     map[string]string `json:"secrets,omitempty" writeOnly:"true" doc:"Replaces the named secrets; an empty value removes one; others stay"`
+		PollSeconds *int64            `json:"poll_seconds,omitempty" minimum:"0" maximum:"2592000"`
+		Reason      string            `json:"reason,omitempty" maxLength:"500"`
+	}
+}
+
+func (s *Server) updateIntegration(ctx context.Context, in *updateIntegrationInput) (*integrationOutput, error) {
+	who, b := callerOf(ctx), &in.Body
+	reason, err := checkReason(b.Reason)
+	if err != nil {
+		return nil, err
+	}
+	id, err := parseID[domain.IntegrationID]("integration", in.ID)
+	if err != nil {
+		return nil, err
+	}
+	var was domain.Integration
+	var secrets map[string]string
+	if err := s.deps.Store.TenantRead(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
+		if was, err = present(ctx, tx, id); err != nil {
+			return err
+		}
+		secrets, err = tx.IntegrationSecrets(ctx, id)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	expect, err := in.expect(b.Version, was.Version)
+	if err != nil {
+		return nil, err
+	}
+	now := was
+	if b.Name != nil {
+		now.Name = *b.Name
+	}
+	if b.Direction != nil {
+		now.Direction = *b.Direction
+	}
+	if b.ResourceID != nil {
+		if now.ResourceID, err = domain.ParseID[domain.ResourceID]("body.resource_id", *b.ResourceID); err != nil {
+			return nil, err
+		}
+	}
+	if len(b.Settings) > 0 {
+		now.Settings = b.Settings
+	}
+	if b.PollSeconds != nil {
+		now.PollEvery = time.Duration(*b.PollSeconds) * time.Second
+	}
+	merged := maps.Clone(secrets)
+	if merged == nil {
+		merged = map[string]string{}
+	}
+	for name, value := range b.Secrets {
+		if value == "" {
+			delete(merged, name)
+		} else {
+			merged[name] = value
+		}
+	}
+	// Only new settings or credentials are worth asking the outside system about.
+	ask := len(b.Settings) > 0 || len(b.Secrets) > 0
+	if now.Settings, err = s.checkIntegration(ctx, now, merged, ask); err != nil {
+		return nil, err
+	}
+	if len(b.Secrets) == 0 {
+		merged = nil // keeps what is sealed
+	}
+	err = s.deps.Store.Tenant(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
+		if err := tx.UpdateIntegration(ctx, now, merged, expect); err != nil {
+			return err
+		}
+		stored, err := tx.Integration(ctx, id)
+		if err != nil {
+			return err
+		}
+		now = stored
+		return tx.Audit(ctx, domain.AuditEntry{Actor: who.Subject, Action: "integration.update", Reason: reason,
+			Subject: "integration/" + string(id), Before: integrationFacts(was, nil), After: integrationFacts(stored, b.Secrets)})
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.forget(id)
+	return s.integrationOutput(ctx, now), nil
+}
+
+// forget makes webhooks that reach this process see a change at once; others notice a second later.
+func (s *Server) forget(id domain.IntegrationID) {
+	if s.deps.Intake != nil {
+		s.deps.Intake.Invalidate(id)
+	}
+}
+
+type deleteIntegrationInput struct {
+	idInput
+	Reason string `query:"reason" maxLength:"500" doc:"Why, for the audit trail"`
+}
+
+func (s *Server) deleteIntegration(ctx context.Context, in *deleteIntegrationInput) (*struct{}, error) {
+	who := callerOf(ctx)
+	reason, err := checkReason(in.Reason)
+	if err != nil {
+		return nil, err
+	}
+	id, err := parseID[domain.IntegrationID]("integration", in.ID)
+	if err != nil {
+		return nil, err
+	}
+	err = s.deps.Store.Tenant(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
+		was, err := present(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		i, err := tx.SetIntegrationState(ctx, id, domain.IntegrationDeleted, "deleted by an admin")
+		if err != nil {
+			return err
+		}
+		return tx.Audit(ctx, domain.AuditEntry{Actor: who.Subject, Action: "integration.delete", Reason: reason,
+			Subject: "integration/" + string(id), Before: integrationFacts(was, nil), After: integrationFacts(i, nil)})
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.forget(id)
+	return nil, nil
+}

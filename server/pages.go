@@ -1,0 +1,207 @@
+package server
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"html/template"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/token"
+)
+
+//go:embed web
+var webFiles embed.FS
+
+// pages are the parsed templates and the files that they load.
+type pages struct {
+	templates map[string]*template.Template
+	assets    map[string]assetFile
+}
+
+type assetFile struct {
+	body []byte
+	kind string
+	tag  string
+}
+
+func newPages() (*pages, error) {
+	p := &pages{templates: make(map[string]*template.Template), assets: make(map[string]assetFile)}
+	funcs := template.FuncMap{"severity": severityMark, "state": stateMark, "utc": utcText, "stamp": stampText, "join": strings.Join, "add": func(a, b int) int { return a + b }}
+	for _, name := range []string{"sign_in.html", "dashboard.html", "docs.html"} {
+		t, err := template.New("layout.html").Funcs(funcs).ParseFS(webFiles, "web/layout.html", "web/"+name)
+		if err != nil {
+			return nil, domain.E(domain.KindInternal, "parse page %s: %w", name, err)
+		}
+		p.templates[name] = t
+	}
+	kinds := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+	for _, name := range []string{"app.css", "live.js", "icon.svg"} {
+		body, err := webFiles.ReadFile("web/" + name)
+		if err != nil {
+			return nil, domain.E(domain.KindInternal, "read page file: %w", err)
+		}
+		sum := sha256.Sum256(body)
+		p.assets[name] = assetFile{body: body, kind: kinds[path.Ext(name)], tag: `"` + hex.EncodeToString(sum[:8]) + `"`}
+	}
+	return p, nil
+}
+
+// frame is what every page has around its content.
+type frame struct {
+	Title  string
+	Signed bool // somebody is signed in
+	Who    string
+	Role   domain.Role
+	Org    string
+	CSRF   string
+	Live   bool // loads the script
+	Page   any
+}
+
+// show renders a page whole before the first byte is sent, so that a fault in it is an error and not half a page.
+func (s *Server) show(c echo.Context, status int, name string, f frame) error {
+	var b bytes.Buffer
+	if err := s.pages.templates[name].Execute(&b, f); err != nil {
+		return domain.E(domain.KindInternal, "render page %s: %w", name, err)
+	}
+	return c.HTMLBlob(status, b.Bytes())
+}
+
+func (s *Server) asset(c echo.Context) error {
+	f, ok := s.pages.assets[c.Param("file")]
+	if !ok {
+		return domain.E(domain.KindNotFound, "no such file")
+	}
+	h := c.Response().Header()
+	h.Set("Cache-Control", "public, max-age=300")
+	h.Set("ETag", f.tag)
+	if c.Request().Header.Get("If-None-Match") == f.tag {
+		return c.NoContent(http.StatusNotModified)
+	}
+	return c.Blob(http.StatusOK, f.kind, f.body)
+}
+
+// cookieName keeps the session cookie to this host over TLS. Without TLS, in development, browsers refuse the prefix.
+func (s *Server) cookieName(r *http.Request) string {
+	if s.secure(r) {
+		return "__Host-wedsync"
+	}
+	return "wedsync"
+}
+
+func (s *Server) secure(r *http.Request) bool {
+	return strings.HasPrefix(s.baseURL(r.Context()), "https://")
+}
+
+// sessionOf returns the token of the session cookie, or "".
+func (s *Server) sessionOf(r *http.Request) string {
+	c, err := r.Cookie(s.cookieName(r))
+	if err != nil {
+		return ""
+	}
+	return c.Value
+}
+
+func (s *Server) setSession(c echo.Context, raw string, expires time.Time) {
+	cookie := &http.Cookie{Name: s.cookieName(c.Request()), Value: raw, Path: "/", HttpOnly: true,
+		Secure: s.secure(c.Request()), SameSite: http.SameSiteStrictMode, Expires: expires.UTC()}
+	if raw == "" {
+		cookie.MaxAge = -1
+	}
+	c.SetCookie(cookie)
+}
+
+// csrfToken is known only to pages made for this session. It needs no storage, so any server can check it.
+func csrfToken(raw string) string {
+	m := hmac.New(sha256.New, []byte(raw))
+	m.Write([]byte("wedsync csrf v1"))
+	return hex.EncodeToString(m.Sum(nil))
+}
+
+// checkForm refuses forms that were not sent from a page of this session.
+func (s *Server) checkForm(r *http.Request, raw string) error {
+	if err := s.origin.Check(r); err != nil {
+		return domain.E(domain.KindForbidden, "the form came from another site")
+	}
+	if err := r.ParseForm(); err != nil {
+		return malformed("body", "is no form")
+	}
+	if !hmac.Equal([]byte(r.PostForm.Get("csrf")), []byte(csrfToken(raw))) {
+		return domain.E(domain.KindForbidden, "the form is not from this session; reload the page")
+	}
+	return nil
+}
+
+// toSignIn sends a browser without a valid session to the sign-in page. A live stream is told 401 instead, so that it
+// stops trying.
+func (s *Server) toSignIn(c echo.Context) {
+	if s.sessionOf(c.Request()) != "" {
+		s.setSession(c, "", time.Unix(0, 0))
+	}
+	if s.rows[c.Request().Method+" "+c.Path()].endless {
+		s.answer(c, domain.E(domain.KindUnauthenticated, "the session is over"))
+		return
+	}
+	if err := c.Redirect(http.StatusSeeOther, "/sign-in"); err != nil {
+		s.answer(c, err)
+	}
+}
+
+type signInData struct{ Error string }
+
+func (s *Server) signInPage(c echo.Context) error {
+	return s.show(c, http.StatusOK, "sign_in.html", frame{Title: "Sign in", Page: signInData{}})
+}
+
+func (s *Server) signIn(c echo.Context) error {
+	r := c.Request()
+	if err := s.origin.Check(r); err != nil {
+		return domain.E(domain.KindForbidden, "the form came from another site")
+	}
+	if err := r.ParseForm(); err != nil {
+		return malformed("body", "is no form")
+	}
+	raw := strings.TrimSpace(r.PostForm.Get("token"))
+	claims, err := s.deps.Tokens.Verify(raw, s.now())
+	if err != nil {
+		return s.show(c, http.StatusUnauthorized, "sign_in.html", frame{Title: "Sign in", Page: signInData{Error: plain(err)}})
+	}
+	s.setSession(c, raw, claims.Expires)
+	return c.Redirect(http.StatusSeeOther, "/")
+}
+
+func (s *Server) signOut(c echo.Context) error {
+	s.setSession(c, "", time.Unix(0, 0))
+	return c.Redirect(http.StatusSeeOther, "/sign-in")
+}
+
+// plain is an error as a sentence for people.
+func plain(err error) string {
+	p := problemOf(err)
+	text := p.Detail
+	var own *domain.Error
+	if errors.As(err, &own) && own.Field != "" && len(p.Errors) == 1 {
+		text = p.Errors[0].Field + " " + p.Errors[0].Reason
+	}
+	if text == "" {
+		return p.Title + "."
+	}
+	return strings.ToUpper(text[:1]) + text[1:] + "."
+}
+
+func (s *Server) frame(c echo.Context, title string, page any) frame {
+	who := callerOf(c.Request().Context())
+	return frame{Title: title, Signed: true, Who: who.Subject, Role: who.Role, CSRF: csrfToken(s.sessionOf(c.Request())), Live: true, Page: page}
+}
+
+func canOperate(c token.Claims) bool { return c.Role.Level() >= domain.RoleOperator.Level() }

@@ -1,0 +1,138 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/wedsync/wedsync/internal/domain"
+)
+
+// Access says who may use a route.
+type Access string
+
+// The kinds of access. A role includes the roles below it.
+const (
+	AccessPublic   Access = "public"
+	AccessWebhook  Access = "webhook" // whoever signs with the integration's secret
+	AccessViewer   Access = "viewer"
+	AccessOperator Access = "operator"
+	AccessAdmin    Access = "admin"
+	AccessMetrics  Access = "metrics" // the metrics token, or the same machine
+	AccessOwn      Access = "own"     // the handler was given to the server and checks by itself
+)
+
+func (a Access) level() int { return domain.Role(a).Level() }
+
+// Route is one row of the table.
+type Route struct {
+	Method, Path string // Path as OpenAPI writes it: /v1/conflicts/{id}
+	Access       Access
+	ID           string // operation id in the OpenAPI document
+	Tag          string
+	Summary      string
+
+	mount    func(s *Server, g *echo.Group, r Route)
+	optional func(s *Server) bool // present only when it says so
+	status   int                  // of success; 200 if 0
+	page     bool                 // for browsers: the session cookie counts, and a missing one leads to the sign-in page
+	endless  bool                 // a stream: no time limit
+	quiet    bool                 // asked every few seconds by machines
+	ownBody  bool                 // the handler bounds the body itself
+}
+
+const (
+	tagIntegrations = "Integrations"
+	tagBookings     = "Resources and bookings"
+	tagConflicts    = "Conflicts"
+	tagDeliveries   = "Deliveries and audit"
+	tagLive         = "Live stream"
+	tagOperation    = "Operation"
+)
+
+// Routes returns the table of everything that can be reached.
+func Routes() []Route {
+	return []Route{
+		{Method: "POST", Path: "/v1/webhooks/{integration}", Access: AccessWebhook, ID: "receive-webhook", Tag: tagDeliveries, Summary: "Take a webhook of an integration"},
+
+		{Method: "GET", Path: "/v1/providers", Access: AccessViewer, ID: "list-providers", Tag: tagIntegrations, Summary: "List the kinds of systems that can be connected", mount: typed((*Server).listProviders)},
+		{Method: "POST", Path: "/v1/integrations", Access: AccessAdmin, ID: "create-integration", Tag: tagIntegrations, Summary: "Connect a system", status: 201, mount: typed((*Server).createIntegration)},
+		{Method: "GET", Path: "/v1/integrations", Access: AccessViewer, ID: "list-integrations", Tag: tagIntegrations, Summary: "List integrations", mount: typed((*Server).listIntegrations)},
+		{Method: "GET", Path: "/v1/integrations/{id}", Access: AccessViewer, ID: "get-integration", Tag: tagIntegrations, Summary: "Read an integration", mount: typed((*Server).getIntegration)},
+		{Method: "PATCH", Path: "/v1/integrations/{id}", Access: AccessAdmin, ID: "update-integration", Tag: tagIntegrations, Summary: "Change an integration", mount: typed((*Server).updateIntegration)},
+		{Method: "DELETE", Path: "/v1/integrations/{id}", Access: AccessAdmin, ID: "delete-integration", Tag: tagIntegrations, Summary: "Disconnect an integration for good", status: 204, mount: typed((*Server).deleteIntegration)},
+		{Method: "POST", Path: "/v1/integrations/{id}/pause", Access: AccessOperator, ID: "pause-integration", Tag: tagIntegrations, Summary: "Stop applying and writing; what arrives is kept", mount: typed((*Server).pauseIntegration)},
+		{Method: "POST", Path: "/v1/integrations/{id}/resume", Access: AccessOperator, ID: "resume-integration", Tag: tagIntegrations, Summary: "Go on after a pause or a reconnect", mount: typed((*Server).resumeIntegration)},
+		{Method: "POST", Path: "/v1/integrations/{id}/resync", Access: AccessOperator, ID: "resync-integration", Tag: tagIntegrations, Summary: "Read the system anew", status: 202, mount: typed((*Server).resyncIntegration)},
+		{Method: "GET", Path: "/v1/integrations/{id}/syncs", Access: AccessViewer, ID: "list-syncs", Tag: tagIntegrations, Summary: "List the sync runs of an integration", mount: typed((*Server).listSyncs)},
+		{Method: "GET", Path: "/v1/syncs/{id}", Access: AccessViewer, ID: "get-sync", Tag: tagIntegrations, Summary: "Read a sync run and its progress", mount: typed((*Server).getSync)},
+
+		{Method: "POST", Path: "/v1/resources", Access: AccessAdmin, ID: "create-resource", Tag: tagBookings, Summary: "Add a resource", status: 201, mount: typed((*Server).createResource)},
+		{Method: "GET", Path: "/v1/resources", Access: AccessViewer, ID: "list-resources", Tag: tagBookings, Summary: "List resources", mount: typed((*Server).listResources)},
+		{Method: "GET", Path: "/v1/resources/{id}", Access: AccessViewer, ID: "get-resource", Tag: tagBookings, Summary: "Read a resource", mount: typed((*Server).getResource)},
+		{Method: "PATCH", Path: "/v1/resources/{id}", Access: AccessAdmin, ID: "update-resource", Tag: tagBookings, Summary: "Change a resource", mount: typed((*Server).updateResource)},
+
+		{Method: "POST", Path: "/v1/bookings", Access: AccessOperator, ID: "create-booking", Tag: tagBookings, Summary: "Make a booking by hand", status: 201, mount: typed((*Server).createBooking)},
+		{Method: "GET", Path: "/v1/bookings", Access: AccessViewer, ID: "list-bookings", Tag: tagBookings, Summary: "List bookings by their start", mount: typed((*Server).listBookings)},
+		{Method: "GET", Path: "/v1/bookings/{id}", Access: AccessViewer, ID: "get-booking", Tag: tagBookings, Summary: "Read a booking and its copies", mount: typed((*Server).getBooking)},
+		{Method: "PATCH", Path: "/v1/bookings/{id}", Access: AccessOperator, ID: "update-booking", Tag: tagBookings, Summary: "Change or cancel a booking by hand", mount: typed((*Server).updateBooking)},
+		{Method: "GET", Path: "/v1/availability", Access: AccessViewer, ID: "get-availability", Tag: tagBookings, Summary: "Find out when a resource is free, and why not at other times", mount: typed((*Server).getAvailability)},
+
+		{Method: "GET", Path: "/v1/conflicts", Access: AccessViewer, ID: "list-conflicts", Tag: tagConflicts, Summary: "List conflicts, newest first", mount: typed((*Server).listConflicts)},
+		{Method: "GET", Path: "/v1/conflicts/{id}", Access: AccessViewer, ID: "get-conflict", Tag: tagConflicts, Summary: "Read a conflict with its ways out", mount: typed((*Server).getConflict)},
+		{Method: "POST", Path: "/v1/conflicts/{id}/resolve", Access: AccessOperator, ID: "resolve-conflict", Tag: tagConflicts, Summary: "Decide a conflict", status: 202, mount: typed((*Server).resolveConflict)},
+
+		{Method: "GET", Path: "/v1/deliveries", Access: AccessViewer, ID: "list-deliveries", Tag: tagDeliveries, Summary: "List received webhooks, newest first", mount: typed((*Server).listDeliveries)},
+		{Method: "GET", Path: "/v1/deliveries/{id}", Access: AccessViewer, ID: "get-delivery", Tag: tagDeliveries, Summary: "Read a received webhook", mount: typed((*Server).getDelivery)},
+		{Method: "GET", Path: "/v1/deliveries/{id}/content", Access: AccessAdmin, ID: "get-delivery-content", Tag: tagDeliveries, Summary: "Read what a webhook said; leaves a line in the audit trail", mount: typed((*Server).getDeliveryContent)},
+		{Method: "POST", Path: "/v1/deliveries/{id}/replay", Access: AccessOperator, ID: "replay-delivery", Tag: tagDeliveries, Summary: "Apply a dead or ignored webhook once more", status: 202, mount: typed((*Server).replayDelivery)},
+		{Method: "GET", Path: "/v1/audit", Access: AccessAdmin, ID: "list-audit", Tag: tagDeliveries, Summary: "List the audit trail, newest first", mount: typed((*Server).listAudit)},
+
+		{Method: "GET", Path: "/v1/stream", Access: AccessViewer, ID: "stream-events", Tag: tagLive, Summary: "Follow live events", endless: true, mount: raw((*Server).streamEvents)},
+
+		{Method: "GET", Path: "/healthz", Access: AccessPublic, ID: "health", Tag: tagOperation, Summary: "Is the process alive?", quiet: true, mount: raw((*Server).healthz)},
+		{Method: "GET", Path: "/readyz", Access: AccessPublic, ID: "ready", Tag: tagOperation, Summary: "Can this server do its work?", quiet: true, mount: raw((*Server).readyz)},
+		{Method: "GET", Path: "/metrics", Access: AccessMetrics, ID: "metrics", Tag: tagOperation, Summary: "Metrics for Prometheus", quiet: true, mount: raw((*Server).showMetrics),
+			optional: func(s *Server) bool { return !s.o.MetricsElsewhere }},
+		{Method: "GET", Path: "/openapi.json", Access: AccessPublic, ID: "openapi-json", Tag: tagOperation, Summary: "This document as JSON", mount: raw((*Server).openapiJSON)},
+		{Method: "GET", Path: "/openapi.yaml", Access: AccessPublic, ID: "openapi-yaml", Tag: tagOperation, Summary: "This document as YAML", mount: raw((*Server).openapiYAML)},
+		{Method: "GET", Path: "/docs", Access: AccessPublic, ID: "docs", Tag: tagOperation, Summary: "This document for people", mount: raw((*Server).docs)},
+		{Method: "POST", Path: "/codec/decode", Access: AccessOwn, ID: "codec-decode", Tag: tagOperation, Summary: "Decode payloads for Temporal UI", ownBody: true, mount: raw((*Server).codec), optional: (*Server).hasCodec},
+		{Method: "POST", Path: "/codec/encode", Access: AccessOwn, ID: "codec-encode", Tag: tagOperation, Summary: "Encode payloads for Temporal UI", ownBody: true, mount: raw((*Server).codec), optional: (*Server).hasCodec},
+		{Method: "OPTIONS", Path: "/codec/decode", Access: AccessOwn, ID: "codec-decode-preflight", Tag: tagOperation, Summary: "Ask whether a page may decode", mount: raw((*Server).codec), optional: (*Server).hasCodec},
+		{Method: "OPTIONS", Path: "/codec/encode", Access: AccessOwn, ID: "codec-encode-preflight", Tag: tagOperation, Summary: "Ask whether a page may encode", mount: raw((*Server).codec), optional: (*Server).hasCodec},
+
+		{Method: "GET", Path: "/assets/{file}", Access: AccessPublic, ID: "asset", Tag: tagOperation, Summary: "Style sheet, script and icon of the pages", quiet: true, mount: raw((*Server).asset)},
+		{Method: "GET", Path: "/sign-in", Access: AccessPublic, ID: "sign-in-page", Tag: tagOperation, Summary: "Page to sign in with a token", mount: raw((*Server).signInPage)},
+		{Method: "POST", Path: "/sign-in", Access: AccessPublic, ID: "sign-in", Tag: tagOperation, Summary: "Sign in with a token", mount: raw((*Server).signIn)},
+		{Method: "POST", Path: "/sign-out", Access: AccessViewer, ID: "sign-out", Tag: tagOperation, Summary: "Sign out", page: true, mount: raw((*Server).signOut)},
+		{Method: "GET", Path: "/", Access: AccessViewer, ID: "dashboard", Tag: tagOperation, Summary: "Dashboard", page: true, mount: raw((*Server).dashboard)},
+		{Method: "GET", Path: "/live", Access: AccessViewer, ID: "dashboard-live", Tag: tagOperation, Summary: "Live events of the dashboard", page: true, endless: true, mount: raw((*Server).streamEvents)},
+		{Method: "POST", Path: "/do/integrations/{id}/{action}", Access: AccessOperator, ID: "dashboard-integration", Tag: tagOperation, Summary: "Buttons of an integration", page: true, mount: raw((*Server).doIntegration)},
+		{Method: "POST", Path: "/do/conflicts/{id}", Access: AccessOperator, ID: "dashboard-conflict", Tag: tagOperation, Summary: "Buttons of a conflict", page: true, mount: raw((*Server).doConflict)},
+	}
+}
+
+// echoPath turns {id} into :id.
+func echoPath(p string) string { return strings.NewReplacer("{", ":", "}", "").Replace(p) }
+
+func (r Route) success() int {
+	if r.status == 0 {
+		return http.StatusOK
+	}
+	return r.status
+}
+
+// typed mounts a handler whose input and output are structs: it is validated and documented from them.
+func typed[I, O any](h func(*Server, context.Context, *I) (*O, error)) func(*Server, *echo.Group, Route) {
+	return func(s *Server, _ *echo.Group, r Route) { register(s, r, h) }
+}
+
+// raw mounts a handler that reads and writes HTTP itself, and documents it as far as the table knows.
+func raw(h func(*Server, echo.Context) error) func(*Server, *echo.Group, Route) {
+	return func(s *Server, g *echo.Group, r Route) {
+		g.Add(r.Method, echoPath(r.Path), func(c echo.Context) error { return h(s, c) })
+	}
+}
