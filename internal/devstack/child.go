@@ -19,9 +19,17 @@ import (
 // lock, stays open in the watcher until then.
 //
 // $$ is the child's process id in the watcher as well, because exec keeps it.
+// A child that ended but was not reaped, as in a container whose first process
+// does not, counts as gone.
 const watchScript = `
 signals=$WATCH_SIGNALS remove=$WATCH_REMOVE
 unset WATCH_SCRIPT WATCH_SIGNALS WATCH_REMOVE
+alive() {
+  kill -0 $$ 2>/dev/null || return 1
+  [ -r /proc/$$/stat ] || return 0
+  read -r state </proc/$$/stat || return 1
+  case $state in *') Z '*) return 1 ;; esac
+}
 (
   trap '' HUP INT QUIT TERM
   read -r word <&3
@@ -29,7 +37,7 @@ unset WATCH_SCRIPT WATCH_SIGNALS WATCH_REMOVE
   for signal in $signals KILL; do
     kill -s "$signal" $$ 2>/dev/null || break
     tick=0
-    while [ $tick -lt 50 ] && kill -0 $$ 2>/dev/null; do
+    while [ $tick -lt 50 ] && alive; do
       sleep 0.1 2>/dev/null || sleep 1
       tick=$((tick + 1))
     done

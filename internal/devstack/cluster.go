@@ -22,6 +22,10 @@ const (
 	database = "wedsync"
 	// initialised marks a cluster folder whose initdb ran to its end.
 	initialised = "wedsync-initialised"
+	// These two hold the password for one command only. A kill may leave them,
+	// so every start removes them.
+	initPassword  = "postgres.init-password"
+	resetPassword = "postgres.reset-password"
 )
 
 // cluster is the folder of a private PostgreSQL and what is needed to run it.
@@ -53,6 +57,11 @@ func openCluster(ctx context.Context, o *Options, lock *instanceLock, log *os.Fi
 	if o.Ephemeral && o.SkipTemporal {
 		// The watcher removes this folder after a kill, with the account's rights.
 		if err := a.own(o.DataDir); err != nil {
+			return nil, folderError(o.DataDir, err)
+		}
+	}
+	for _, path := range []string{filepath.Join(filepath.Dir(c.dir), initPassword), filepath.Join(o.DataDir, resetPassword)} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, folderError(o.DataDir, err)
 		}
 	}
@@ -207,7 +216,7 @@ func (c *cluster) passwordFile() string {
 }
 
 func (c *cluster) passwordCopy() (string, error) {
-	f, err := os.CreateTemp(filepath.Dir(c.dir), "postgres.init-")
+	f, err := secretFile(filepath.Join(filepath.Dir(c.dir), initPassword))
 	if err != nil {
 		return "", folderError(filepath.Dir(c.dir), err)
 	}
@@ -217,6 +226,14 @@ func (c *cluster) passwordCopy() (string, error) {
 		return "", fmt.Errorf("write the password for initdb: %w", err)
 	}
 	return f.Name(), nil
+}
+
+// secretFile makes a new file that only this user can read.
+func secretFile(path string) (*os.File, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 }
 
 // loadPassword reads the superuser's password, and sets a new one when its
@@ -230,16 +247,16 @@ func (c *cluster) loadPassword(ctx context.Context) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return folderError(c.options.DataDir, err)
 	}
-	return c.resetPassword(ctx)
+	return c.setNewPassword(ctx)
 }
 
-func (c *cluster) resetPassword(ctx context.Context) error {
+func (c *cluster) setNewPassword(ctx context.Context) error {
 	secret := make([]byte, 24)
 	if _, err := rand.Read(secret); err != nil {
 		return fmt.Errorf("make a database password: %w", err)
 	}
 	c.password = hex.EncodeToString(secret)
-	statement, err := os.CreateTemp(c.options.DataDir, "postgres.reset-")
+	statement, err := secretFile(filepath.Join(c.options.DataDir, resetPassword))
 	if err != nil {
 		return folderError(c.options.DataDir, err)
 	}

@@ -115,9 +115,14 @@ func readPID(path string) int {
 	return pid
 }
 
+// processAlive reports whether a process runs; one that ended and waits to be
+// reaped does not.
 func processAlive(pid int) bool {
-	err := syscall.Kill(pid, 0)
-	return err == nil || errors.Is(err, syscall.EPERM)
+	if err := syscall.Kill(pid, 0); err != nil && !errors.Is(err, syscall.EPERM) {
+		return false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || !strings.Contains(string(stat), ") Z ")
 }
 
 // pause waits for d or the end of ctx, whose error it returns.

@@ -16,13 +16,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// helperDir, when set, makes TestHelperProcess run a stack on that folder and
-// wait to be killed.
+// helperDir, when set, makes this test binary run a stack on that folder and
+// wait to be killed, instead of testing.
 const helperDir = "WEDSYNC_DEVSTACK_HELPER_DIR"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(helperDir) != "" {
-		os.Exit(m.Run())
+	if dir := os.Getenv(helperDir); dir != "" {
+		helper(dir)
 	}
 	// Tests as root must not write outside the temporary folder.
 	home, err := os.MkdirTemp("", "devstack-outside-")
@@ -183,12 +183,9 @@ func (l *lineLog) text() string {
 	return strings.Join(l.lines, "\n")
 }
 
-// TestHelperProcess is not a test: TestKilledProcess… runs it as a process.
-func TestHelperProcess(t *testing.T) {
-	dir := os.Getenv(helperDir)
-	if dir == "" {
-		t.Skip("skipped: only runs as the process that another test kills")
-	}
+// helper is what the process to be killed does: run a stack and tell the ids of
+// its servers.
+func helper(dir string) {
 	s, err := Start(context.Background(), Options{DataDir: dir, Private: true})
 	if err != nil {
 		fmt.Println("error", err)
@@ -210,7 +207,7 @@ func startHelper(t *testing.T, dir string) (*exec.Cmd, []int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self, "-test.run=^TestHelperProcess$")
+	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), helperDir+"="+dir)
 	out, err := os.Create(filepath.Join(t.TempDir(), "helper.out"))
 	if err != nil {

@@ -172,6 +172,9 @@ func postgresCache(a *account) (string, error) {
 	return dir, nil
 }
 
+// binaryRepository replaces the library's own download address in tests.
+var binaryRepository string
+
 // initdbRefused is how the library's error begins once everything is unpacked.
 const initdbRefused = "unable to init database"
 
@@ -204,6 +207,9 @@ func download(ctx context.Context, cache, home string, o *Options) error {
 		Locale("none-only-unpack").
 		Logger(&bytes.Buffer{})
 
+	if binaryRepository != "" {
+		config = config.BinaryRepositoryURL(binaryRepository)
+	}
 	fetched := make(chan error, 1)
 	database := embeddedpostgres.NewDatabase(config)
 	go func() { fetched <- database.Start() }()

@@ -3,6 +3,7 @@ package devstack
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -13,9 +14,12 @@ import (
 const progressEvery = 10 * time.Second
 
 // await waits for a long step and shows that it moves: a spinner on the
-// terminal, else a line every ten seconds. detail, if not nil, adds how far it
+// terminal, else a line every ten seconds. what is told in full once and then
+// without its part in brackets. detail, if not nil, adds how far it
 // got. When ctx ends await returns its error and the step goes on unwatched.
 func await(ctx context.Context, o *Options, what string, detail func() string, done <-chan error) error {
+	o.logf("%s", what)
+	label, _, _ := strings.Cut(what, " (")
 	start := time.Now()
 	text := func() string {
 		if detail == nil {
@@ -27,22 +31,20 @@ func await(ctx context.Context, o *Options, what string, detail func() string, d
 		return ""
 	}
 	every := progressEvery
-	show := func() { o.logf("%s: %s%s", what, time.Since(start).Round(time.Second), text()) }
+	show := func() { o.logf("%s: %s%s", label, time.Since(start).Round(time.Second), text()) }
 	if o.Terminal != nil && term.IsTerminal(int(o.Terminal.Fd())) {
 		bar := progressbar.NewOptions(-1,
 			progressbar.OptionSetWriter(o.Terminal),
 			progressbar.OptionSpinnerType(14),
-			progressbar.OptionSetDescription(what),
+			progressbar.OptionSetDescription(label),
 			progressbar.OptionSetElapsedTime(true),
 			progressbar.OptionClearOnFinish())
 		defer bar.Finish()
 		every = 200 * time.Millisecond
 		show = func() {
-			bar.Describe(what + text())
+			bar.Describe(label + text())
 			_ = bar.Add(1)
 		}
-	} else {
-		o.logf("%s", what)
 	}
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()

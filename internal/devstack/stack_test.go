@@ -97,8 +97,10 @@ func TestKilledProcessLeavesNoChildAndTheNextStartRecovers(t *testing.T) {
 	if err := helper.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
+	killed := time.Now()
 	// At once: the old servers may still be stopping.
 	next := begin(t, Options{DataDir: dir})
+	t.Logf("the next start took %v", time.Since(killed))
 	for _, pid := range pids {
 		if processAlive(pid) {
 			t.Errorf("process %d of the killed instance lives beside the next one", pid)

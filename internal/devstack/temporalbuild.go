@@ -241,7 +241,7 @@ func (b *temporalBuild) build(ctx context.Context, o *Options, goCommand, source
 	defer cancel()
 	built := make(chan error, 1)
 	go func() { built <- run(buildCtx, spec) }()
-	what := fmt.Sprintf("building the Temporal server %s into %s (the first build takes about 3 minutes on two cores)", b.version, b.entry)
+	what := fmt.Sprintf("building the Temporal server %s (needed once, about 3 minutes on two idle cores, kept in %s)", b.version, b.entry)
 	err = await(ctx, o, what, func() string { return buildDetail(log.Name()) }, built)
 	if ctx.Err() != nil {
 		// Let the build stop before the lock is given up.

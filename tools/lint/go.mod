@@ -1,3 +1,5 @@
+// The checkers of `make check`, pinned apart from the product's dependencies.
+// Run one with `go tool -modfile=tools/lint/go.mod staticcheck ./...`.
 module github.com/wedsync/wedsync/tools/lint
 
 go 1.26.0

@@ -1,3 +1,7 @@
+// The Temporal CLI, whose development server and UI `wedsync dev` and the tests
+// run. It is a module of its own because its dependencies would otherwise bind
+// the product's versions. v1.5.1 is the newest version that builds from a module
+// download. internal/devstack/pin holds a copy, which a test compares.
 module github.com/wedsync/wedsync/tools/temporal
 
 go 1.26.0
