@@ -104,7 +104,7 @@ func begin(ctx context.Context, tx *store.Tx, in BeginResolutionInput) error {
 	version := c.Version
 	c.Resolution = &decision
 	decision.At = tx.Now
-	entry := domain.AuditEntry{Actor: decision.By, Action: "conflict.resolve", Reason: decision.Reason, Subject: "conflict/" + string(id),
+	entry := domain.AuditEntry{Actor: decision.By, Action: "conflict.begin", Reason: decision.Reason, Subject: "conflict/" + string(id),
 		Before: map[string]string{"state": string(c.State)}, After: map[string]string{"action": string(decision.Action), "decision": in.DecisionID}}
 
 	if decision.Action == domain.ActionKeepBoth {

@@ -46,6 +46,7 @@ type integration struct {
 	retryAt  time.Time // database steps failed: nothing before this
 	attrs    domain.IntegrationState
 	finished bool
+	begun    bool // the first pull is behind, or was by an earlier run
 }
 
 // order is a pause or resume noted by its handler and carried out by the loop.
@@ -59,7 +60,7 @@ type order struct {
 func newIntegration(ctx workflow.Context, in contract.IntegrationInput) *integration {
 	s := &integration{in: in, reload: true}
 	if in.Carried != nil {
-		s.IntegrationCarried = *in.Carried
+		s.IntegrationCarried, s.begun = *in.Carried, true
 	} else {
 		// A first run may follow a crash that left work behind, so it looks.
 		s.Deliveries, s.Pushes = true, true
@@ -258,7 +259,11 @@ func (s *integration) load(ctx workflow.Context) bool {
 		s.Deliveries, s.Pushes = true, true
 	}
 	s.reload, s.Config, s.Failures = false, &cfg, 0
+	defer func() { s.begun = s.begun || cfg.State == domain.IntegrationActive }()
 	switch {
+	case cfg.CanPull && !s.begun:
+		// A new connection is read at once.
+		s.NextPoll = workflow.Now(ctx)
 	case cfg.PollSeconds <= 0 || !cfg.CanPull:
 		s.NextPoll = time.Time{}
 	case s.NextPoll.IsZero():

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"net"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/wedsync/wedsync/internal/app"
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/store"
+)
+
+func serverCommand() *cobra.Command {
+	cfg := app.Defaults()
+	cmd := &cobra.Command{
+		Use:   "server",
+		Short: "Take webhooks and serve the API, the dashboard and the live stream",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			core, err := app.Open(ctx, cfg, "server")
+			if err != nil {
+				return err
+			}
+			defer core.Close()
+			l, err := net.Listen("tcp", cfg.HTTPAddr)
+			if err != nil {
+				return domain.E(domain.KindInvalid, "listen on %s (--http-addr): %w", cfg.HTTPAddr, err)
+			}
+			core.Log.Info("server listens", "address", l.Addr().String())
+			return app.RunServer(ctx, core, l)
+		},
+	}
+	settings(cmd, &cfg, storageSettings, temporalSettings, tokenSettings, serverSettings, outboundSettings, logSettings)
+	return cmd
+}
+
+func workerCommand() *cobra.Command {
+	cfg := app.Defaults()
+	cmd := &cobra.Command{
+		Use:   "worker",
+		Short: "Run workflows and activities of the chosen task queues",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			core, err := app.Open(cmd.Context(), cfg, "worker")
+			if err != nil {
+				return err
+			}
+			defer core.Close()
+			return app.RunWorker(cmd.Context(), core)
+		},
+	}
+	settings(cmd, &cfg, storageSettings, temporalSettings, tokenSettings, workerSettings, outboundSettings, logSettings)
+	return cmd
+}
+
+func migrateCommand() *cobra.Command {
+	cfg := app.Defaults()
+	cmd := &cobra.Command{
+		Use:   "migrate",
+		Short: "Bring the database schema to the version that this program needs",
+		Long: "Bring the database schema to the version that this program needs. The URL's role becomes the owner of the tables;\n" +
+			"server and worker should log in as another one that is a member of wedsync_app and wedsync_system.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cfg.DatabaseURL == "" {
+				return domain.Invalid("database-url", "is required")
+			}
+			n, err := store.Migrate(cmd.Context(), cfg.DatabaseURL)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%d migrations applied\n", n)
+			return nil
+		},
+	}
+	settings(cmd, &cfg, func(f *pflag.FlagSet, c *app.Config) {
+		f.StringVar(&c.DatabaseURL, "database-url", "", "Postgres URL of the role that owns, or will own, the tables")
+	})
+	return cmd
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/wedsync/wedsync/internal/app"
+	"github.com/wedsync/wedsync/internal/contract"
+)
+
+// group is a set of settings that belong together; commands take the groups they need.
+type group func(f *pflag.FlagSet, c *app.Config)
+
+func storageSettings(f *pflag.FlagSet, c *app.Config) {
+	f.StringVar(&c.DatabaseURL, "database-url", c.DatabaseURL, "Postgres URL of a login role that is a member of wedsync_app and wedsync_system")
+	f.IntVar(&c.DatabaseConns, "database-conns", c.DatabaseConns, "connections for tenants' work, 2 to 1000")
+	f.IntVar(&c.SystemConns, "system-conns", c.SystemConns, "connections for intake, dispatch and live stream, 4 to 1000")
+	f.StringVar(&c.Keys, "keys", c.Keys, "master keys as id:base64,id:base64; the first one seals, the others still open (wedsync keys new)")
+}
+
+func temporalSettings(f *pflag.FlagSet, c *app.Config) {
+	f.StringVar(&c.TemporalAddress, "temporal-address", c.TemporalAddress, "host:port of the Temporal frontend")
+	f.StringVar(&c.TemporalNS, "temporal-namespace", c.TemporalNS, "Temporal namespace")
+}
+
+func tokenSettings(f *pflag.FlagSet, c *app.Config) {
+	f.StringVar(&c.TokenKeys, "token-keys", c.TokenKeys, "keys of admin tokens as id:base64,id:base64; the first one signs, at least 32 bytes each")
+	f.StringVar(&c.TokenIssuer, "token-issuer", c.TokenIssuer, "issuer (iss) that admin tokens must name")
+}
+
+func logSettings(f *pflag.FlagSet, c *app.Config) {
+	f.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info, warn or error")
+	f.StringVar(&c.LogFormat, "log-format", c.LogFormat, "text or json")
+}
+
+func outboundSettings(f *pflag.FlagSet, c *app.Config) {
+	f.BoolVar(&c.AllowPrivate, "allow-private", c.AllowPrivate, "let outbound calls reach private and loopback addresses (development only)")
+}
+
+func serverSettings(f *pflag.FlagSet, c *app.Config) {
+	f.StringVar(&c.HTTPAddr, "http-addr", c.HTTPAddr, "address to listen on, host:port")
+	f.StringVar(&c.PublicURL, "public-url", c.PublicURL, "how others reach this server, such as https://sync.example.com; webhook URLs begin with it")
+	f.StringVar(&c.TemporalUI, "temporal-ui", c.TemporalUI, "base URL of Temporal UI; turns the codec endpoint on")
+	f.StringVar(&c.CodecToken, "codec-token", c.CodecToken, "bearer token that the codec endpoint asks of operators")
+	f.StringVar(&c.MetricsToken, "metrics-token", c.MetricsToken, "bearer token that /metrics asks for; without one only this machine is answered")
+	f.Int64Var(&c.MaxBody, "max-body", c.MaxBody, "largest webhook body in bytes, 1024 to 67108864")
+	f.IntVar(&c.Committers, "committers", c.Committers, "webhook commits under way at once, 1 to 32")
+	f.Float64Var(&c.IntegrationRate, "integration-rate", c.IntegrationRate, "webhooks a second that one integration may send; twice that at once")
+	f.DurationVar(&c.DrainTimeout, "drain-timeout", c.DrainTimeout, "how long requests in flight may take to finish after SIGTERM, 1s to 10m")
+	f.DurationVar(&c.DrainDelay, "drain-delay", c.DrainDelay, "how long /readyz says 503 before connections are refused, 0s to 1m")
+}
+
+func workerSettings(f *pflag.FlagSet, c *app.Config) {
+	f.StringSliceVar(&c.Queues, "queues", c.Queues, "task queues to serve, of "+strings.Join(contract.Queues(), ",")+"; empty = all")
+	f.IntVar(&c.DatabaseSteps, "database-steps", c.DatabaseSteps, "database steps of workflows at once")
+	f.IntVar(&c.Reads, "reads", c.Reads, "reads of outside systems at once")
+	f.IntVar(&c.Writes, "writes", c.Writes, "writes to outside systems at once")
+	f.DurationVar(&c.StopTimeout, "stop-timeout", c.StopTimeout, "how long running activities may take to finish after SIGTERM, 1s to 10m")
+}
+
+// settings adds groups of settings to a command. A flag that is not given takes its value from the environment.
+func settings(cmd *cobra.Command, c *app.Config, groups ...group) {
+	for _, g := range groups {
+		g(cmd.Flags(), c)
+	}
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Name != "help" {
+			f.Usage += " [" + envName(f.Name) + "]"
+		}
+	})
+	before := cmd.PreRunE
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+		if err := fromEnvironment(cmd.Flags()); err != nil {
+			return err
+		}
+		if before != nil {
+			return before(cmd, args)
+		}
+		return nil
+	}
+}
+
+func fromEnvironment(flags *pflag.FlagSet) (err error) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		if err != nil || f.Changed || f.Name == "help" {
+			return
+		}
+		if v, ok := os.LookupEnv(envName(f.Name)); ok && v != "" {
+			if setErr := flags.Set(f.Name, v); setErr != nil {
+				err = &usageError{fmt.Errorf("%s: %w", envName(f.Name), setErr)}
+			}
+		}
+	})
+	return err
+}
+
+// envName is the environment variable of a flag. The two that the rest of the world knows keep their usual names.
+func envName(flag string) string {
+	switch flag {
+	case "database-url":
+		return "DATABASE_URL"
+	case "temporal-address":
+		return "TEMPORAL_ADDRESS"
+	}
+	return "WEDSYNC_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}

@@ -1,0 +1,177 @@
+// Package app wires WedSync's parts into processes: the server (intake, API, live stream, dispatch), the worker
+// (workflows and activities), and the development stack that runs both with a private Postgres and Temporal.
+//
+// Everything is wired by hand, in named steps that are undone in reverse order. A missing or wrong setting is named
+// together with all the others before anything starts. Stopping is graceful: what was taken is finished or handed over.
+package app
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/token"
+	"github.com/wedsync/wedsync/internal/vault"
+	"github.com/wedsync/wedsync/worker"
+)
+
+// Config is every setting of a process. Each has a flag and an environment variable of the same name, see Settings.
+type Config struct {
+	DatabaseURL     string // login role that is a member of wedsync_app and wedsync_system
+	DatabaseConns   int    // connections for tenants' work
+	SystemConns     int    // connections for intake, dispatch and stream
+	TemporalAddress string
+	TemporalNS      string
+	Keys            string // vault.ParseKeys
+	TokenKeys       string // "id:base64,…", the first one signs
+	TokenIssuer     string
+	AllowPrivate    bool // outbound calls may go to private and loopback addresses
+	LogLevel        string
+	LogFormat       string
+	HTTPAddr        string
+	PublicURL       string
+	TemporalUI      string
+	MetricsToken    string
+	CodecToken      string // bearer token that lets an operator's browser decode payloads
+	MaxBody         int64
+	Committers      int
+	IntegrationRate float64
+	DrainTimeout    time.Duration
+	DrainDelay      time.Duration
+	Queues          []string
+	DatabaseSteps   int
+	Reads           int
+	Writes          int
+	StopTimeout     time.Duration
+}
+
+// Defaults returns the settings that a small production process starts from.
+func Defaults() Config {
+	return Config{DatabaseConns: 16, SystemConns: 10, TemporalAddress: "127.0.0.1:7233", TemporalNS: "default",
+		TokenIssuer: "wedsync", LogLevel: "info", LogFormat: "text", HTTPAddr: "127.0.0.1:8080", MaxBody: 1 << 20, Committers: 3,
+		IntegrationRate: 1000, DrainTimeout: 20 * time.Second, DatabaseSteps: 6, Reads: 32, Writes: 32, StopTimeout: 20 * time.Second}
+}
+
+// Validate returns every fault at once, each naming the setting. Only a process that answers admins needs token keys.
+func (c Config) Validate(admins bool) error {
+	var faults []error
+	bad := func(field, format string, args ...any) {
+		faults = append(faults, domain.Invalid(field, format, args...))
+	}
+	if u, err := url.Parse(c.DatabaseURL); c.DatabaseURL == "" || err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		bad("database-url", "must be a postgres:// URL")
+	}
+	if c.TemporalAddress == "" || !strings.Contains(c.TemporalAddress, ":") {
+		bad("temporal-address", "must be host:port")
+	}
+	if c.DatabaseConns < 2 || c.DatabaseConns > 1000 {
+		bad("database-conns", "must be 2 to 1000, is %d", c.DatabaseConns)
+	}
+	if c.SystemConns < 4 || c.SystemConns > 1000 {
+		bad("system-conns", "must be 4 to 1000, is %d", c.SystemConns)
+	}
+	if c.Committers < 1 || c.Committers > 32 {
+		bad("committers", "must be 1 to 32, is %d", c.Committers)
+	}
+	if c.MaxBody < 1024 || c.MaxBody > 64<<20 {
+		bad("max-body", "must be 1024 to 67108864 bytes, is %d", c.MaxBody)
+	}
+	if c.IntegrationRate < 1 || c.IntegrationRate > 1e6 {
+		bad("integration-rate", "must be 1 to 1000000 a second")
+	}
+	if c.DrainTimeout < time.Second || c.DrainTimeout > 10*time.Minute {
+		bad("drain-timeout", "must be 1s to 10m, is %s", c.DrainTimeout)
+	}
+	if c.DrainDelay < 0 || c.DrainDelay > time.Minute {
+		bad("drain-delay", "must be 0s to 1m, is %s", c.DrainDelay)
+	}
+	if c.StopTimeout < time.Second || c.StopTimeout > 10*time.Minute {
+		bad("stop-timeout", "must be 1s to 10m, is %s", c.StopTimeout)
+	}
+	if _, err := c.ring(); err != nil {
+		faults = append(faults, err)
+	}
+	if _, err := c.tokenKeys(); err != nil && admins {
+		faults = append(faults, err)
+	}
+	if _, err := c.Logger(); err != nil {
+		faults = append(faults, err)
+	}
+	faults = append(faults, c.worker().Validate())
+	return errors.Join(faults...)
+}
+
+func (c Config) ring() (*vault.Keyring, error) {
+	if c.Keys == "" {
+		return nil, domain.Invalid("keys", "is required (make one with: wedsync keys new)")
+	}
+	return vault.ParseKeys(c.Keys)
+}
+
+// tokenKeys reads "id:base64,id:base64".
+func (c Config) tokenKeys() ([]token.Key, error) {
+	if c.TokenKeys == "" {
+		return nil, domain.Invalid("token-keys", "is required: id:base64 of at least %d random bytes", token.MinKeyBytes)
+	}
+	var keys []token.Key
+	for n, part := range strings.Split(c.TokenKeys, ",") {
+		id, text, ok := strings.Cut(strings.TrimSpace(part), ":")
+		secret, err := base64.StdEncoding.DecodeString(text)
+		if !ok || err != nil || id == "" || len(secret) < token.MinKeyBytes {
+			return nil, domain.Invalid("token-keys", "entry %d must be id:base64 of at least %d bytes", n+1, token.MinKeyBytes)
+		}
+		keys = append(keys, token.Key{ID: id, Secret: secret})
+	}
+	return keys, nil
+}
+
+func (c Config) worker() worker.Options {
+	return worker.Options{Queues: c.Queues, DatabaseSteps: c.DatabaseSteps, Reads: c.Reads, Writes: c.Writes, StopTimeout: c.StopTimeout}
+}
+
+// Logger makes the process's logger on standard error.
+func (c Config) Logger() (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		return nil, domain.Invalid("log-level", "must be debug, info, warn or error, not %q", c.LogLevel)
+	}
+	o := &slog.HandlerOptions{Level: level}
+	switch c.LogFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(os.Stderr, o)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(os.Stderr, o)), nil
+	}
+	return nil, domain.Invalid("log-format", "must be text or json, not %q", c.LogFormat)
+}
+
+// Mint makes a development token for the admin API with the first key.
+func (c Config) Mint(g token.Grant, ttl time.Duration) (string, error) {
+	keys, err := c.tokenKeys()
+	if err != nil {
+		return "", err
+	}
+	issuer, err := token.NewIssuer(c.TokenIssuer, keys[0])
+	if err != nil {
+		return "", err
+	}
+	return issuer.Mint(g, ttl, time.Now())
+}
+
+func (c Config) verifier() (*token.Verifier, error) {
+	keys, err := c.tokenKeys()
+	if err != nil {
+		return nil, err
+	}
+	v, err := token.NewVerifier(token.Options{Issuer: c.TokenIssuer, Keys: keys})
+	if err != nil {
+		return nil, fmt.Errorf("token keys: %w", err)
+	}
+	return v, nil
+}

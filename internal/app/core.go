@@ -1,0 +1,95 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/wedsync/wedsync/internal/connect"
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/flow"
+	"github.com/wedsync/wedsync/internal/httpx"
+	"github.com/wedsync/wedsync/internal/providers"
+	"github.com/wedsync/wedsync/internal/store"
+	"github.com/wedsync/wedsync/internal/vault"
+)
+
+// Version is the release, set by the linker.
+var Version = "dev"
+
+// Core is what server and worker have in common.
+type Core struct {
+	Config  Config
+	Ring    *vault.Keyring
+	Store   *store.Store
+	Flow    *flow.Client
+	HTTP    *httpx.Client
+	Opener  *connect.Opener
+	Metrics *prometheus.Registry
+	Log     *slog.Logger
+}
+
+// Open connects to Postgres and prepares everything else. Temporal may be down. name appears in Postgres and in
+// Temporal UI.
+func Open(ctx context.Context, c Config, name string) (*Core, error) {
+	if err := c.Validate(name != "worker"); err != nil {
+		return nil, err
+	}
+	core := &Core{Config: c, Metrics: prometheus.NewRegistry()}
+	core.Metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	var err error
+	if core.Log, err = c.Logger(); err != nil {
+		return nil, err
+	}
+	if core.Ring, err = c.ring(); err != nil {
+		return nil, err
+	}
+	policy := httpx.PublicOnly
+	if c.AllowPrivate {
+		policy = httpx.AllowPrivate
+	}
+	if core.HTTP, err = httpx.New(httpx.Options{Allow: policy, UserAgent: "WedSync/" + Version}); err != nil {
+		return nil, err
+	}
+	if core.Store, err = store.Open(ctx, c.DatabaseURL, core.Ring, store.Options{MaxConns: c.DatabaseConns, SystemMaxConns: c.SystemConns,
+		AppName: "wedsync " + name}); err != nil {
+		core.HTTP.Close()
+		return nil, err
+	}
+	if err := core.checkSchema(ctx); err != nil {
+		core.Close()
+		return nil, err
+	}
+	host, _ := os.Hostname()
+	if core.Flow, err = flow.New(flow.Options{Address: c.TemporalAddress, Namespace: c.TemporalNS, Ring: core.Ring, Logger: core.Log,
+		Identity: name + "@" + host}); err != nil {
+		core.Close()
+		return nil, err
+	}
+	core.Opener = connect.New(providers.Get, core.HTTP, time.Now, 0)
+	return core, nil
+}
+
+func (c *Core) checkSchema(ctx context.Context) error {
+	have, want, err := store.SchemaVersion(ctx, c.Config.DatabaseURL)
+	if err != nil {
+		return err
+	}
+	if have != want {
+		return domain.E(domain.KindInvalid, "the database schema is at version %d and this program needs %d; run: wedsync migrate", have, want)
+	}
+	return nil
+}
+
+// Close ends the connections.
+func (c *Core) Close() {
+	if c.Flow != nil {
+		c.Flow.Close()
+	}
+	c.Store.Close()
+	c.HTTP.Close()
+}

@@ -1,0 +1,218 @@
+package app
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/wedsync/wedsync/internal/apply"
+	"github.com/wedsync/wedsync/internal/codec"
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/inbox"
+	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/providers"
+	"github.com/wedsync/wedsync/internal/rules/calendartime"
+	"github.com/wedsync/wedsync/internal/rules/reconcile"
+	"github.com/wedsync/wedsync/internal/store"
+	"github.com/wedsync/wedsync/internal/stream"
+	"github.com/wedsync/wedsync/server"
+)
+
+// RunServer serves HTTP on l until ctx ends, and then drains: requests in flight finish, what was acknowledged is
+// stored, what waits for Temporal is sent or left to the next sweep.
+func RunServer(ctx context.Context, c *Core, l net.Listener) error {
+	s, err := NewServer(c, l.Addr().String())
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx, l)
+}
+
+// Server is a wired server with its background parts.
+type Server struct {
+	core  *Core
+	http  *server.Server
+	Inbox *inbox.Inbox
+	in    *server.Intake
+	hub   *stream.Hub
+}
+
+// NewServer wires a server. addr is where it will listen, for its default public URL.
+func NewServer(c *Core, addr string) (*Server, error) {
+	verifier, err := c.Config.verifier()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{core: c}
+	s.Inbox, err = inbox.New(inbox.Deps{Store: c.Store, Signals: c.Flow, Log: c.Log, Metrics: c.Metrics,
+		Writer:     inbox.WriterOptions{Committers: c.Config.Committers},
+		Dispatcher: inbox.DispatcherOptions{Provider: c.providerName},
+		Relay:      inbox.RelayOptions{Conflict: inbox.ConflictReader(c.Store)}})
+	if err != nil {
+		return nil, err
+	}
+	s.in, err = server.NewIntake(server.IntakeDeps{Record: c.Store.IntakeRecord, Versions: c.Store.IntegrationVersions, Provider: providers.Get,
+		Connect: func(conn *provider.Connection) { conn.HTTP = c.HTTP }, Seal: c.Store.SealDelivery, Put: s.Inbox.Writer.Put, Log: c.Log,
+		Metrics: c.Metrics, Limits: server.IntakeLimits{MaxBody: c.Config.MaxBody, Rate: c.Config.IntegrationRate, Burst: int(2 * c.Config.IntegrationRate)}})
+	if err != nil {
+		return nil, err
+	}
+	s.hub = stream.New(c.Store, stream.Options{Logger: c.Log})
+	handler, err := c.codecHandler()
+	if err != nil {
+		return nil, err
+	}
+	public := c.Config.PublicURL
+	if public == "" {
+		public = "http://" + addr
+	}
+	s.http, err = server.New(server.Deps{Store: c.Store, Flow: c.Flow, Hub: s.hub, Tokens: verifier, Providers: providers.All(),
+		ApplyManual: c.applyManual, Onboard: c.onboard, Intake: s.in, Codec: handler, Metrics: c.Metrics, Logger: c.Log,
+		Options: server.Options{PublicURL: public, Version: Version, TemporalUI: c.Config.TemporalUI, MetricsToken: c.Config.MetricsToken,
+			DrainTimeout: c.Config.DrainTimeout, DrainDelay: c.Config.DrainDelay}})
+	return s, err
+}
+
+// Run serves on l until ctx ends and drains.
+func (s *Server) Run(ctx context.Context, l net.Listener) error {
+	// The background parts outlive the listener: a webhook that is still being answered needs the writer.
+	back, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var parts sync.WaitGroup
+	parts.Go(func() { s.in.Run(back) })
+	parts.Go(func() {
+		if err := s.Inbox.Run(back); err != nil {
+			s.core.Log.Error("inbox stopped", "error", err)
+		}
+	})
+	hub, stopHub := context.WithCancel(ctx)
+	defer stopHub()
+	parts.Go(func() {
+		if err := s.hub.Run(hub); err != nil && hub.Err() == nil {
+			s.core.Log.Error("live stream stopped", "error", err)
+		}
+	})
+	err := s.http.Run(ctx, l)
+	stopHub()
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.core.Config.DrainTimeout)
+	defer cancel()
+	err = errors.Join(err, s.in.Drain(end))
+	stop()
+	parts.Wait()
+	return errors.Join(err, s.Inbox.Drain(end))
+}
+
+func (c *Core) providerName(ctx context.Context, org domain.OrgID, id domain.IntegrationID) (string, error) {
+	var name string
+	err := c.Store.TenantRead(ctx, org, func(ctx context.Context, tx *store.Tx) error {
+		i, err := tx.Integration(ctx, id)
+		name = i.Provider
+		return err
+	})
+	return name, err
+}
+
+// codecHandler decodes payloads for Temporal UI. A browser of the UI's origin on this machine is let in during
+// development, where the UI can send no token; elsewhere the codec token is required.
+func (c *Core) codecHandler() (http.Handler, error) {
+	if c.Config.TemporalUI == "" {
+		return nil, nil
+	}
+	origin, err := url.Parse(c.Config.TemporalUI)
+	if err != nil {
+		return nil, domain.Invalid("temporal-ui", "must be a URL")
+	}
+	return codec.NewHandler(codec.New(c.Ring), codec.HandlerOptions{UIOrigin: origin.Scheme + "://" + origin.Host, Authorize: func(r *http.Request) error {
+		if want := c.Config.CodecToken; want != "" {
+			got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+			if ok && subtle.ConstantTimeCompare([]byte(got), []byte(want)) == 1 {
+				return nil
+			}
+			return domain.E(domain.KindUnauthenticated, "the codec token is required")
+		}
+		host, _, err := net.SplitHostPort(r.RemoteAddr)
+		if err == nil && c.Config.AllowPrivate && net.ParseIP(host).IsLoopback() && r.Header.Get("Origin") == origin.Scheme+"://"+origin.Host {
+			return nil
+		}
+		return domain.E(domain.KindForbidden, "decoding is not set up: give a codec token")
+	}})
+}
+
+// onboardTimeout bounds the questions asked of an outside system while an admin waits.
+const onboardTimeout = 20 * time.Second
+
+// onboard completes an integration's settings by asking the system.
+func (c *Core) onboard(ctx context.Context, i domain.Integration, secrets map[string]string, zone string) (json.RawMessage, error) {
+	registration, ok := providers.Get(i.Provider)
+	if !ok {
+		return nil, domain.Invalid("provider", "%q is not known", i.Provider)
+	}
+	loc, err := calendartime.LoadZone(zone)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := registration.Open(provider.Connection{Integration: i, Secrets: secrets, Zone: loc, HTTP: c.HTTP, Now: time.Now})
+	if err != nil {
+		return nil, err
+	}
+	onboarder, ok := provider.As[provider.Onboarder](opened)
+	if !ok {
+		return i.Settings, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, onboardTimeout)
+	defer cancel()
+	return onboarder.Onboard(ctx)
+}
+
+// applyManual makes or changes a booking by hand.
+func (c *Core) applyManual(ctx context.Context, org domain.OrgID, actor string, m server.ManualChange) (domain.Booking, []domain.Conflict, error) {
+	var (
+		booking   domain.Booking
+		conflicts []domain.Conflict
+	)
+	err := c.Store.Tenant(ctx, org, func(ctx context.Context, tx *store.Tx) error {
+		booking = domain.Booking{ID: m.ID, OrgID: org}
+		if m.ExpectVersion > 0 {
+			was, err := tx.Booking(ctx, m.ID)
+			if err != nil {
+				return err
+			}
+			if was.Version != m.ExpectVersion {
+				return domain.E(domain.KindConflict, "the booking has version %d now, not %d; read it again", was.Version, m.ExpectVersion)
+			}
+			booking = was
+		} else if _, err := tx.Booking(ctx, m.ID); domain.KindOf(err) != domain.KindNotFound {
+			if err != nil {
+				return err
+			}
+			return domain.E(domain.KindConflict, "a booking of this id exists")
+		}
+		booking.ResourceID, booking.Category, booking.Status, booking.When = m.ResourceID, m.Category, m.Status, m.When
+		booking.Details, booking.Private, booking.Free = m.Details, m.Private, m.Free
+		reason := m.Reason
+		if reason == "" {
+			reason = "entered by hand"
+		}
+		result, err := apply.Manual(ctx, tx, booking, actor, reason)
+		if err != nil {
+			return err
+		}
+		conflicts = result.Conflicts()
+		if result.Outcomes[0].Effect != reconcile.EffectUnchanged {
+			booking.Version++
+			booking.UpdatedAt = tx.Now
+			if booking.CreatedAt.IsZero() {
+				booking.CreatedAt = tx.Now
+			}
+		}
+		return nil
+	})
+	return booking, conflicts, err
+}

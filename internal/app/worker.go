@@ -1,0 +1,58 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/worker"
+)
+
+// RunWorker serves task queues until ctx ends, and then lets running activities finish within the stop timeout. While
+// Temporal cannot be reached at the start it waits.
+func RunWorker(ctx context.Context, c *Core) error {
+	w, err := worker.New(worker.Deps{Temporal: c.Flow.Temporal(), Store: c.Store, Opener: c.Opener, Log: c.Log}, c.Config.worker())
+	if err != nil {
+		return err
+	}
+	if err := c.awaitTemporal(ctx); err != nil {
+		return nil // stopped while waiting
+	}
+	if err := w.Start(); err != nil {
+		return err
+	}
+	c.Log.Info("worker serves", "queues", c.Config.Queues)
+	defer func() {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Config.StopTimeout+5*time.Second)
+		defer cancel()
+		w.Stop(end)
+	}()
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-w.Fatal():
+		return domain.E(domain.KindUnavailable, "worker: %w", err)
+	}
+}
+
+// awaitTemporal returns when Temporal answers, or with the context's error.
+func (c *Core) awaitTemporal(ctx context.Context) error {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		ask, cancel := context.WithTimeout(ctx, 5*time.Second)
+		err := c.Flow.Ping(ask)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if wait > time.Second {
+			c.Log.Warn("Temporal does not answer yet; waiting", "address", c.Config.TemporalAddress)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
+}
