@@ -117,7 +117,7 @@ func checkAudit(e domain.AuditEntry) error {
 	return nil
 }
 
-func (tx *Tx) flushAudit(ctx context.Context) error {
+func (tx *Tx) queueAudit(ctx context.Context, b *pgx.Batch) error {
 	if len(tx.audits) == 0 {
 		return nil
 	}
@@ -127,11 +127,9 @@ func (tx *Tx) flushAudit(ctx context.Context) error {
 	}
 	entries := chain(tx.audits, tx.Org, seq, prev)
 	last := entries[len(entries)-1]
-	if err := insertAudit(ctx, tx, entries); err != nil {
-		return fault("write audit trail", err)
-	}
-	_, err = tx.Exec(ctx, "UPDATE audit_heads SET seq = $2, hash = $3 WHERE org_id = $1", tx.Org, last.Seq, last.hash[:])
-	return fault("write audit head", err)
+	queueEntries(b, entries)
+	b.Queue("UPDATE audit_heads SET seq = $2, hash = $3 WHERE org_id = $1", tx.Org, last.Seq, last.hash[:])
+	return nil
 }
 
 // lockAuditHead makes writers of one organisation queue, so that the chain has no forks.
@@ -154,8 +152,8 @@ func (tx *Tx) lockAuditHead(ctx context.Context) (seq int64, prev [sha256.Size]b
 	return seq, prev, nil
 }
 
-func insertAudit(ctx context.Context, tx pgx.Tx, entries []chained) error {
-	_, err := tx.Exec(ctx, `INSERT INTO audit_entries (org_id, seq, at, actor, action, reason, subject, before, after, prev, hash)
+func queueEntries(b *pgx.Batch, entries []chained) {
+	b.Queue(`INSERT INTO audit_entries (org_id, seq, at, actor, action, reason, subject, before, after, prev, hash)
 		SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[],
 			$8::jsonb[], $9::jsonb[], $10::bytea[], $11::bytea[])`,
 		column(entries, func(e chained) domain.OrgID { return e.OrgID }),
@@ -169,7 +167,6 @@ func insertAudit(ctx context.Context, tx pgx.Tx, entries []chained) error {
 		column(entries, func(e chained) map[string]string { return pairs(e.After) }),
 		column(entries, func(e chained) []byte { return e.prev[:] }),
 		column(entries, func(e chained) []byte { return e.hash[:] }))
-	return err
 }
 
 func pairs(m map[string]string) map[string]string {

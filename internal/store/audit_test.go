@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 	"pgregory.net/rapid"
 
 	"github.com/wedsync/wedsync/internal/domain"
@@ -146,7 +147,9 @@ func TestAppendedWithAValidHashIsStoppedByTheHead(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return insertAudit(ctx, tx, chain([]domain.AuditEntry{{OrgID: org, At: tx.Now, Actor: "mallory", Action: "x.y"}}, org, seq, prev))
+		forged := &pgx.Batch{}
+		queueEntries(forged, chain([]domain.AuditEntry{{OrgID: org, At: tx.Now, Actor: "mallory", Action: "x.y"}}, org, seq, prev))
+		return tx.SendBatch(ctx, forged).Close()
 	}))
 	var fault *AuditFault
 	if _, err := b.VerifyAudit(t.Context(), org); !errors.As(err, &fault) || fault.Seq != 4 {

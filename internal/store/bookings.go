@@ -103,7 +103,7 @@ func bookingQuery(org domain.OrgID, f BookingFilter, p Page, limit int) (*query,
 			q.where("status = %s", string(f.Status))
 		}
 		if p.After != "" {
-			q.where("(starts_at, id) > (%s, %s)", afterAt, domain.BookingID(afterID))
+			q.where("(starts_at, id) > (%s, %s)", afterAt, rowID(afterID))
 		}
 		conditions()
 		q.add(" ORDER BY starts_at, id LIMIT %s", limit)

@@ -92,7 +92,7 @@ func (tx *Tx) UpdateConflict(ctx context.Context, c domain.Conflict, expectVersi
 // PutDecision stores what an admin decided under an id that the admin's client chose. The same id again for the same
 // conflict changes nothing; for another conflict it is KindConflict. A conflict that does not exist is KindInvalid.
 func (tx *Tx) PutDecision(ctx context.Context, id string, conflict domain.ConflictID, r domain.Resolution) error {
-	decision, err := domain.ParseID[domain.ConflictID]("decision_id", id)
+	decision, err := domain.ParseID[rowID]("decision_id", id)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (tx *Tx) PutDecision(ctx context.Context, id string, conflict domain.Confli
 
 // TakeDecision reads a stored decision and marks it as taken. first is false when it was taken before.
 func (tx *Tx) TakeDecision(ctx context.Context, id string) (conflict domain.ConflictID, r domain.Resolution, first bool, err error) {
-	decision, err := domain.ParseID[domain.ConflictID]("decision_id", id)
+	decision, err := domain.ParseID[rowID]("decision_id", id)
 	if err != nil {
 		return "", r, false, err
 	}

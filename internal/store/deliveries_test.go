@@ -245,3 +245,34 @@ func TestDeliveryListPagesNewestFirst(t *testing.T) {
 		t.Fatal(diff)
 	}
 }
+
+func TestBatchesThatShareDuplicatesQueueInsteadOfDeadlocking(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx := t.Context()
+	org := b.org()
+	i := b.integration(org).ID
+	low, middle, high := b.delivery(org, i, "x"), b.delivery(org, i, "y"), b.delivery(org, i, "z")
+	low.Dedupe, middle.Dedupe, high.Dedupe = [32]byte{1}, [32]byte{2}, [32]byte{3}
+	// Somebody holds the middle key, so each batch stops there, with what it took before in its hands.
+	holder := b.owner()
+	held, err := holder.Begin(ctx)
+	b.must(err)
+	_, err = held.Exec(ctx, `INSERT INTO deliveries (id, org_id, integration_id, dedupe, size, received_at, content) VALUES (gen_random_uuid(), $1, $2, $3, 1, now(), '')`,
+		org, i, middle.Dedupe[:])
+	b.must(err)
+	var errs [2]error
+	var wg sync.WaitGroup
+	for n, batch := range [][]NewDelivery{{low, middle, high}, {high, middle, low}} {
+		wg.Go(func() { _, errs[n] = b.InsertDeliveries(ctx, batch) })
+	}
+	watch := b.owner()
+	await(t, "both batches to stop", func() bool {
+		var waiting int
+		b.must(watch.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&waiting))
+		return waiting == 2
+	})
+	b.must(held.Rollback(ctx))
+	wg.Wait()
+	b.must(errors.Join(errs[:]...))
+}

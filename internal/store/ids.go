@@ -16,6 +16,9 @@ const (
 	lastUUID  = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 )
 
+// rowID is an identifier of any kind.
+type rowID string
+
 // registerIDs makes uuid columns and the identifier types of package domain meet in binary both ways, without a detour
 // over text. The empty identifier is NULL.
 func registerIDs(m *pgtype.Map) {
@@ -59,6 +62,8 @@ func (p encodeID) Encode(value any, buf []byte) ([]byte, error) {
 		text = string(v)
 	case domain.ResourceID:
 		text = string(v)
+	case rowID:
+		text = string(v)
 	default:
 		text = reflect.ValueOf(value).String()
 	}
@@ -100,6 +105,8 @@ func (scanID) Scan(src []byte, target any) error {
 		*t = domain.BookingID(text)
 	case *domain.ResourceID:
 		*t = domain.ResourceID(text)
+	case *rowID:
+		*t = rowID(text)
 	case *string:
 		*t = text
 	default:

@@ -30,15 +30,12 @@ func (s *Store) CreateOrganization(ctx context.Context, o domain.Organization, b
 		return err
 	}
 	return s.inSystem(ctx, "create organization", func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "INSERT INTO organizations (id, name, zone, created_at) VALUES ($1, $2, $3, $4)",
-			o.ID, o.Name, o.Zone, o.CreatedAt); err != nil {
-			return err
-		}
+		b := &pgx.Batch{}
+		b.Queue("INSERT INTO organizations (id, name, zone, created_at) VALUES ($1, $2, $3, $4)", o.ID, o.Name, o.Zone, o.CreatedAt)
 		entries := chain([]domain.AuditEntry{first}, o.ID, 0, noHash)
-		if _, err := tx.Exec(ctx, "INSERT INTO audit_heads (org_id, seq, hash) VALUES ($1, 1, $2)", o.ID, entries[0].hash[:]); err != nil {
-			return err
-		}
-		return insertAudit(ctx, tx, entries)
+		b.Queue("INSERT INTO audit_heads (org_id, seq, hash) VALUES ($1, 1, $2)", o.ID, entries[0].hash[:])
+		queueEntries(b, entries)
+		return tx.SendBatch(ctx, b).Close()
 	})
 }
 

@@ -42,40 +42,39 @@ type OutboxRow struct {
 
 type outboxLine struct {
 	kind   OutboxKind
-	target domain.ConflictID
-	ref    domain.BookingID
+	target rowID
+	ref    rowID
 	due    time.Time
 }
 
 // Enqueue puts a line into the outbox, to be told at due or later. It is written with the rest of the transaction; equal
 // lines of one transaction are written once.
 func (tx *Tx) Enqueue(_ context.Context, kind OutboxKind, target, ref string, due time.Time) error {
-	if _, err := domain.ParseID[domain.ConflictID]("target", target); err != nil {
+	if _, err := domain.ParseID[rowID]("target", target); err != nil {
 		return err
 	}
 	if ref != "" {
-		if _, err := domain.ParseID[domain.BookingID]("ref", ref); err != nil {
+		if _, err := domain.ParseID[rowID]("ref", ref); err != nil {
 			return err
 		}
 	}
-	line := outboxLine{kind, domain.ConflictID(target), domain.BookingID(ref), due}
+	line := outboxLine{kind, rowID(target), rowID(ref), due}
 	if !slices.Contains(tx.outbox, line) {
 		tx.outbox = append(tx.outbox, line)
 	}
 	return nil
 }
 
-func (tx *Tx) flushOutbox(ctx context.Context) error {
+func (tx *Tx) queueOutbox(b *pgx.Batch) {
 	if len(tx.outbox) == 0 {
-		return nil
+		return
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO outbox (org_id, kind, target_id, ref_id, due_at, created_at)
+	b.Queue(`INSERT INTO outbox (org_id, kind, target_id, ref_id, due_at, created_at)
 		SELECT $1, kind, target, ref, due, $6 FROM unnest($2::text[], $3::uuid[], $4::uuid[], $5::timestamptz[]) v(kind, target, ref, due)`,
 		tx.Org, column(tx.outbox, func(l outboxLine) string { return string(l.kind) }),
-		column(tx.outbox, func(l outboxLine) domain.ConflictID { return l.target }),
-		column(tx.outbox, func(l outboxLine) domain.BookingID { return l.ref }),
+		column(tx.outbox, func(l outboxLine) rowID { return l.target }),
+		column(tx.outbox, func(l outboxLine) rowID { return l.ref }),
 		column(tx.outbox, func(l outboxLine) time.Time { return l.due }), tx.Now)
-	return fault("write outbox", err)
 }
 
 func scanOutbox(row pgx.Row) (r OutboxRow, err error) {

@@ -32,14 +32,14 @@ func (p Page) limit() (int, error) {
 }
 
 // afterID reads a cursor that is the identifier of the last row seen; empty is the value to begin at.
-func (p Page) afterID(empty string) (domain.DeliveryID, error) {
+func (p Page) afterID(empty string) (rowID, error) {
 	if p.After == "" {
-		return domain.DeliveryID(empty), nil
+		return rowID(empty), nil
 	}
 	if _, ok := domain.ParseUUID(p.After); !ok {
 		return "", badCursor()
 	}
-	return domain.DeliveryID(p.After), nil
+	return rowID(p.After), nil
 }
 
 func badCursor() error { return domain.Invalid("after", "is not a cursor of this list") }

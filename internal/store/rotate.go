@@ -5,8 +5,6 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/wedsync/wedsync/internal/domain"
 )
 
 // sealedColumn is a column that vault seals, with how many rows one transaction of a rotation takes.
@@ -68,9 +66,9 @@ func (tx *Tx) reseal(ctx context.Context, c sealedColumn, after string) (changed
 	header := empty[:len(empty)-sealedTail]
 	rows, err := tx.Query(ctx, fmt.Sprintf(`SELECT id, %[2]s FROM %[1]s WHERE org_id = $1 AND id > $2
 		AND substring(%[2]s FROM 1 FOR $3) <> $4 ORDER BY id LIMIT $5 FOR NO KEY UPDATE`, c.table, c.column),
-		tx.Org, domain.DeliveryID(after), len(header), header, c.batch)
+		tx.Org, rowID(after), len(header), header, c.batch)
 	type value struct {
-		id     domain.DeliveryID
+		id     rowID
 		sealed []byte
 	}
 	values, err := collect(rows, err, func(row pgx.Row) (v value, err error) {
@@ -90,7 +88,7 @@ func (tx *Tx) reseal(ctx context.Context, c sealedColumn, after string) (changed
 	}
 	_, err = tx.Exec(ctx, fmt.Sprintf(`UPDATE %[1]s t SET %[2]s = v.sealed FROM unnest($2::uuid[], $3::bytea[]) v(id, sealed)
 		WHERE t.org_id = $1 AND t.id = v.id`, c.table, c.column), tx.Org,
-		column(values, func(v value) domain.DeliveryID { return v.id }), column(values, func(v value) []byte { return v.sealed }))
+		column(values, func(v value) rowID { return v.id }), column(values, func(v value) []byte { return v.sealed }))
 	if err != nil {
 		return 0, "", fault("write resealed values", err)
 	}

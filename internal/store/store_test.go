@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -229,4 +231,61 @@ func TestOrganizationsAreListedAndNotMadeTwice(t *testing.T) {
 	wantKind(t, b.CreateOrganization(t.Context(), want, "admin"), domain.KindInvalid)
 	_, err = b.Organization(t.Context(), domain.NewID[domain.OrgID](b.clock.now()))
 	wantKind(t, err, domain.KindNotFound)
+}
+
+func TestAnOwnerWithoutSuperuserRightsCanMigrateAndServe(t *testing.T) {
+	t.Parallel()
+	role := fmt.Sprintf("owner_%d", time.Now().UnixNano())
+	keep := pgtest.New(t, nil) // a database that is still there when the role's own is gone and the role can be dropped
+	t.Cleanup(func() { asOwner(t, keep, "DROP ROLE "+role) })
+	admin := pgtest.New(t, nil)
+	u, err := url.Parse(admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asOwner(t, admin, "CREATE ROLE "+role+" LOGIN NOINHERIT CREATEROLE PASSWORD 'pw'; ALTER DATABASE "+strings.TrimPrefix(u.Path, "/")+" OWNER TO "+role+
+		"; GRANT ALL ON SCHEMA public TO "+role) // NOINHERIT keeps a role from being the schema's owner through the database
+	u.User = url.UserPassword(role, "pw")
+	if _, err := Migrate(t.Context(), u.String()); err != nil {
+		t.Fatal(err)
+	}
+	b := &bundle{t: t, url: u.String(), clock: newClock()}
+	b.Store = b.open(newRing(t))
+	org := b.org()
+	b.fill(org)
+	b.fill(b.org())
+	// The owner of the tables is bound by the policies too, and has no rights of the roles without taking one.
+	var n int
+	if err := b.owner().QueryRow(t.Context(), "SELECT count(*) FROM bookings").Scan(&n); err != nil || n != 0 {
+		t.Fatalf("the owner sees %d bookings, %v", n, err)
+	}
+}
+
+// asOwner runs statements on a connection of their own.
+func asOwner(t *testing.T, url, sql string) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	if _, err := conn.Exec(ctx, sql); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestErrorsOfOpenHideThePassword(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{"postgres://u:hunter2@127.0.0.1:1/x", "postgres://u:hunter2@127.0.0.1:x/x", "postgres://u:hunter2@127.0.0.1/x?sslmode=odd",
+		"host=127.0.0.1 port=1 password=hunter2 sslmode=odd"} {
+		_, err := Open(t.Context(), bad, newRing(t), Options{})
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("got %v", err)
+		}
+		if _, err := Migrate(t.Context(), bad); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("got %v", err)
+		}
+	}
 }

@@ -38,11 +38,10 @@ func (tx *Tx) Emit(_ context.Context, topic domain.Topic, refs map[string]string
 	return nil
 }
 
-// flushEvents writes the gathered events and notifies, in one round trip. The notification stands in the same statement
-// as the last write because the server takes a lock for it that every notifying commit queues for.
-func (tx *Tx) flushEvents(ctx context.Context) error {
+// queueEvents writes the gathered events and notifies readers of the stream and of the outbox.
+func (tx *Tx) queueEvents(b *pgx.Batch) {
 	if len(tx.events) == 0 && len(tx.outbox) == 0 {
-		return nil
+		return
 	}
 	var channels []string
 	if len(tx.outbox) > 0 {
@@ -52,16 +51,15 @@ func (tx *Tx) flushEvents(ctx context.Context) error {
 		channels = append(channels, ChannelStream)
 	}
 	if len(tx.events) == 0 {
-		_, err := tx.Exec(ctx, "SELECT pg_notify(c, '') FROM unnest($1::text[]) c", channels)
-		return fault("notify", err)
+		b.Queue("SELECT pg_notify(c, '') FROM unnest($1::text[]) c", channels)
+		return
 	}
-	_, err := tx.Exec(ctx, `WITH written AS (
+	b.Queue(`WITH written AS (
 			INSERT INTO stream_events (org_id, topic, at, refs)
 			SELECT $1, topic, $2, refs FROM unnest($3::text[], $4::jsonb[]) WITH ORDINALITY v(topic, refs, n) ORDER BY n)
 		SELECT pg_notify(c, '') FROM unnest($5::text[]) c`,
 		tx.Org, tx.Now, column(tx.events, func(e domain.Event) string { return string(e.Topic) }),
 		column(tx.events, func(e domain.Event) map[string]string { return e.Refs }), channels)
-	return fault("write live events", err)
 }
 
 // Cursors are "<transaction id>-<number in the table>". Both are positions in a total order that only the database

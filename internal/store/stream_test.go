@@ -102,7 +102,7 @@ func TestATransactionThatCommitsLateIsMetExactlyOnce(t *testing.T) {
 			if err := tx.Emit(ctx, domain.TopicBookingChanged, map[string]string{"booking": "late"}); err != nil {
 				return err
 			}
-			if err := tx.flushEvents(ctx); err != nil {
+			if err := tx.flush(ctx); err != nil {
 				return err
 			}
 			tx.events = nil
@@ -182,7 +182,7 @@ func TestEventsOfARolledBackTransactionAreNeverSeen(t *testing.T) {
 		if err := tx.Emit(ctx, domain.TopicBookingChanged, map[string]string{"booking": "ghost"}); err != nil {
 			return err
 		}
-		return errors.Join(tx.flushEvents(ctx), boom)
+		return errors.Join(tx.flush(ctx), boom)
 	})
 	if !errors.Is(err, boom) {
 		t.Fatal(err)

@@ -81,7 +81,7 @@ WHERE hop.n > 0 AND hop.id <= $2 AND (received.ids IS NOT NULL OR retrying.ids I
 ORDER BY hop.n LIMIT $4`
 
 func (s *Store) sweep(ctx context.Context, before time.Time, after, upTo string, limit int) ([]WaitingIntegration, error) {
-	rows, err := s.system.Query(ctx, sweepQuery, domain.IntegrationID(after), domain.IntegrationID(upTo), before, limit, sweepIDs+1)
+	rows, err := s.system.Query(ctx, sweepQuery, rowID(after), rowID(upTo), before, limit, sweepIDs+1)
 	found, err := collect(rows, err, scanWaiting)
 	return found, fault("look for waiting integrations", err)
 }

@@ -89,16 +89,20 @@ func (s *Store) tenantOnce(ctx context.Context, org domain.OrgID, opts pgx.TxOpt
 	return fault("commit", inner.Commit(ctx))
 }
 
-// flush writes what the transaction has gathered: outbox, audit trail, live events, and one notification. The audit head
-// is locked here and not earlier, so that transactions of one tenant queue behind each other only for their last moment.
+// flush writes what the transaction has gathered in one round trip: outbox, audit trail, live events, and the
+// notification. The audit head is locked here and not earlier, so that transactions of one tenant queue behind each other
+// only for their last moment.
 func (tx *Tx) flush(ctx context.Context) error {
-	if err := tx.flushOutbox(ctx); err != nil {
+	b := &pgx.Batch{}
+	tx.queueOutbox(b)
+	if err := tx.queueAudit(ctx, b); err != nil {
 		return err
 	}
-	if err := tx.flushAudit(ctx); err != nil {
-		return err
+	tx.queueEvents(b)
+	if b.Len() == 0 {
+		return nil
 	}
-	return tx.flushEvents(ctx)
+	return fault("write outbox, audit trail and live events", tx.SendBatch(ctx, b).Close())
 }
 
 // safe keeps an error of fn as it is unless it carries a server error that was not translated, whose text may quote

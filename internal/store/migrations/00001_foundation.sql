@@ -2,7 +2,8 @@
 --   the owner      runs migrations and owns the tables; row-level security is forced on it too
 --   wedsync_app    one tenant at a time: sees rows whose org_id is the transaction's wedsync.org setting
 --   wedsync_system intake, dispatch and stream: sees all tenants, with only the grants listed at the end
--- Login roles get wedsync_app and wedsync_system granted and switch with SET ROLE.
+-- Login roles get wedsync_app and wedsync_system granted and switch with SET ROLE. Make them NOINHERIT: a role that
+-- inherits has the rights and policies of both without switching.
 
 -- +goose Up
 -- +goose StatementBegin
