@@ -350,7 +350,7 @@ func TestHostileExpressionsAreStopped(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = decode(openHooks(t, settings, time.UTC), `{"l":`+list+`}`, nil)
-		if domain.KindOf(err) != domain.KindInvalid || !strings.Contains(err.Error(), "steps for one delivery") {
+		if domain.KindOf(err) != domain.KindInvalid || !errors.Is(err, errTooMuchWork) {
 			t.Errorf("error %v, want KindInvalid about the whole delivery", err)
 		}
 	})

@@ -21,14 +21,15 @@ import (
 
 // Bounds of an expression. Cost is cel-go's unit, about one step of evaluation.
 const (
-	maxExpr       = 4 << 10   // characters of source
-	maxNesting    = 50        // parser recursion
-	maxExprNodes  = 5_000     // syntax nodes after macros
-	maxRegexp     = 1_000     // compiled size of a pattern
-	fieldCost     = 50_000    // one field of one entry
-	pageCost      = 1_000_000 // an expression over a whole answer, such as items
-	workCost      = 5_000_000 // everything evaluated for one delivery or one page
-	interruptStep = 100       // loop iterations between looks at the context
+	maxExpr       = 4 << 10    // characters of source
+	maxNesting    = 50         // parser recursion
+	maxExprNodes  = 5_000      // syntax nodes after macros
+	maxRegexp     = 1_000      // compiled size of a pattern
+	fieldCost     = 50_000     // one field of one entry
+	pageCost      = 1_000_000  // an expression over a whole answer, such as items
+	deliveryCost  = 2_000_000  // everything evaluated for one delivery, request or answer about one entry
+	listingCost   = 10_000_000 // everything evaluated for one page of a listing
+	interruptStep = 100        // loop iterations between looks at the context
 )
 
 // scope is the set of variables that an expression may use.
@@ -359,7 +360,10 @@ type work struct {
 	vars vars
 }
 
-func newWork(ctx context.Context) *work { return &work{ctx: ctx, left: workCost} }
+func newWork(ctx context.Context) *work { return &work{ctx: ctx, left: deliveryCost} }
+
+// errTooMuchWork is in the chain when the total is used up, which is nobody's fault among the entries.
+var errTooMuchWork = errors.New("the expressions together do more work than allowed for one delivery or page")
 
 // vars are the values of the variables. It is its own activation: names are few, and a map per entry would cost more
 // than the expressions.
@@ -424,7 +428,7 @@ func (w *work) evalAsIs(p *program) (ref.Val, error) {
 	}
 	if cost := details.ActualCost(); cost != nil {
 		if *cost > w.left {
-			return nil, domain.Invalid(p.field, "the expressions cost more than %d steps for one delivery or page", workCost)
+			return nil, domain.E(domain.KindInvalid, "%s: %w", p.field, errTooMuchWork)
 		}
 		w.left -= *cost
 	}

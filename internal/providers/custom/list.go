@@ -152,6 +152,7 @@ func (l lists) Pull(ctx context.Context, s string) (provider.Page, error) {
 		return provider.Page{}, domain.E(domain.KindUnavailable, "list: the answer has no body")
 	}
 	w = newWork(ctx)
+	w.left = listingCost
 	w.vars = answerVarsOf(body, res.Header, l.c.now())
 	page, next, err := part.read(w, &cur)
 	if err != nil {
@@ -180,13 +181,12 @@ func (p *listPart) read(w *work, cur *cursor) (page provider.Page, next string, 
 	}
 	for _, item := range items {
 		w.vars.item = item
-		w.left = workCost // each entry of a page has as much as a delivery
 		c, dropped, err := p.mapper.change(w)
 		switch {
 		case err == nil && !dropped:
 			page.Changes = append(page.Changes, c)
 		case err == nil:
-		case domain.KindOf(err) == domain.KindInvalid:
+		case domain.KindOf(err) == domain.KindInvalid && !errors.Is(err, errTooMuchWork):
 			page.Problems = append(page.Problems, provider.Problem{ExternalID: p.idOf(w), Err: err})
 		default:
 			return page, "", err
