@@ -22,8 +22,9 @@
 //
 // # Assumed
 //
-// Tokens are "data:,wedsync-sim-EPOCH-REVISION"; ETags are one counter for the whole server; objects are stored as
-// bytes but served in the spelling of go-ical, which sorts properties; a GET of a collection is refused; scheduling,
+// Tokens are "data:,wedsync-sim-EPOCH-REVISION"; ETags are one counter for the whole server; a GET
+// gives the bytes that were stored, a report the spelling of go-ical, which sorts properties; a GET of a collection is
+// refused; scheduling,
 // free-busy, access lists and calendar creation are absent.
 //
 // The faults live in a [Front], which can also stand before a real server.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path"
 	"strings"
 )
 
@@ -69,6 +70,7 @@ func (s *Server) route(w *recorder, r *http.Request) {
 		s.syncCollection(w, r)
 	case isCalendar && r.Method == http.MethodGet:
 		http.Error(w, "a calendar is read by PROPFIND and REPORT", http.StatusMethodNotAllowed)
+	case r.Method == http.MethodGet && s.raw(w, r):
 	case r.Method == http.MethodPut:
 		if _, _, err := parse(requestOf(r.Context()).body); err != nil {
 			precondition(w, http.StatusForbidden, calNS, "valid-calendar-object-resource")
@@ -78,6 +80,21 @@ func (s *Server) route(w *recorder, r *http.Request) {
 	default:
 		s.handler.ServeHTTP(w, r)
 	}
+}
+
+// raw serves a resource as it was stored: the core would write it anew. It reports whether there is one.
+func (s *Server) raw(w http.ResponseWriter, r *http.Request) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.calendars[path.Dir(r.URL.Path)+"/"]
+	if !ok || c.objects[r.URL.Path] == nil {
+		return false
+	}
+	o := c.objects[r.URL.Path]
+	w.Header().Set("Content-Type", "text/calendar; charset=utf-8")
+	w.Header().Set("ETag", `"`+o.etag()+`"`)
+	_, _ = w.Write(o.raw)
+	return true
 }
 
 func (s *Server) authorised(r *http.Request) bool {
