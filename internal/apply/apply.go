@@ -34,6 +34,8 @@ type Result struct {
 	Cleared   []domain.ConflictID
 	PushedTo  []domain.IntegrationID // systems that have something to be written now
 	conflicts []domain.Conflict
+	// Clashes are all that the altered bookings have now: new ones, known ones, and those that a person accepted.
+	Clashes []conflict.Found
 }
 
 // Conflicts returns the conflicts opened, with their alternatives.
@@ -72,7 +74,7 @@ func run(ctx context.Context, tx *store.Tx, from domain.Integration, items []rec
 		return Result{}, err
 	}
 	plan := reconcile.Decide(in)
-	result := Result{Outcomes: plan.Outcomes}
+	result := Result{Outcomes: plan.Outcomes, Clashes: plan.Clashes}
 	if plan.Empty() {
 		return result, nil
 	}
@@ -139,7 +141,7 @@ func gather(ctx context.Context, tx *store.Tx, from domain.Integration, items []
 	}
 	for try := 0; ; try++ {
 		if !maps.Equal(want, locked) {
-			if try > 0 && try > 3 {
+			if try > 3 {
 				return in, domain.E(domain.KindUnavailable, "bookings moved between resources while they were read")
 			}
 			if err := tx.LockResources(ctx, slices.Collect(maps.Keys(want))); err != nil {
@@ -184,7 +186,17 @@ func gather(ctx context.Context, tx *store.Tx, from domain.Integration, items []
 	if err := gatherOccupied(ctx, tx, &in); err != nil {
 		return in, err
 	}
-	known, err := tx.ConflictsAmong(ctx, slices.Collect(maps.Keys(in.Bookings)))
+	concerned := slices.Collect(maps.Keys(in.Bookings))
+	for id, list := range in.Occupied {
+		// Where several may be served at once, one that moves can end the conflict of two others.
+		if in.Resources[id].Capacity > 1 {
+			for _, o := range list {
+				concerned = append(concerned, o.BookingID)
+			}
+		}
+	}
+	slices.Sort(concerned)
+	known, err := tx.ConflictsAmong(ctx, slices.Compact(concerned))
 	if err != nil {
 		return in, err
 	}
@@ -204,10 +216,10 @@ func gatherOccupied(ctx context.Context, tx *store.Tx, in *reconcile.Input) erro
 	for _, b := range in.Bookings {
 		around(b.ResourceID, b.When.Span, b.Category)
 	}
-	linked := map[string]bool{}
+	linked := map[string]domain.BookingID{}
 	for _, l := range in.Links {
 		if l.IntegrationID == in.From.ID {
-			linked[l.ExternalID] = true
+			linked[l.ExternalID] = l.BookingID
 		}
 	}
 	var fresh []domain.Change
@@ -219,7 +231,10 @@ func gatherOccupied(ctx context.Context, tx *store.Tx, in *reconcile.Input) erro
 			around(in.From.ResourceID, it.Change.When.Span, it.Change.Category)
 			// A mirror edited by a person keeps the booking's category, which may have wider buffers.
 			around(in.From.ResourceID, it.Change.When.Span, domain.CategoryWedding)
-			if !linked[it.Change.ExternalID] {
+			if id, ok := linked[it.Change.ExternalID]; ok {
+				// Somebody may have given the booking to another resource; there it stays when its time changes.
+				around(in.Bookings[id].ResourceID, it.Change.When.Span, domain.CategoryWedding)
+			} else {
 				fresh = append(fresh, *it.Change)
 			}
 		}

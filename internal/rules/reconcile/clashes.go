@@ -33,35 +33,24 @@ func (w *world) settleClashes() {
 	for _, c := range w.in.Conflicts {
 		known[string(c.ResourceID)+" "+PairKey(c.BookingID, c.OtherID)] = c
 	}
-	settled := map[string]bool{}
+	settled, judged := map[string]bool{}, map[domain.BookingID]bool{}
 	for _, id := range w.touched {
+		judged[id] = true
 		b := w.bookings[id]
-		if !b.Blocks() {
-			continue
-		}
-		res, ok := w.in.Resources[b.ResourceID]
-		if !ok {
-			continue
-		}
-		for _, f := range conflict.Detect(w.in.Now, res.Resource, res.Loc, w.candidate(*b, res), w.neighbours(id, res)) {
-			key := string(b.ResourceID) + " " + PairKey(f.BookingID, f.OtherID)
-			if settled[key] {
-				continue
-			}
-			settled[key] = true
-			w.found(b.ResourceID, f, known[key])
+		if res, ok := w.in.Resources[b.ResourceID]; ok && b.Blocks() {
+			w.detect(res, w.candidate(*b, res), known, settled)
 		}
 	}
-	touched := map[domain.BookingID]bool{}
-	for _, id := range w.touched {
-		touched[id] = true
+	for _, o := range w.crowds() {
+		judged[o.by.BookingID] = true
+		w.detect(o.res, o.by, known, settled)
 	}
 	for _, c := range w.in.Conflicts {
-		if settled[string(c.ResourceID)+" "+PairKey(c.BookingID, c.OtherID)] || !touched[c.BookingID] && !touched[c.OtherID] {
+		if settled[string(c.ResourceID)+" "+PairKey(c.BookingID, c.OtherID)] || !judged[c.BookingID] && !judged[c.OtherID] {
 			continue
 		}
 		who := c.BookingID
-		if !touched[who] {
+		if !judged[who] {
 			who = c.OtherID
 		}
 		w.rechecks = append(w.rechecks, Recheck{ConflictID: c.ID, BookingID: who})
@@ -73,6 +62,42 @@ func (w *world) settleClashes() {
 		c.Version++
 		w.cleared = append(w.cleared, c)
 	}
+}
+
+func (w *world) detect(res Resource, by conflict.Candidate, known map[string]domain.Conflict, settled map[string]bool) {
+	for _, f := range conflict.Detect(w.in.Now, res.Resource, res.Loc, by, w.neighbours(by, res)) {
+		key := string(res.ID) + " " + PairKey(f.BookingID, f.OtherID)
+		if settled[key] {
+			continue
+		}
+		settled[key] = true
+		w.clashes = append(w.clashes, f)
+		w.found(res.ID, f, known[key])
+	}
+}
+
+type crowd struct {
+	res Resource
+	by  conflict.Candidate
+}
+
+// crowds lists the bookings, not touched themselves, whose capacity conflict may have gone because another booking made
+// room. As in promote, only what was read in full can be judged.
+func (w *world) crowds() []crowd {
+	near := w.disturbed()
+	var out []crowd
+	for _, c := range w.in.Conflicts {
+		res, ok := w.in.Resources[c.ResourceID]
+		if !ok || c.Kind != domain.ConflictCapacity || slices.Contains(w.touched, c.BookingID) || slices.Contains(w.touched, c.OtherID) {
+			continue
+		}
+		for _, o := range w.occupied[c.ResourceID] {
+			if o.BookingID == c.BookingID && slices.ContainsFunc(near, func(s domain.Span) bool { return s.Contains(o.Busy) }) {
+				out = append(out, crowd{res, o.Candidate})
+			}
+		}
+	}
+	return out
 }
 
 func (w *world) found(res domain.ResourceID, f conflict.Found, was domain.Conflict) {
@@ -190,11 +215,11 @@ const reach = 38 * time.Hour
 // Reach widens a span to everything that could clash with a booking in it.
 func Reach(s domain.Span) domain.Span { return s.Pad(reach, reach) }
 
-func (w *world) neighbours(id domain.BookingID, res Resource) []conflict.Candidate {
-	near := Reach(conflict.Busy(res.Resource, w.bookings[id].When.Span, w.bookings[id].Category))
+func (w *world) neighbours(of conflict.Candidate, res Resource) []conflict.Candidate {
+	near := Reach(of.Busy)
 	var out []conflict.Candidate
 	for _, o := range w.occupied[res.ID] {
-		if o.BookingID != id && o.Busy.Overlaps(near) {
+		if o.BookingID != of.BookingID && o.Busy.Overlaps(near) {
 			out = append(out, o.Candidate)
 		}
 	}

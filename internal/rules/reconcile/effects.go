@@ -14,6 +14,10 @@ func (w *world) applyChange(c domain.Change) Outcome {
 	if c.Op == domain.OpRemove {
 		return w.remove(c)
 	}
+	if c.Status == domain.StatusCancelled {
+		// Cancelled entries often come without a time. It means nothing, and must not make a repeat look like news.
+		c.When = domain.When{}
+	}
 	if l := w.byExternal[c.ExternalID]; l != nil {
 		return w.update(l, c)
 	}
@@ -23,10 +27,14 @@ func (w *world) applyChange(c domain.Change) Outcome {
 // appear handles an entry without a mapping row.
 func (w *world) appear(c domain.Change) Outcome {
 	id, how := w.match(c)
+	if c.Status == domain.StatusCancelled && how != byMarker {
+		// A link to it would count as a system that still has the event.
+		return Outcome{Effect: EffectUnknown, Reason: "cancelled before it was known here"}
+	}
+	if how != byMarker && !w.in.From.Direction.Imports() {
+		return Outcome{Effect: EffectUnknown, Reason: "this connection only writes; entries of others there are left alone"}
+	}
 	if id == "" {
-		if c.Status == domain.StatusCancelled {
-			return Outcome{Effect: EffectUnknown, Reason: "cancelled before it was known here"}
-		}
 		if _, ok := w.in.Resources[w.in.From.ResourceID]; !ok {
 			return Outcome{Effect: EffectRejected, Reason: "the integration's resource does not exist"}
 		}
@@ -37,10 +45,17 @@ func (w *world) appear(c domain.Change) Outcome {
 		w.link(c, b.ID, false)
 		return Outcome{Effect: EffectCreated, BookingID: b.ID}
 	}
-	mirror := how == "origin marker"
+	mirror := how == byMarker
 	w.link(c, id, mirror)
+	if b := w.bookings[id]; mirror && (!b.Blocks() || !(b.When.Start.Equal(c.When.Start) && b.When.End.Equal(c.When.End))) {
+		w.resend[id] = true
+	}
 	if mirror {
 		return Outcome{Effect: EffectEcho, BookingID: id, Reason: "our own copy, found by its origin marker"}
+	}
+	if w.copyIn(id) {
+		// The system turns out to have the event as its own, so our copy beside it goes away.
+		w.resend[id] = true
 	}
 	return Outcome{Effect: EffectLinked, BookingID: id, Reason: "same event as one known from another system, by " + how}
 }
@@ -58,7 +73,9 @@ func (w *world) update(l *domain.Link, c domain.Change) Outcome {
 	if c.RemoteVersion > 0 && l.RemoteVersion > 0 && c.RemoteVersion < l.RemoteVersion {
 		return Outcome{Effect: EffectStale, BookingID: l.BookingID, Reason: "an older version than the one applied"}
 	}
-	if l.RemovedAt == nil && hash == l.Hash {
+	// A cancelled entry is a removed one, so the repeat of a cancellation finds its link gone.
+	gone := l.RemovedAt != nil && !(c.Status == domain.StatusCancelled && !l.Mirror)
+	if !gone && hash == l.Hash {
 		if l.Revision != c.Revision || l.RemoteVersion != c.RemoteVersion {
 			l.Revision, l.RemoteVersion = c.Revision, c.RemoteVersion
 			w.touchLink(l)
@@ -99,7 +116,7 @@ func (w *world) update(l *domain.Link, c domain.Change) Outcome {
 			if !w.lives(b.ID, l) {
 				next.Status = domain.StatusCancelled
 			}
-			l.RemovedAt = &w.in.Now
+			l.RemovedAt, returned = &w.in.Now, false
 		} else {
 			next.When, next.Status = c.When, c.Status
 		}
@@ -122,11 +139,20 @@ func (w *world) update(l *domain.Link, c domain.Change) Outcome {
 // "entry#part"; removing the entry removes its parts.
 func (w *world) remove(c domain.Change) Outcome {
 	var gone []*domain.Link
+	stale := domain.BookingID("")
 	for _, l := range w.links {
-		if l.IntegrationID == w.in.From.ID && l.RemovedAt == nil &&
-			(l.ExternalID == c.ExternalID || strings.HasPrefix(l.ExternalID, c.ExternalID+"#")) {
-			gone = append(gone, l)
+		if l.IntegrationID != w.in.From.ID || l.RemovedAt != nil ||
+			l.ExternalID != c.ExternalID && !strings.HasPrefix(l.ExternalID, c.ExternalID+"#") {
+			continue
 		}
+		if c.RemoteVersion > 0 && c.RemoteVersion < l.RemoteVersion {
+			stale = l.BookingID
+			continue
+		}
+		gone = append(gone, l)
+	}
+	if len(gone) == 0 && stale != "" {
+		return Outcome{Effect: EffectStale, BookingID: stale, Reason: "an older version than the one applied"}
 	}
 	if len(gone) == 0 {
 		return Outcome{Effect: EffectUnknown, Reason: "nothing known by this id"}
@@ -134,6 +160,8 @@ func (w *world) remove(c domain.Change) Outcome {
 	out := Outcome{Effect: EffectRemoved, BookingID: gone[0].BookingID}
 	for _, l := range gone {
 		l.RemovedAt = &w.in.Now
+		// Kept, so that an older version that arrives after the removal does not bring the entry back.
+		l.RemoteVersion = max(l.RemoteVersion, c.RemoteVersion)
 		w.touchLink(l)
 		b, ok := w.bookings[l.BookingID]
 		if !ok {
@@ -154,6 +182,13 @@ func (w *world) remove(c domain.Change) Outcome {
 	return out
 }
 
+// copyIn reports whether the From system holds a copy of the booking that we wrote.
+func (w *world) copyIn(id domain.BookingID) bool {
+	return slices.ContainsFunc(w.linksOf(id), func(l *domain.Link) bool {
+		return l.IntegrationID == w.in.From.ID && l.Mirror && l.RemovedAt == nil
+	})
+}
+
 // lives reports whether another system still has the booking as an entry of its own.
 func (w *world) lives(id domain.BookingID, except *domain.Link) bool {
 	return slices.ContainsFunc(w.linksOf(id), func(l *domain.Link) bool { return l != except && !l.Mirror && l.RemovedAt == nil })
@@ -164,6 +199,11 @@ func (w *world) applyManual(want domain.Booking) Outcome {
 		return Outcome{Effect: EffectRejected, Reason: "resource_id: no such resource"}
 	}
 	if err := want.When.Validate("when"); err != nil {
+		return Outcome{Effect: EffectRejected, Reason: err.Error()}
+	}
+	// The limits of what systems report hold for people too.
+	as := domain.Change{Op: domain.OpUpsert, ExternalID: "manual", Category: want.Category, Status: want.Status, When: want.When, Details: want.Details}
+	if err := as.Validate(); err != nil {
 		return Outcome{Effect: EffectRejected, Reason: err.Error()}
 	}
 	b, known := w.bookings[want.ID]

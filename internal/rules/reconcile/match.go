@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -14,26 +15,65 @@ func (w *world) match(c domain.Change) (id domain.BookingID, how string) {
 	// that the marker belongs to this very entry, so a copy made by a user does not come this way.
 	if c.Origin != "" {
 		if _, ok := w.bookings[c.Origin]; ok {
-			return c.Origin, "origin marker"
+			return c.Origin, byMarker
 		}
 	}
 	if c.UID != "" {
-		for _, l := range w.links {
-			if l.UID == c.UID && l.RemovedAt == nil && l.IntegrationID != w.in.From.ID && w.sameResource(l.BookingID) {
-				return l.BookingID, "shared UID"
-			}
+		if id := w.sharedUID(c); id != "" {
+			return id, "shared UID"
 		}
 	}
 	best, bestScore := domain.BookingID(""), 0
 	for _, b := range w.bookings {
-		if b.ResourceID != w.in.From.ResourceID || w.hasLiveLink(b.ID) {
+		if b.ResourceID != w.in.From.ResourceID || w.hasOwnLink(b.ID) {
 			continue
 		}
 		if s := Likeness(*b, c); s >= LikenessBar && (s > bestScore || s == bestScore && b.ID < best) {
 			best, bestScore = b.ID, s
 		}
 	}
+	if best == "" {
+		return "", ""
+	}
 	return best, "likeness"
+}
+
+// byMarker is how a copy of ours is recognised.
+const byMarker = "origin marker"
+
+// sharedUID finds the booking that another system knows under the change's UID. Some systems give every instance of a
+// series one UID, so where several bookings have it the one at the same time is meant, and none if there is no such.
+func (w *world) sharedUID(c domain.Change) domain.BookingID {
+	var found []domain.BookingID
+	for _, l := range w.links {
+		if l.UID != c.UID || l.RemovedAt != nil || l.IntegrationID == w.in.From.ID || !w.sameResource(l.BookingID) ||
+			w.hasOwnLink(l.BookingID) || slices.Contains(found, l.BookingID) {
+			continue
+		}
+		if w.bookings[l.BookingID].When.Start.Equal(c.When.Start) {
+			return l.BookingID
+		}
+		found = append(found, l.BookingID)
+	}
+	if len(found) == 1 && !w.seriesOf(c.UID) {
+		return found[0]
+	}
+	return ""
+}
+
+// seriesOf reports whether one system has several entries under one UID.
+func (w *world) seriesOf(uid string) bool {
+	seen := map[domain.IntegrationID]bool{}
+	for _, l := range w.links {
+		if l.UID != uid || l.RemovedAt != nil {
+			continue
+		}
+		if seen[l.IntegrationID] {
+			return true
+		}
+		seen[l.IntegrationID] = true
+	}
+	return false
 }
 
 func (w *world) sameResource(id domain.BookingID) bool {
@@ -41,11 +81,12 @@ func (w *world) sameResource(id domain.BookingID) bool {
 	return ok && b.ResourceID == w.in.From.ResourceID
 }
 
-// hasLiveLink reports whether the From system already knows the booking: one system does not hold one event twice, so
-// such a booking cannot be the same as another entry of it.
-func (w *world) hasLiveLink(id domain.BookingID) bool {
+// hasOwnLink reports whether the From system already has the booking as an entry of its own: one system does not hold one
+// event twice, so such a booking cannot be the same as another entry of it. A copy of ours does not count: we may have
+// written it before the system told of its own entry.
+func (w *world) hasOwnLink(id domain.BookingID) bool {
 	for _, l := range w.links {
-		if l.BookingID == id && l.IntegrationID == w.in.From.ID && l.RemovedAt == nil {
+		if l.BookingID == id && l.IntegrationID == w.in.From.ID && l.RemovedAt == nil && !l.Mirror {
 			return true
 		}
 	}
@@ -75,7 +116,7 @@ func Likeness(b domain.Booking, c domain.Change) int {
 	switch shared := wordsShared(b.Details, c.Details); {
 	case shared >= 0.75:
 		score += 35
-	case shared >= 0.5:
+	case shared >= 0.6:
 		score += 25
 	case shared == 0:
 		return 0
@@ -95,7 +136,7 @@ func distance(a, b time.Time) time.Duration {
 
 // wordsShared is the share of the shorter text's telling words that the other has too, over title and contact.
 func wordsShared(a, b domain.Details) float64 {
-	x, y := words(a.Title+" "+a.Contact), words(b.Title+" "+b.Contact)
+	x, y := words(a), words(b)
 	if len(x) > len(y) {
 		x, y = y, x
 	}
@@ -113,13 +154,18 @@ func wordsShared(a, b domain.Details) float64 {
 
 // plain are words that tell nothing about whose event it is.
 var plain = map[string]bool{"wedding": true, "the": true, "and": true, "of": true, "with": true, "for": true, "consultation": true,
-	"engagement": true, "session": true, "meeting": true, "call": true, "booking": true, "event": true, "busy": true, "at": true}
+	"engagement": true, "session": true, "meeting": true, "call": true, "booking": true, "event": true, "busy": true, "at": true,
+	"info": true, "mail": true, "hello": true, "office": true, "contact": true}
 
-func words(s string) map[string]bool {
+func words(d domain.Details) map[string]bool {
 	out := map[string]bool{}
-	for _, f := range strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
-		if len(f) > 1 && !plain[f] {
-			out[f] = true
+	for _, f := range strings.Fields(strings.ToLower(d.Title + " " + d.Contact)) {
+		// The provider of a mail address is shared by strangers; what stands before it is often a name.
+		f, _, _ = strings.Cut(f, "@")
+		for _, word := range strings.FieldsFunc(f, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+			if len(word) > 1 && !plain[word] {
+				out[word] = true
+			}
 		}
 	}
 	return out

@@ -1,13 +1,15 @@
 package reconcile
 
 import (
+	"slices"
+
 	"github.com/wedsync/wedsync/internal/domain"
 )
 
 // wantPushes says which systems must be told about the touched bookings.
 func (w *world) wantPushes() {
 	wanted := map[domain.BookingID]bool{}
-	order := append([]domain.BookingID(nil), w.touched...)
+	order := slices.Clone(w.touched)
 	for _, id := range order {
 		wanted[id] = true
 	}
@@ -59,7 +61,8 @@ func (w *world) wish(b domain.Booking, target domain.Integration) (domain.PushOp
 		if w.byPerson[b.ID] && !from {
 			return domain.PushPut, true
 		}
-		return "", false
+		// Our copy beside the system's own entry would show the time as taken twice.
+		return domain.PushRemove, mirror != nil
 	case from && w.told[b.ID] && !w.resend[b.ID]:
 		return "", false
 	case b.Blocks() && b.ResourceID == target.ResourceID:

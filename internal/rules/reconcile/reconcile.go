@@ -114,6 +114,8 @@ type Plan struct {
 	Cleared     []domain.Conflict
 	Rechecks    []Recheck
 	Pushes      []domain.Push
+	// Clashes are all that the bookings concerned have now, new or known or accepted. Nothing of it is stored.
+	Clashes []conflict.Found
 }
 
 // Empty reports whether the plan stores nothing.

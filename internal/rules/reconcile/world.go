@@ -30,6 +30,7 @@ type world struct {
 	freed    map[domain.BookingID]bool
 
 	opened, updated, cleared []domain.Conflict
+	clashes                  []conflict.Found
 	rechecks                 []Recheck
 	pushes                   []domain.Push
 }
@@ -114,7 +115,7 @@ func (w *world) candidate(b domain.Booking, res Resource) conflict.Candidate {
 
 // plan collects what changed, in an order that does not depend on map iteration.
 func (w *world) plan() Plan {
-	p := Plan{Outcomes: w.outcomes, Opened: w.opened, Updated: w.updated, Cleared: w.cleared, Rechecks: w.rechecks, Pushes: w.pushes}
+	p := Plan{Outcomes: w.outcomes, Opened: w.opened, Updated: w.updated, Cleared: w.cleared, Rechecks: w.rechecks, Pushes: w.pushes, Clashes: w.clashes}
 	for _, id := range w.touched {
 		p.Bookings = append(p.Bookings, BookingWrite{Booking: *w.bookings[id], Was: w.before[id]})
 	}
