@@ -161,7 +161,7 @@ func TestWaitingWorkIsFoundThroughItsIndexes(t *testing.T) {
 	b.must(err)
 	_, err = owner.Exec(ctx, "ANALYZE deliveries")
 	b.must(err)
-	uses(t, explain(t, systemQuery{b}, sweepQuery, rowID(firstUUID), rowID(lastUUID), b.timestamp(), 10, 51),
+	uses(t, explain(t, systemQuery{b}, sweepQuery, rowID(firstUUID), rowID(lastUUID), b.timestamp(), 10, 51, sweepHops),
 		"deliveries_received", "deliveries_retrying", "pushes_waiting")
 	b.tenant(org, func(tx *Tx) error {
 		uses(t, explain(t, tenantQuery{t, tx}, waitingQuery, org, i, 10, tx.Now), "deliveries_received", "deliveries_retrying", "deliveries_pkey")

@@ -9,8 +9,10 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 )
 
-// sweepIDs is how many deliveries a sweep names per integration.
-const sweepIDs = 50
+const (
+	sweepIDs  = 50   // deliveries that a sweep names per integration
+	sweepHops = 1000 // integrations that one statement visits
+)
 
 // WaitingIntegration is an integration with work that nobody seems to be doing.
 type WaitingIntegration struct {
@@ -26,27 +28,26 @@ type WaitingIntegration struct {
 //
 // It is bounded whatever the backlog, and fair: it hops over the index from integration to integration, and each call
 // goes on behind the last integration of the call before, starting again at the end, so that busy ones cannot hide the
-// others. A call visits at most 1,000 integrations with waiting rows.
+// others. A call visits at most 1,000 integrations with waiting rows, and the next one goes on from there.
 func (s *Store) IntegrationsWithWork(ctx context.Context, olderThan time.Duration, limit int) ([]WaitingIntegration, error) {
 	if limit < 1 || limit > 1000 {
 		return nil, domain.Invalid("limit", "must be 1 to 1000, is %d", limit)
 	}
 	before := s.timestamp().Add(-olderThan)
 	start := s.sweepAfter.Load().(string)
-	found, err := s.sweep(ctx, before, start, lastUUID, limit)
+	found, next, err := s.sweep(ctx, before, start, lastUUID, limit, sweepHops)
 	if err != nil {
 		return nil, err
 	}
-	if len(found) < limit && start != firstUUID {
-		wrapped, err := s.sweep(ctx, before, firstUUID, start, limit-len(found))
-		if err != nil {
+	if next == "" && start != firstUUID {
+		var wrapped []WaitingIntegration
+		if wrapped, next, err = s.sweep(ctx, before, firstUUID, start, limit-len(found), sweepHops); err != nil {
 			return nil, err
 		}
 		found = append(found, wrapped...)
 	}
-	next := firstUUID
-	if len(found) == limit {
-		next = string(found[limit-1].Integration)
+	if next == "" {
+		next = firstUUID
 	}
 	s.sweepAfter.Store(next)
 	return found, nil
@@ -54,7 +55,7 @@ func (s *Store) IntegrationsWithWork(ctx context.Context, olderThan time.Duratio
 
 // sweepQuery visits the integrations in ($1, $2] that have entries in one of the three indexes of waiting rows: each step
 // asks every index for its next integration, so rows between are never read. Most of the time nothing is wrong and the
-// indexes are nearly empty.
+// indexes are nearly empty. A last row without an organisation tells where the visits ended because they were too many.
 const sweepQuery = `
 WITH RECURSIVE hop(id, n) AS (
 	SELECT $1::uuid, 0
@@ -64,9 +65,9 @@ WITH RECURSIVE hop(id, n) AS (
 		(SELECT integration_id FROM deliveries WHERE state = 'retrying' AND integration_id > hop.id ORDER BY integration_id LIMIT 1),
 		(SELECT integration_id FROM pushes WHERE state IN ('pending', 'retrying') AND integration_id > hop.id ORDER BY integration_id LIMIT 1)),
 		n + 1
-	FROM hop WHERE hop.id IS NOT NULL AND hop.id < $2 AND n < 1000
+	FROM hop WHERE hop.id IS NOT NULL AND hop.id < $2 AND n < $6
 )
-SELECT i.org_id, i.id, received.ids, retrying.ids, pushing.n
+(SELECT i.org_id, i.id, received.ids, retrying.ids, pushing.n
 FROM hop JOIN integrations i ON i.id = hop.id AND i.state NOT IN ('paused', 'deleted')
 CROSS JOIN LATERAL (SELECT array_agg(id ORDER BY id) AS ids FROM (SELECT id FROM (
 		SELECT id, received_at FROM deliveries WHERE integration_id = hop.id AND state = 'received' ORDER BY integration_id, id LIMIT $5) d
@@ -78,12 +79,24 @@ CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
 	SELECT 1 FROM pushes WHERE integration_id = hop.id AND state IN ('pending', 'retrying')
 		AND CASE WHEN state = 'pending' THEN updated_at <= $3 ELSE next_attempt_at <= $3 END LIMIT $5) p) pushing
 WHERE hop.n > 0 AND hop.id <= $2 AND (received.ids IS NOT NULL OR retrying.ids IS NOT NULL OR pushing.n > 0)
-ORDER BY hop.n LIMIT $4`
+ORDER BY hop.n LIMIT $4)
+UNION ALL
+SELECT NULL, hop.id, NULL, NULL, 0 FROM hop WHERE hop.n = $6 AND hop.id < $2`
 
-func (s *Store) sweep(ctx context.Context, before time.Time, after, upTo string, limit int) ([]WaitingIntegration, error) {
-	rows, err := s.system.Query(ctx, sweepQuery, rowID(after), rowID(upTo), before, limit, sweepIDs+1)
-	found, err := collect(rows, err, scanWaiting)
-	return found, fault("look for waiting integrations", err)
+// sweep looks behind after and up to upTo. next is where it stopped, "" if it came to the end.
+func (s *Store) sweep(ctx context.Context, before time.Time, after, upTo string, limit, hops int) (found []WaitingIntegration, next string, err error) {
+	rows, err := s.system.Query(ctx, sweepQuery, rowID(after), rowID(upTo), before, limit, sweepIDs+1, hops)
+	found, err = collect(rows, err, scanWaiting)
+	if err != nil {
+		return nil, "", fault("look for waiting integrations", err)
+	}
+	if n := len(found); n > 0 && found[n-1].Org == "" {
+		found, next = found[:n-1], string(found[n-1].Integration)
+	}
+	if n := len(found); n > 0 && n == limit {
+		next = string(found[n-1].Integration)
+	}
+	return found, next, nil
 }
 
 func scanWaiting(row pgx.Row) (WaitingIntegration, error) {

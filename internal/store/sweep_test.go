@@ -84,6 +84,44 @@ func TestSweepReachesEveryIntegrationInTurn(t *testing.T) {
 	wantKind(t, err, domain.KindInvalid)
 }
 
+func TestSweepGoesOnBehindManyIntegrationsThatWaitOnPurpose(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx := t.Context()
+	org := b.org()
+	var busy domain.IntegrationID
+	for n := range 6 {
+		i := b.integration(org).ID
+		b.deliver(org, i, 1)
+		if n == 5 {
+			busy = i
+			break
+		}
+		b.tenant(org, func(tx *Tx) error {
+			_, err := tx.SetIntegrationState(ctx, i, domain.IntegrationPaused, "")
+			return err
+		})
+		b.clock.advance(time.Millisecond) // identifiers sort by time: the busy one is last
+	}
+	b.clock.advance(time.Minute)
+	var got []domain.IntegrationID
+	after, steps := firstUUID, 0
+	for after != "" {
+		found, next, err := b.sweep(ctx, b.timestamp(), after, lastUUID, 10, 2)
+		b.must(err)
+		for _, w := range found {
+			got = append(got, w.Integration)
+		}
+		after = next
+		if steps++; steps > 10 {
+			t.Fatal("the sweep does not get on")
+		}
+	}
+	if diff := cmp.Diff([]domain.IntegrationID{busy}, got); diff != "" || steps < 3 {
+		t.Fatal(steps, diff)
+	}
+}
+
 func TestOutboxLinesAreClaimedOnceAndComeBack(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -106,6 +106,8 @@ CREATE INDEX deliveries_retrying ON deliveries (integration_id, next_attempt_at,
 CREATE INDEX deliveries_dead ON deliveries (org_id, id) WHERE state = 'dead';
 -- Sealed bytes do not compress; trying to would cost time for every large body.
 ALTER TABLE deliveries ALTER COLUMN content SET STORAGE EXTERNAL;
+-- Every row leaves deliveries_received soon after it came: without frequent cleaning the sweep wades through dead entries.
+ALTER TABLE deliveries SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.1);
 
 CREATE TABLE bookings (
     id          uuid NOT NULL PRIMARY KEY,
@@ -277,6 +279,8 @@ CREATE TABLE outbox (
     created_at timestamptz NOT NULL
 );
 CREATE INDEX outbox_due ON outbox (due_at);
+-- Nearly empty at any time and rewritten all the time.
+ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 
 -- The live stream. Readers take rows in (xid, seq) order and only below the oldest transaction still running, so a
 -- transaction that commits late cannot slip in behind a reader's position.
