@@ -85,6 +85,7 @@ type connection struct {
 	settings   settings
 	server     *url.URL // where discovery begins
 	collection *url.URL // nil until a calendar is chosen
+	exports    bool     // the integration writes
 	auth       string   // value of the Authorization header
 	http       doer
 	local      zone
@@ -121,7 +122,7 @@ func openWith(c provider.Connection, client doer) (*connection, error) {
 	if c.Zone != nil {
 		conn.local = zone{c.Zone.String(), c.Zone}
 	}
-	conn.server, conn.collection = s.server, s.collection
+	conn.server, conn.collection, conn.exports = s.server, s.collection, c.Integration.Direction.Exports()
 	conn.auth = "Basic " + base64.StdEncoding.EncodeToString([]byte(s.Username+":"+c.Secrets["password"]))
 	return conn, nil
 }

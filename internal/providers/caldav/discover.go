@@ -15,8 +15,8 @@ const accountProps = `<propfind xmlns="DAV:" xmlns:C="urn:ietf:params:xml:ns:cal
 	`<current-user-principal/><C:calendar-home-set/><resourcetype/></prop></propfind>`
 
 // Onboard checks the credentials and finds the calendar. With a calendar in the settings it checks that one. Without,
-// it looks for the account's calendars; if one fits the direction of nothing more than events and writing, it is
-// filled in, and if several do, the error lists their paths.
+// it looks for the account's calendars for events; the only one that fits is filled in, and if several do, the error
+// lists their paths. An integration that exports needs a calendar that can be written to.
 func (c *connection) Onboard(ctx context.Context) (json.RawMessage, error) {
 	s := c.settings
 	if c.collection != nil {
@@ -26,6 +26,9 @@ func (c *connection) Onboard(ctx context.Context) (json.RawMessage, error) {
 		}
 		if !p.events() {
 			return nil, domain.Invalid("settings.calendar", "holds no events, only other entries")
+		}
+		if c.exports && !p.writable() {
+			return nil, domain.Invalid("settings.calendar", "is read-only, and the integration writes to it")
 		}
 		s.Calendar = c.collection.String()
 		return json.Marshal(s)
@@ -42,13 +45,13 @@ func (c *connection) Onboard(ctx context.Context) (json.RawMessage, error) {
 	}
 	choices := slices.Sorted(maps.Keys(found))
 	writable := slices.DeleteFunc(slices.Clone(choices), func(u string) bool { return !found[u] })
-	if len(writable) > 0 {
+	if len(writable) > 0 || c.exports {
 		// A calendar that cannot be written to is left out while there is another: birthdays, holidays.
 		choices = writable
 	}
 	switch len(choices) {
 	case 0:
-		return nil, domain.Invalid("settings.calendar", "the account has no calendar for events")
+		return nil, domain.Invalid("settings.calendar", "the account has no calendar for events that fits the direction")
 	case 1:
 		s.Calendar = choices[0]
 		return json.Marshal(s)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -231,7 +232,7 @@ func (c *connection) fetch(ctx context.Context, at *url.URL, members []member, f
 	}
 	window := c.window()
 	for chunk := range slices.Chunk(wanted, chunkSize) {
-		objects, err := c.multiget(ctx, at, chunk)
+		objects, err := c.objects(ctx, at, chunk)
 		if err != nil {
 			return provider.Page{}, err
 		}
@@ -267,6 +268,28 @@ type object struct {
 	data []byte
 	gone bool
 	err  error
+}
+
+// objects reads resources, in smaller portions where they are too large together. One that is too large alone is
+// reported as such.
+func (c *connection) objects(ctx context.Context, at *url.URL, members []member) (map[string]object, error) {
+	found, err := c.multiget(ctx, at, members)
+	if domain.KindOf(err) != domain.KindTooLarge {
+		return found, err
+	}
+	if len(members) == 1 {
+		return map[string]object{members[0].path: {err: err}}, nil
+	}
+	half := len(members) / 2
+	if found, err = c.objects(ctx, at, members[:half]); err != nil {
+		return nil, err
+	}
+	rest, err := c.objects(ctx, at, members[half:])
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(found, rest)
+	return found, nil
 }
 
 // multiget reads resources by path. Every one of them must be answered: one that is left out is not gone.

@@ -187,6 +187,38 @@ func TestDiscoveryFillsInTheOnlyCalendarThatFits(t *testing.T) {
 	}
 }
 
+func TestExportNeedsACalendarThatCanBeWritten(t *testing.T) {
+	t.Parallel()
+	b := setup(t, caldavsim.Options{Calendars: []caldavsim.Calendar{{Name: "weddings", ReadOnly: true}}})
+	for _, calendar := range []string{"", b.conn.settings.Calendar} {
+		c := connect(t, settings{URL: b.url, Username: user, Calendar: calendar})
+		if _, err := c.Onboard(t.Context()); err != nil {
+			t.Errorf("import: %v", err)
+		}
+		c.exports = true
+		if _, err := c.Onboard(t.Context()); domain.FieldOf(err) != "settings.calendar" {
+			t.Errorf("export: error %v, want one on settings.calendar", err)
+		}
+	}
+}
+
+func TestResourceTooLargeIsAProblemAndHidesNoOther(t *testing.T) {
+	t.Parallel()
+	b := setup(t, caldavsim.Options{})
+	seed(b, 5)
+	large := b.sim.PutEvent("weddings", "large.ics", vevent("UID:large", "DTSTART:20270605T130000Z", "DURATION:PT1H", "ATTACH:"+strings.Repeat("x", 100_000)))
+	client, err := httpx.New(httpx.Options{Allow: httpx.AllowPrivate, MaxBody: 20_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	b.conn.http = client
+	page := pullAll(t, b.conn, "")
+	if len(page.Changes) != 5 || len(page.Problems) != 1 || page.Problems[0].ExternalID != large || domain.KindOf(page.Problems[0].Err) != domain.KindTooLarge {
+		t.Errorf("%d changes, problems %v", len(page.Changes), page.Problems)
+	}
+}
+
 func TestDiscoveryNamesTheChoices(t *testing.T) {
 	t.Parallel()
 	b := setup(t, caldavsim.Options{Calendars: []caldavsim.Calendar{{Name: "weddings"}, {Name: "band"}}})
