@@ -124,9 +124,13 @@ type Write struct {
 	Remove Request       `json:"remove"`
 	// IdempotencyHeader carries the key that is equal in every try of one write. This or Lookup is required, since
 	// otherwise a create whose answer is lost would be doubled.
-	IdempotencyHeader string   `json:"idempotency_header,omitempty"`
-	Lookup            *Lookup  `json:"lookup,omitempty"`
-	Mapping           *Mapping `json:"mapping,omitempty"`
+	IdempotencyHeader string `json:"idempotency_header,omitempty"`
+	// KeysOutliveEntries says that the system still answers a create with the old entry under its key when that entry
+	// was deleted. Then another key is tried. It must not be set for a system whose reads lag behind its writes: a
+	// new entry that cannot be read yet would be made twice.
+	KeysOutliveEntries bool     `json:"keys_outlive_entries,omitempty"`
+	Lookup             *Lookup  `json:"lookup,omitempty"`
+	Mapping            *Mapping `json:"mapping,omitempty"`
 }
 
 // WriteRequest is a request whose answer holds the stored entry.

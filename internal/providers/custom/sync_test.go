@@ -134,7 +134,7 @@ func TestCursorOfOtherSettingsIsGone(t *testing.T) {
 	t.Parallel()
 	b := setup(t, crmsim.Options{}, nil)
 	_, last, _ := listAll(t, must[provider.Puller](t, b.opened), "")
-	changed := bytes.Replace(crmsim.Settings(b.srv.URL), []byte(`"item.?title"`), []byte(`"item.?venue"`), 1)
+	changed := swap(t, crmsim.Settings(b.srv.URL), `"item.?title"`, `"item.?venue"`)
 	if _, err := must[provider.Puller](t, openSettings(t, changed)).Pull(t.Context(), last.Next); domain.KindOf(err) != domain.KindGoneToken {
 		t.Errorf("error %v, want KindGoneToken", err)
 	}
@@ -150,8 +150,8 @@ func TestCursorOfOtherSettingsIsGone(t *testing.T) {
 func TestSystemWithoutTokenIsListedInFullEachTime(t *testing.T) {
 	t.Parallel()
 	b := setup(t, crmsim.Options{}, func(s []byte) []byte {
-		return bytes.Replace(s, []byte(`,
-    "incremental": {"token": "body.sync", "from": "first"}`), nil, 1)
+		return swap(t, s, `,
+    "incremental": {"token": "body.sync", "from": "first"}`, "")
 	})
 	seed(b.crm, 3)
 	p := must[provider.Puller](t, b.opened)
@@ -164,6 +164,15 @@ func TestSystemWithoutTokenIsListedInFullEachTime(t *testing.T) {
 	}
 }
 
+// swap replaces a part of settings that must be there.
+func swap(t testing.TB, s []byte, old, with string) []byte {
+	t.Helper()
+	if !bytes.Contains(s, []byte(old)) {
+		t.Fatalf("the settings do not hold %s", old)
+	}
+	return bytes.Replace(s, []byte(old), []byte(with), 1)
+}
+
 func wish() provider.Write {
 	start := providertest.Now.AddDate(0, 0, 10)
 	return provider.Write{Key: "0193c000-0000-7000-8000-000000000001", BookingID: "0193b000-0000-7000-8000-000000000001",
@@ -174,13 +183,16 @@ func wish() provider.Write {
 func TestLostCreateOfOlderContentIsAdoptedAndBroughtUpToDate(t *testing.T) {
 	t.Parallel()
 	lookup := func(s []byte) []byte {
-		return bytes.Replace(s, []byte(`"idempotency_header": "Idempotency-Key"`),
-			[]byte(`"lookup": {"path": "/api/events", "query": {"ref": "${entry.booking_id}"}, "items": "body.events"}`), 1)
+		return swap(t, s, `"idempotency_header": "Idempotency-Key",
+    "keys_outlive_entries": true`,
+			`"lookup": {"path": "/api/events", "query": {"ref": "${entry.booking_id}"}, "items": "body.events"}`)
 	}
 	noRead := func(s []byte) []byte {
-		return bytes.Replace(s, []byte(`"read": {
+		s = bytes.Replace(s, []byte(`
+    "keys_outlive_entries": true,`), nil, 1)
+		return swap(t, s, `"read": {
     "path": "/api/events/${entry.external_id}"
-  },`), nil, 1)
+  },`, "")
 	}
 	for name, change := range map[string]func([]byte) []byte{"by key": nil, "by look-up": lookup, "by key without read": noRead,
 		"by look-up without read": func(s []byte) []byte { return noRead(lookup(s)) }} {
@@ -206,6 +218,27 @@ func TestLostCreateOfOlderContentIsAdoptedAndBroughtUpToDate(t *testing.T) {
 				t.Errorf("revision %q, stored %q", done.Revision, stored.Rev)
 			}
 		})
+	}
+}
+
+func TestEntryThatCannotBeReadYetIsNotMadeTwice(t *testing.T) {
+	t.Parallel()
+	b := setup(t, crmsim.Options{}, func(s []byte) []byte {
+		s = swap(t, s, "\n    \"keys_outlive_entries\": true,", "")
+		return swap(t, s, `"path": "/api/events/${entry.external_id}"
+  },
+  "write"`, `"path": "/api/replica/${entry.external_id}"
+  },
+  "write"`)
+	})
+	w := must[provider.Writer](t, b.opened)
+	for range 3 {
+		if _, err := w.Put(t.Context(), wish()); domain.KindOf(err) != domain.KindUnavailable {
+			t.Fatalf("error %v, want KindUnavailable", err)
+		}
+	}
+	if n := len(b.crm.Events()); n != 1 {
+		t.Errorf("%d events after three tries of one create", n)
 	}
 }
 
@@ -381,7 +414,7 @@ func TestExamplesOfThePageAreValid(t *testing.T) {
 	}
 	b := setup(t, crmsim.Options{}, nil)
 	seed(b.crm, 3)
-	opened := openSettings(t, bytes.Replace(complete[2], []byte("https://crm.example"), []byte(b.srv.URL), 1))
+	opened := openSettings(t, swap(t, complete[2], "https://crm.example", b.srv.URL))
 	if ids, last, _ := listAll(t, must[provider.Puller](t, opened), ""); len(ids) != 3 || !last.Complete {
 		t.Errorf("the complete example lists %d entries", len(ids))
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/wedsync/wedsync/internal/rules/calendartime"
 )
 
-// maxGenerations is how many keys of one write are tried: a system may keep the answer to a create under its key after
-// the entry was deleted, and then that key makes nothing any more.
+// maxGenerations is how many keys of one write are tried where keys outlive entries: the key of a deleted copy makes
+// nothing any more.
 const maxGenerations = 5
 
 // writePart is a compiled Write.
@@ -24,6 +24,7 @@ type writePart struct {
 	createItem, updateItem *program
 	remove                 *request
 	keyHeader              string
+	generations            int      // keys to try
 	lookup                 *request // may be nil
 	lookupItems            *program
 	missing                []int
@@ -33,7 +34,7 @@ type writePart struct {
 func compileWrite(s Settings, local *time.Location) (*writePart, error) {
 	const part = "settings.write"
 	wr := s.Write
-	out := &writePart{keyHeader: wr.IdempotencyHeader, missing: []int{http.StatusNotFound, http.StatusGone}}
+	out := &writePart{keyHeader: wr.IdempotencyHeader, generations: 1, missing: []int{http.StatusNotFound, http.StatusGone}}
 	if s.Read != nil && len(s.Read.MissingStatus) > 0 {
 		out.missing = s.Read.MissingStatus
 	}
@@ -64,6 +65,12 @@ func compileWrite(s Settings, local *time.Location) (*writePart, error) {
 	note(err)
 	if wr.IdempotencyHeader != "" && !headerName(wr.IdempotencyHeader) {
 		note(domain.Invalid(part+".idempotency_header", "must be a header name such as Idempotency-Key"))
+	}
+	if wr.KeysOutliveEntries {
+		out.generations = maxGenerations
+		if wr.IdempotencyHeader == "" || s.Read == nil {
+			note(domain.Invalid(part+".keys_outlive_entries", "needs idempotency_header and the part read"))
+		}
 	}
 	if wr.Lookup != nil {
 		out.lookup, err = compileRequest(wr.Lookup.Request, part+".lookup", scopeEntry, http.MethodGet)
@@ -119,7 +126,7 @@ func (p put) create(ctx context.Context) (provider.Written, error) {
 			return p.adopt(ctx, found)
 		}
 	}
-	for generation := 1; generation <= maxGenerations; generation++ {
+	for generation := 1; generation <= p.write.generations; generation++ {
 		made, err := p.post(ctx, generation)
 		if err != nil {
 			if domain.KindOf(err) == domain.KindNotFound {
@@ -129,7 +136,11 @@ func (p put) create(ctx context.Context) (provider.Written, error) {
 		}
 		return p.adopt(ctx, made)
 	}
-	return provider.Written{}, domain.E(domain.KindPermanent, "create entry: the system answers with deleted entries for %d keys", maxGenerations)
+	if p.write.generations > 1 {
+		return provider.Written{}, domain.E(domain.KindPermanent, "create entry: the system answers with deleted entries for %d keys", maxGenerations)
+	}
+	// Reads may lag behind writes. A second create could double the entry, the same one again cannot.
+	return provider.Written{}, domain.E(domain.KindUnavailable, "create entry: the entry that the answer names cannot be read; if keys live longer than entries, set write.keys_outlive_entries")
 }
 
 // post sends the create. KindNotFound means that the answer names an entry that does not exist any more.

@@ -59,6 +59,7 @@ const settings = `{
   },
   "write": {
     "idempotency_header": "Idempotency-Key",
+    "keys_outlive_entries": true,
     "create": {
       "method": "POST",
       "path": "/api/events",
