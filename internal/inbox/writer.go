@@ -24,6 +24,10 @@ type WriterOptions struct {
 	// its own.
 	MaxRows  int
 	MaxBytes int
+	// MinRows is what a committer waits for while another one is committing, default 32, and Linger for how long at most,
+	// default 2 ms. One commit of 32 rows costs much less than two of 16. Without a commit under way there is no wait.
+	MinRows int
+	Linger  time.Duration
 	// QueueRows and QueueBytes bound what waits for a committer, default 4096 rows and 64 MiB of content.
 	QueueRows  int
 	QueueBytes int
@@ -38,6 +42,8 @@ func (o *WriterOptions) defaults() {
 	setDefault(&o.Committers, 3)
 	setDefault(&o.MaxRows, 256)
 	setDefault(&o.MaxBytes, 4<<20)
+	setDefault(&o.MinRows, 32)
+	setDefault(&o.Linger, 2*time.Millisecond)
 	setDefault(&o.QueueRows, 4096)
 	setDefault(&o.QueueBytes, 64<<20)
 	setDefault(&o.CommitTimeout, 10*time.Second)
@@ -70,6 +76,10 @@ type Writer struct {
 	arrived sync.Cond
 	queue   ring
 	bytes   int
+	busy    int         // commits under way
+	linger  *time.Timer // ends the wait for MinRows
+	waiting bool        // linger is running
+	overdue bool        // it has ended
 	closed  bool
 
 	waitings   sync.Pool
@@ -104,6 +114,8 @@ func newWriter(db Inserter, o WriterOptions, m *metrics, committed func([]Commit
 		e.timer.Stop()
 		return e
 	}
+	w.linger = time.AfterFunc(time.Hour, w.endLinger)
+	w.linger.Stop()
 	for range o.Committers {
 		w.committers.Go(w.commitLoop)
 	}
@@ -153,8 +165,11 @@ func (w *Writer) enqueue(e *waiting) error {
 	}
 	w.queue.push(e)
 	w.bytes += n
+	wake := w.worthTaking()
 	w.mu.Unlock()
-	w.arrived.Signal()
+	if wake {
+		w.arrived.Signal()
+	}
 	return nil
 }
 
@@ -193,7 +208,32 @@ func (w *Writer) commitLoop() {
 		}
 		w.commit(batch, rows, fresh)
 		clear(batch)
+		w.mu.Lock()
+		w.busy--
+		w.mu.Unlock()
 	}
+}
+
+// worthTaking decides whether a batch begins now. It runs under the lock.
+func (w *Writer) worthTaking() bool {
+	n := w.queue.len()
+	switch {
+	case n == 0:
+		return false
+	case n >= w.o.MinRows, w.busy == 0, w.overdue, w.closed:
+		return true
+	case !w.waiting:
+		w.waiting = true
+		w.linger.Reset(w.o.Linger)
+	}
+	return false
+}
+
+func (w *Writer) endLinger() {
+	w.mu.Lock()
+	w.waiting, w.overdue = false, w.queue.len() > 0
+	w.mu.Unlock()
+	w.arrived.Signal()
 }
 
 // take waits for work and returns what queued up, within the bounds of a batch; nothing means that the Writer is
@@ -201,11 +241,17 @@ func (w *Writer) commitLoop() {
 func (w *Writer) take(batch []*waiting) []*waiting {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for w.queue.len() == 0 {
+	for !w.worthTaking() {
 		if w.closed {
 			return nil
 		}
 		w.arrived.Wait()
+	}
+	w.busy++
+	w.overdue = false
+	if w.waiting {
+		w.waiting = false
+		w.linger.Stop()
 	}
 	size := 0
 	for w.queue.len() > 0 && len(batch) < w.o.MaxRows {
