@@ -124,6 +124,19 @@ func TestResolveReadsSkippedClocksWithTheOffsetBeforeTheGap(t *testing.T) {
 	})
 }
 
+func TestResolveWorksOnTheLastDayOfLeapYears(t *testing.T) {
+	t.Parallel()
+	for _, name := range someZones {
+		loc := zone(t, name)
+		for year := 2024; year <= 2100; year += 4 {
+			at := time.Date(year, time.December, 31, 13, 30, 0, 0, time.UTC)
+			if got := calendartime.Resolve(calendartime.WallOf(at, loc), loc); !got.Equal(at) {
+				t.Errorf("%s: got %s, want %s", name, got, at)
+			}
+		}
+	}
+}
+
 func TestLoadZoneAcceptsOnlyNamesOfTheDatabase(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"UTC", "Europe/London", "America/Argentina/Buenos_Aires", "Etc/GMT+5"} {

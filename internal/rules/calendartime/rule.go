@@ -103,6 +103,9 @@ func (r *rule) check() error {
 			return badRule("BYDAY ordinals must be -%d to %d here", limit, limit)
 		}
 	}
+	if o.Freq == rrule.HOURLY && len(o.Bysetpos) > 0 {
+		return badRule("HOURLY with BYSETPOS is not supported")
+	}
 	for _, list := range []*[]int{&o.Bysetpos, &o.Bymonth, &o.Bymonthday, &o.Byyearday, &o.Byweekno, &o.Byhour, &o.Byminute, &o.Bysecond} {
 		slices.Sort(*list)
 		*list = slices.Compact(*list)
@@ -137,8 +140,7 @@ func (r *rule) readUntil(value string, allDay bool, loc *time.Location) error {
 		case form == localForm:
 			r.last = wallFromUTC(t)
 		default:
-			// A skipped clock is read with the earlier offset, so it may show more than its instant does.
-			r.last = wallFromUTC(WallOf(t, loc).utc().Add(widestOffset))
+			r.last = wallFromUTC(t.Add(widestOffset)) // no clock shows more at this instant
 			r.until = func(w Wall) bool { return !Resolve(w, loc).After(t) }
 			return nil
 		}

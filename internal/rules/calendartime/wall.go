@@ -2,6 +2,7 @@ package calendartime
 
 import (
 	"fmt"
+	"sort"
 	"time"
 )
 
@@ -59,25 +60,29 @@ func Resolve(w Wall, loc *time.Location) time.Time {
 	return t
 }
 
-// widestOffset is more than any zone has ever been away from UTC, so the walk in resolve starts before and ends after
-// every instant that could show the wanted clock.
-const widestOffset = 26 * time.Hour
+// widestOffset is more than any zone has ever been away from UTC.
+const widestOffset = 16 * time.Hour
 
-// resolve also returns the instant at which the gap around w ended, or the zero time when w is not skipped.
+// resolve also returns the instant at which the gap around w ended, or the zero time when w is not skipped. It only
+// asks for offsets: time.Time.ZoneBounds gives an end in the past on the last day of leap years.
 func resolve(w Wall, loc *time.Location) (at, gap time.Time) {
 	want := w.utc()
-	probe := want.Add(-widestOffset).In(loc)
-	for {
-		_, offset := probe.Zone()
-		_, end := probe.ZoneBounds()
-		at = want.Add(-time.Duration(offset) * time.Second)
-		if end.IsZero() || at.Before(end) {
-			return at.In(loc), time.Time{}
-		}
-		_, next := end.Zone()
-		if want.Add(-time.Duration(next) * time.Second).Before(end) {
-			return at.In(loc), end
-		}
-		probe = end
+	// Whatever instant shows w lies between these two, and no zone has changed its clock twice in such a short time.
+	before, after := offsetAt(want.Add(-widestOffset), loc), offsetAt(want.Add(widestOffset), loc)
+	at = want.Add(-before)
+	if before == after || offsetAt(at, loc) == before {
+		return at.In(loc), time.Time{}
 	}
+	if later := want.Add(-after); offsetAt(later, loc) == after {
+		return later.In(loc), time.Time{}
+	}
+	// The clock jumped over w between these two instants.
+	low, high := want.Add(-after).Unix(), at.Unix()
+	n := sort.Search(int(high-low), func(i int) bool { return offsetAt(time.Unix(low+int64(i), 0), loc) == after })
+	return at.In(loc), time.Unix(low+int64(n), 0).In(loc)
+}
+
+func offsetAt(t time.Time, loc *time.Location) time.Duration {
+	_, seconds := t.In(loc).Zone()
+	return time.Duration(seconds) * time.Second
 }

@@ -53,10 +53,8 @@ func (w *world) appear(c domain.Change) Outcome {
 	if mirror {
 		return Outcome{Effect: EffectEcho, BookingID: id, Reason: "our own copy, found by its origin marker"}
 	}
-	if w.copyIn(id) {
-		// The system turns out to have the event as its own, so our copy beside it goes away.
-		w.resend[id] = true
-	}
+	// The system turns out to have the event as its own, so our copy beside it, written or only wished for, goes away.
+	w.resend[id] = true
 	return Outcome{Effect: EffectLinked, BookingID: id, Reason: "same event as one known from another system, by " + how}
 }
 
@@ -180,13 +178,6 @@ func (w *world) remove(c domain.Change) Outcome {
 		}
 	}
 	return out
-}
-
-// copyIn reports whether the From system holds a copy of the booking that we wrote.
-func (w *world) copyIn(id domain.BookingID) bool {
-	return slices.ContainsFunc(w.linksOf(id), func(l *domain.Link) bool {
-		return l.IntegrationID == w.in.From.ID && l.Mirror && l.RemovedAt == nil
-	})
 }
 
 // lives reports whether another system still has the booking as an entry of its own.

@@ -8,10 +8,10 @@ import (
 
 // wantPushes says which systems must be told about the touched bookings.
 func (w *world) wantPushes() {
-	wanted := map[domain.BookingID]bool{}
+	changed, wanted := map[domain.BookingID]bool{}, map[domain.BookingID]bool{}
 	order := slices.Clone(w.touched)
 	for _, id := range order {
-		wanted[id] = true
+		changed[id], wanted[id] = true, true
 	}
 	for _, o := range w.outcomes {
 		if o.BookingID != "" && w.resend[o.BookingID] && !wanted[o.BookingID] {
@@ -31,6 +31,9 @@ func (w *world) wantPushes() {
 			continue
 		}
 		for _, target := range w.in.Exports {
+			if !changed[id] && target.ID != w.in.From.ID {
+				continue
+			}
 			if op, ok := w.wish(*b, target); ok {
 				w.pushes = append(w.pushes, domain.Push{ID: domain.NewID[domain.PushID](w.in.Now), OrgID: w.in.Org,
 					IntegrationID: target.ID, BookingID: id, Op: op, WantVersion: b.Version, State: domain.PushPending,
@@ -62,7 +65,7 @@ func (w *world) wish(b domain.Booking, target domain.Integration) (domain.PushOp
 			return domain.PushPut, true
 		}
 		// Our copy beside the system's own entry would show the time as taken twice.
-		return domain.PushRemove, mirror != nil
+		return domain.PushRemove, mirror != nil || from && w.resend[b.ID]
 	case from && w.told[b.ID] && !w.resend[b.ID]:
 		return "", false
 	case b.Blocks() && b.ResourceID == target.ResourceID:
