@@ -50,6 +50,7 @@ type server struct {
 	admin string // URL of the maintenance database
 	run   string // names this process's databases
 	guard *pgx.Conn
+	copy  string // how CREATE DATABASE copies
 
 	mu        sync.Mutex
 	templates map[uintptr]*template
@@ -86,7 +87,7 @@ func New(t testing.TB, migrate func(ctx context.Context, ownerURL string) error)
 	s.copies++
 	name := fmt.Sprintf("%s%s_%d", copyPrefix, s.run, s.copies)
 	s.mu.Unlock()
-	if err := s.exec(t.Context(), "CREATE DATABASE "+quote(name)+" TEMPLATE "+quote(from)); err != nil {
+	if err := s.exec(t.Context(), "CREATE DATABASE "+quote(name)+" TEMPLATE "+quote(from)+s.copy); err != nil {
 		t.Fatalf("copy the template database: %v", err)
 	}
 	t.Cleanup(func() {
@@ -130,9 +131,29 @@ func startServer() (*server, error) {
 			}
 		}()
 		s.admin = withDatabase(stack.DatabaseURL(), "postgres")
-		return s, nil
+		s.copy, err = fastCopy(ctx, s.admin)
+		return s, err
 	}
 	return s, s.claim(ctx)
+}
+
+// fastCopy is the clause for copying files instead of logging every page, about
+// three times as fast where nothing is synced to disk. Versions before 15 know
+// no other way and no clause.
+func fastCopy(ctx context.Context, admin string) (string, error) {
+	conn, err := pgx.Connect(ctx, admin)
+	if err != nil {
+		return "", fmt.Errorf("connect to the private cluster: %w", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	var modern bool
+	if err := conn.QueryRow(ctx, "SELECT current_setting('server_version_num')::int >= 150000").Scan(&modern); err != nil {
+		return "", fmt.Errorf("ask the server's version: %w", err)
+	}
+	if modern {
+		return " STRATEGY FILE_COPY", nil
+	}
+	return "", nil
 }
 
 // claim marks this run as alive on a server that outlives it, by a session lock
