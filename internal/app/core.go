@@ -13,6 +13,7 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/flow"
 	"github.com/wedsync/wedsync/internal/httpx"
+	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/providers"
 	"github.com/wedsync/wedsync/internal/store"
 	"github.com/wedsync/wedsync/internal/vault"
@@ -70,7 +71,7 @@ func Open(ctx context.Context, c Config, name string) (*Core, error) {
 		core.Close()
 		return nil, err
 	}
-	core.Opener = connect.New(providers.Get, core.HTTP, time.Now, 0)
+	core.Opener = connect.New(findProvider, core.HTTP, time.Now, 0)
 	return core, nil
 }
 
@@ -92,4 +93,10 @@ func (c *Core) Close() {
 	}
 	c.Store.Close()
 	c.HTTP.Close()
+}
+
+// findProvider is providers.Get for those who only ask whether there is one.
+func findProvider(name string) (provider.Registration, bool) {
+	r, err := providers.Get(name)
+	return r, err == nil
 }

@@ -58,7 +58,7 @@ func NewServer(c *Core, addr string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.in, err = server.NewIntake(server.IntakeDeps{Record: c.Store.IntakeRecord, Versions: c.Store.IntegrationVersions, Provider: providers.Get,
+	s.in, err = server.NewIntake(server.IntakeDeps{Record: c.Store.IntakeRecord, Versions: c.Store.IntegrationVersions, Provider: findProvider,
 		Connect: func(conn *provider.Connection) { conn.HTTP = c.HTTP }, Seal: c.Store.SealDelivery, Put: s.Inbox.Writer.Put, Log: c.Log,
 		Metrics: c.Metrics, Limits: server.IntakeLimits{MaxBody: c.Config.MaxBody, Rate: c.Config.IntegrationRate, Burst: int(2 * c.Config.IntegrationRate)}})
 	if err != nil {
@@ -150,9 +150,9 @@ const onboardTimeout = 20 * time.Second
 
 // onboard completes an integration's settings by asking the system.
 func (c *Core) onboard(ctx context.Context, i domain.Integration, secrets map[string]string, zone string) (json.RawMessage, error) {
-	registration, ok := providers.Get(i.Provider)
-	if !ok {
-		return nil, domain.Invalid("provider", "%q is not known", i.Provider)
+	registration, err := providers.Get(i.Provider)
+	if err != nil {
+		return nil, err
 	}
 	loc, err := calendartime.LoadZone(zone)
 	if err != nil {

@@ -1,0 +1,81 @@
+# WedSync. `make help` lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export CGO_ENABLED ?= $(shell command -v cc >/dev/null 2>&1 && echo 1 || echo 0)
+GO      ?= go
+BIN     := bin
+VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X github.com/wedsync/wedsync/internal/app.Version=$(VERSION)
+RACE    := $(if $(filter 1,$(CGO_ENABLED)),-race,)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+.PHONY: build
+build: ## build bin/wedsync (no C compiler needed)
+	@echo "building wedsync (the first build compiles its libraries and takes about two minutes on two cores)"
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/wedsync ./cmd/wedsync
+
+.PHONY: run
+run: build ## start everything here: Postgres, Temporal with its UI, server, worker, the demo once
+	@exec $(BIN)/wedsync dev
+
+.PHONY: demo
+demo: build ## tell the main job as a story on a stack of its own, each step asserted
+	@$(BIN)/wedsync demo
+
+.PHONY: test
+test: ## run every quick test, on real Postgres and the real Temporal server
+	@$(GO) run ./tools/testrun $(RACE) ./...
+
+.PHONY: interop
+interop: ## run the CalDAV suite against real Radicale and Xandikos (installs them where it can)
+	@bash tools/interop.sh
+
+.PHONY: check
+check: fmt-check vet lint workflowcheck test ## everything that must hold before a change lands
+
+.PHONY: fmt
+fmt: ## format the code
+	@gofmt -w $$(git ls-files '*.go')
+
+.PHONY: fmt-check
+fmt-check:
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
+
+.PHONY: vet
+vet: ## go vet
+	@$(GO) vet ./...
+
+.PHONY: lint
+lint: ## staticcheck, pinned in tools/lint
+	@$(GO) tool -modfile=tools/lint/go.mod staticcheck ./...
+
+.PHONY: workflowcheck
+workflowcheck: ## determinism of workflow code
+	@$(GO) tool -modfile=tools/lint/go.mod workflowcheck ./workflows/...
+
+.PHONY: histories
+histories: ## record workflow histories anew into workflows/testdata (after a change with a version entry)
+	@$(GO) test ./workflows -run Histories -update -count=1 -v
+
+.PHONY: bench-ingest
+bench-ingest: ## measure webhook intake: accept, full, naive, raw
+	@$(GO) run ./internal/bench/cmd/bench ingest
+
+.PHONY: bench-flow
+bench-flow: ## measure webhook to applied and to the live stream, steady and in a burst
+	@$(GO) run ./internal/bench/cmd/bench flow
+
+.PHONY: bench-conflict
+bench-conflict: ## measure apply with detection at 100,000 and 1,000,000 bookings
+	@$(GO) run ./internal/bench/cmd/bench conflict
+
+.PHONY: compose-check
+compose-check: ## validate docker-compose.yml with what is installed
+	@$(GO) run ./tools/composecheck docker-compose.yml
+
+.PHONY: clean
+clean: ## remove what was built; state in .wedsync stays
+	@rm -rf $(BIN)
