@@ -31,7 +31,10 @@ func callerOf(ctx context.Context) token.Claims {
 
 // chain is the one middleware of every route but webhooks: request id, headers, bounds, access, recovery, log.
 func (s *Server) chain(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) (err error) {
+	return func(c echo.Context) error {
+		if c.Path() == echoWebhookPath && c.Request().Method == http.MethodPost {
+			return next(c)
+		}
 		started := s.now()
 		r, w := c.Request(), c.Response()
 		row, known := s.rows[r.Method+" "+c.Path()]
@@ -59,7 +62,13 @@ func (s *Server) chain(next echo.HandlerFunc) echo.HandlerFunc {
 			s.logAccess(c, row, started)
 		}()
 		if !known {
-			s.answer(c, echoError(echo.ErrNotFound))
+			// The router's own handlers only; every other handler is on a row.
+			if allow, ok := c.Get(echo.ContextKeyHeaderAllow).(string); ok && allow != "" {
+				w.Header().Set("Allow", allow)
+				s.answer(c, echoError(echo.ErrMethodNotAllowed))
+			} else {
+				s.answer(c, echoError(echo.ErrNotFound))
+			}
 			return nil
 		}
 		claims, err := s.admit(r, row)

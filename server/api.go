@@ -79,7 +79,7 @@ Errors are problem+json (RFC 9457). ` + "`code`" + ` is the word for programs, `
 Lists are paged: pass ` + "`next`" + ` of an answer as ` + "`after`" + `. A ` + "`PATCH`" + ` names the version it was made from, in ` + "`If-Match`" + ` or as ` + "`version`" + `. A ` + "`POST`" + ` that creates may carry an ` + "`Idempotency-Key`" + `: repeated with the same key it answers with what the first one made.`
 
 // newAPI makes the typed part of the router.
-func (s *Server) newAPI(g *echo.Group) huma.API {
+func (s *Server) newAPI() huma.API {
 	config := huma.DefaultConfig("WedSync", s.o.Version)
 	config.CreateHooks = nil                                             // no $schema in answers
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", "" // rows of our own table
@@ -92,7 +92,7 @@ func (s *Server) newAPI(g *echo.Group) huma.API {
 	for _, t := range []string{tagIntegrations, tagBookings, tagConflicts, tagDeliveries, tagLive, tagOperation} {
 		config.Tags = append(config.Tags, &huma.Tag{Name: t})
 	}
-	return humaecho.NewWithGroup(s.echo, g, config)
+	return humaecho.New(s.echo, config)
 }
 
 // register adds a typed handler. Its errors are translated and, where they are faults of ours, logged.

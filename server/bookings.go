@@ -72,7 +72,7 @@ func bookingAnswer(b domain.Booking) *bookingOutput {
 }
 
 type listBookingsInput struct {
-	pageInput
+	PageParams
 	From     time.Time            `query:"from" doc:"Only bookings that end after this"`
 	To       time.Time            `query:"to" doc:"Only bookings that start before this"`
 	Resource string               `query:"resource" maxLength:"36"`
@@ -98,7 +98,7 @@ func (s *Server) listBookings(ctx context.Context, in *listBookingsInput) (*list
 	return list(out, next), nil
 }
 
-func (s *Server) getBooking(ctx context.Context, in *idInput) (*bookingOutput, error) {
+func (s *Server) getBooking(ctx context.Context, in *IDParam) (*bookingOutput, error) {
 	id, err := parseID[domain.BookingID]("booking", in.ID)
 	if err != nil {
 		return nil, err
@@ -124,7 +124,7 @@ func (s *Server) getBooking(ctx context.Context, in *idInput) (*bookingOutput, e
 }
 
 type createBookingInput struct {
-	keyInput
+	KeyHeader
 	Body struct {
 		ResourceID string               `json:"resource_id" maxLength:"36"`
 		Category   domain.Category      `json:"category" enum:"wedding,engagement,vendor,consultation,travel,hold,maintenance,personal"`
@@ -145,7 +145,7 @@ func (s *Server) createBooking(ctx context.Context, in *createBookingInput) (*bo
 	}
 	id, repeatable := newOrRepeated[domain.BookingID](in.Key, who, "booking", s.now())
 	if repeatable {
-		if had, err := s.getBooking(ctx, &idInput{ID: string(id)}); err == nil || domain.KindOf(err) != domain.KindNotFound {
+		if had, err := s.getBooking(ctx, &IDParam{ID: string(id)}); err == nil || domain.KindOf(err) != domain.KindNotFound {
 			return had, err
 		}
 	}
@@ -168,7 +168,7 @@ func (s *Server) createBooking(ctx context.Context, in *createBookingInput) (*bo
 	}
 	out, err := s.applyManual(ctx, c)
 	if repeatable && domain.KindOf(err) == domain.KindConflict {
-		if had, again := s.getBooking(ctx, &idInput{ID: string(id)}); again == nil {
+		if had, again := s.getBooking(ctx, &IDParam{ID: string(id)}); again == nil {
 			return had, nil // the same request came twice at once
 		}
 	}
@@ -187,8 +187,8 @@ func (s *Server) applyManual(ctx context.Context, c ManualChange) (*bookingOutpu
 }
 
 type updateBookingInput struct {
-	idInput
-	versionInput
+	IDParam
+	VersionHeader
 	Body struct {
 		Version    int64                 `json:"version,omitempty" minimum:"1" doc:"The version that the change was made from, unless If-Match says it"`
 		ResourceID *string               `json:"resource_id,omitempty" maxLength:"36"`
@@ -212,7 +212,7 @@ func (s *Server) updateBooking(ctx context.Context, in *updateBookingInput) (*bo
 	if err != nil {
 		return nil, err
 	}
-	had, err := s.getBooking(ctx, &in.idInput)
+	had, err := s.getBooking(ctx, &in.IDParam)
 	if err != nil {
 		return nil, err
 	}

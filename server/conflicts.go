@@ -17,7 +17,7 @@ type conflictOutput struct {
 }
 
 type listConflictsInput struct {
-	pageInput
+	PageParams
 	State    domain.ConflictState `query:"state" enum:"open,resolving,resolved,dismissed,cleared"`
 	Resource string               `query:"resource" maxLength:"36"`
 }
@@ -67,7 +67,7 @@ func (s *Server) readConflict(ctx context.Context, rawID string) (c domain.Confl
 	return whole(c), err
 }
 
-func (s *Server) getConflict(ctx context.Context, in *idInput) (*conflictOutput, error) {
+func (s *Server) getConflict(ctx context.Context, in *IDParam) (*conflictOutput, error) {
 	c, err := s.readConflict(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -86,9 +86,9 @@ type resolveBody struct {
 }
 
 type resolveInput struct {
-	idInput
-	keyInput
-	versionInput
+	IDParam
+	KeyHeader
+	VersionHeader
 	Body resolveBody
 }
 

@@ -334,7 +334,7 @@ func (s *Server) done(c echo.Context, what string, err error) error {
 
 func (s *Server) doIntegration(c echo.Context) error {
 	ctx, form := c.Request().Context(), c.Request().PostForm
-	in := &actionInput{idInput: idInput{ID: c.Param("id")}, Body: &reasonBody{Reason: form.Get("reason")}}
+	in := &actionInput{IDParam: IDParam{ID: c.Param("id")}, Body: &reasonBody{Reason: form.Get("reason")}}
 	var err error
 	action := c.Param("action")
 	switch action {
@@ -343,7 +343,7 @@ func (s *Server) doIntegration(c echo.Context) error {
 	case "resume":
 		_, err = s.resumeIntegration(ctx, in)
 	case "resync":
-		again := &resyncInput{idInput: in.idInput}
+		again := &resyncInput{IDParam: in.IDParam}
 		again.Body = &struct {
 			Full   bool   `json:"full,omitempty" doc:"Read everything instead of what changed"`
 			Reason string `json:"reason,omitempty" maxLength:"500"`
@@ -357,7 +357,7 @@ func (s *Server) doIntegration(c echo.Context) error {
 
 func (s *Server) doConflict(c echo.Context) error {
 	form := c.Request().PostForm
-	in := &resolveInput{idInput: idInput{ID: c.Param("id")}, Body: resolveBody{Reason: form.Get("reason")}}
+	in := &resolveInput{IDParam: IDParam{ID: c.Param("id")}, Body: resolveBody{Reason: form.Get("reason")}}
 	version, err := strconv.ParseInt(form.Get("version"), 10, 64)
 	if err != nil {
 		return s.done(c, "", malformed("version", "must be a number"))

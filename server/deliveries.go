@@ -11,7 +11,7 @@ import (
 )
 
 type listDeliveriesInput struct {
-	pageInput
+	PageParams
 	Integration string               `query:"integration" maxLength:"36"`
 	State       domain.DeliveryState `query:"state" enum:"received,retrying,applied,ignored,dead"`
 }
@@ -35,7 +35,7 @@ func (s *Server) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*
 
 type deliveryOutput struct{ Body domain.Delivery }
 
-func (s *Server) getDelivery(ctx context.Context, in *idInput) (*deliveryOutput, error) {
+func (s *Server) getDelivery(ctx context.Context, in *IDParam) (*deliveryOutput, error) {
 	id, err := parseID[domain.DeliveryID]("delivery", in.ID)
 	if err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func (s *Server) getDelivery(ctx context.Context, in *idInput) (*deliveryOutput,
 }
 
 type contentInput struct {
-	idInput
+	IDParam
 	Reason string `query:"reason" maxLength:"500" doc:"Why, for the audit trail"`
 }
 
@@ -142,7 +142,7 @@ func (s *Server) replayDelivery(ctx context.Context, in *actionInput) (*delivery
 	return out, nil
 }
 
-func (s *Server) listAudit(ctx context.Context, in *pageInput) (*listOutput[domain.AuditEntry], error) {
+func (s *Server) listAudit(ctx context.Context, in *PageParams) (*listOutput[domain.AuditEntry], error) {
 	var out []domain.AuditEntry
 	var next string
 	err := s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) (err error) {

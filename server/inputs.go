@@ -16,13 +16,14 @@ import (
 
 var typeOfProblem = reflect.TypeFor[Problem]()
 
-// pageInput is the paging of every list.
-type pageInput struct {
+// PageParams is the paging of every list. It is exported, like the others here, because huma reads embedded inputs only
+// then.
+type PageParams struct {
 	Limit int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Entries per page"`
 	After string `query:"after" maxLength:"200" doc:"The next of the page before"`
 }
 
-func (p pageInput) page() store.Page { return store.Page{Limit: p.Limit, After: p.After} }
+func (p PageParams) page() store.Page { return store.Page{Limit: p.Limit, After: p.After} }
 
 // listBody is the body of every list.
 type listBody[T any] struct {
@@ -39,8 +40,8 @@ func list[T any](items []T, next string) *listOutput[T] {
 	return &listOutput[T]{Body: listBody[T]{Items: items, Next: next}}
 }
 
-// idInput is the id in a path.
-type idInput struct {
+// IDParam is the id in a path.
+type IDParam struct {
 	ID string `path:"id" maxLength:"36" doc:"UUID in lower case"`
 }
 
@@ -60,14 +61,14 @@ func optionalID[T domain.AnyID](field, s string) (T, error) {
 	return domain.ParseID[T](field, s)
 }
 
-// versionInput guards a change against overwriting somebody else's.
-type versionInput struct {
+// VersionHeader guards a change against overwriting somebody else's.
+type VersionHeader struct {
 	IfMatch string `header:"If-Match" maxLength:"40" doc:"The ETag of the version that the change was made from"`
 }
 
 // expect returns the version to update from: have, if that is the one the caller saw. The header's mismatch is 412, the
 // body's 409, and a change that names neither is 428.
-func (v versionInput) expect(version, have int64) (int64, error) {
+func (v VersionHeader) expect(version, have int64) (int64, error) {
 	if v.IfMatch != "" {
 		want, err := strconv.ParseInt(strings.Trim(v.IfMatch, `"`), 10, 64)
 		if err != nil {
@@ -91,8 +92,8 @@ func (v versionInput) expect(version, have int64) (int64, error) {
 
 func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
 
-// keyInput makes a creation repeatable.
-type keyInput struct {
+// KeyHeader makes a creation repeatable.
+type KeyHeader struct {
 	Key string `header:"Idempotency-Key" maxLength:"200" doc:"Chosen by the caller; the same key again answers with what the first request made"`
 }
 

@@ -64,7 +64,7 @@ func (s *Server) integrationOutput(ctx context.Context, i domain.Integration) *i
 }
 
 type createIntegrationInput struct {
-	keyInput
+	KeyHeader
 	Body struct {
 		Name        string            `json:"name" minLength:"1" maxLength:"120" doc:"Label for people; no personal data"`
 		Provider    string            `json:"provider" minLength:"1" maxLength:"60" example:"custom"`
@@ -244,7 +244,7 @@ func present(ctx context.Context, tx *store.Tx, id domain.IntegrationID) (domain
 	return i, err
 }
 
-func (s *Server) listIntegrations(ctx context.Context, in *pageInput) (*listOutput[integrationView], error) {
+func (s *Server) listIntegrations(ctx context.Context, in *PageParams) (*listOutput[integrationView], error) {
 	var out []integrationView
 	var next string
 	err := s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
@@ -261,7 +261,7 @@ func (s *Server) listIntegrations(ctx context.Context, in *pageInput) (*listOutp
 	return list(out, next), nil
 }
 
-func (s *Server) getIntegration(ctx context.Context, in *idInput) (*integrationOutput, error) {
+func (s *Server) getIntegration(ctx context.Context, in *IDParam) (*integrationOutput, error) {
 	id, err := parseID[domain.IntegrationID]("integration", in.ID)
 	if err != nil {
 		return nil, err
@@ -274,8 +274,8 @@ func (s *Server) getIntegration(ctx context.Context, in *idInput) (*integrationO
 }
 
 type updateIntegrationInput struct {
-	idInput
-	versionInput
+	IDParam
+	VersionHeader
 	Body struct {
 		Version     int64             `json:"version,omitempty" minimum:"1" doc:"The version that the change was made from, unless If-Match says it"`
 		Name        *string           `json:"name,omitempty" minLength:"1" maxLength:"120"`
@@ -377,7 +377,7 @@ func (s *Server) forget(id domain.IntegrationID) {
 }
 
 type deleteIntegrationInput struct {
-	idInput
+	IDParam
 	Reason string `query:"reason" maxLength:"500" doc:"Why, for the audit trail"`
 }
 

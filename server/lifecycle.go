@@ -15,7 +15,7 @@ import (
 const flowTimeout = 10 * time.Second
 
 type actionInput struct {
-	idInput
+	IDParam
 	Body *reasonBody
 }
 
@@ -109,8 +109,8 @@ func flowFault(err error) error {
 }
 
 type resyncInput struct {
-	idInput
-	keyInput
+	IDParam
+	KeyHeader
 	Body *struct {
 		Full   bool   `json:"full,omitempty" doc:"Read everything instead of what changed"`
 		Reason string `json:"reason,omitempty" maxLength:"500"`
@@ -159,8 +159,8 @@ func (s *Server) resyncIntegration(ctx context.Context, in *resyncInput) (*resyn
 }
 
 type listSyncsInput struct {
-	idInput
-	pageInput
+	IDParam
+	PageParams
 }
 
 func (s *Server) listSyncs(ctx context.Context, in *listSyncsInput) (*listOutput[domain.SyncRun], error) {
@@ -193,7 +193,7 @@ type syncOutput struct {
 // liveTimeout bounds the question to a running workflow: the row is an answer already.
 const liveTimeout = 2 * time.Second
 
-func (s *Server) getSync(ctx context.Context, in *idInput) (*syncOutput, error) {
+func (s *Server) getSync(ctx context.Context, in *IDParam) (*syncOutput, error) {
 	id, err := parseID[domain.SyncRunID]("sync run", in.ID)
 	if err != nil {
 		return nil, err

@@ -35,7 +35,7 @@ func resourceAnswer(r domain.Resource) *resourceOutput {
 }
 
 type createResourceInput struct {
-	keyInput
+	KeyHeader
 	Body struct {
 		Name                string              `json:"name" minLength:"1" maxLength:"200"`
 		Kind                domain.ResourceKind `json:"kind" enum:"person,team,room"`
@@ -105,7 +105,7 @@ func (s *Server) readResource(ctx context.Context, id domain.ResourceID) (r doma
 	return r, err
 }
 
-func (s *Server) listResources(ctx context.Context, in *pageInput) (*listOutput[resourceView], error) {
+func (s *Server) listResources(ctx context.Context, in *PageParams) (*listOutput[resourceView], error) {
 	var out []resourceView
 	var next string
 	err := s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
@@ -122,7 +122,7 @@ func (s *Server) listResources(ctx context.Context, in *pageInput) (*listOutput[
 	return list(out, next), nil
 }
 
-func (s *Server) getResource(ctx context.Context, in *idInput) (*resourceOutput, error) {
+func (s *Server) getResource(ctx context.Context, in *IDParam) (*resourceOutput, error) {
 	id, err := parseID[domain.ResourceID]("resource", in.ID)
 	if err != nil {
 		return nil, err
@@ -135,8 +135,8 @@ func (s *Server) getResource(ctx context.Context, in *idInput) (*resourceOutput,
 }
 
 type updateResourceInput struct {
-	idInput
-	versionInput
+	IDParam
+	VersionHeader
 	Body struct {
 		Version             int64                `json:"version,omitempty" minimum:"1" doc:"The version that the change was made from, unless If-Match says it"`
 		Name                *string              `json:"name,omitempty" minLength:"1" maxLength:"200"`

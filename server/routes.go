@@ -34,7 +34,7 @@ type Route struct {
 	Tag          string
 	Summary      string
 
-	mount    func(s *Server, g *echo.Group, r Route)
+	mount    func(s *Server, r Route)
 	optional func(s *Server) bool // present only when it says so
 	status   int                  // of success; 200 if 0
 	page     bool                 // for browsers: the session cookie counts, and a missing one leads to the sign-in page
@@ -55,7 +55,7 @@ const (
 // Routes returns the table of everything that can be reached.
 func Routes() []Route {
 	return []Route{
-		{Method: "POST", Path: "/v1/webhooks/{integration}", Access: AccessWebhook, ID: "receive-webhook", Tag: tagDeliveries, Summary: "Take a webhook of an integration"},
+		{Method: "POST", Path: webhookPath, Access: AccessWebhook, ID: "receive-webhook", Tag: tagDeliveries, Summary: "Take a webhook of an integration", mount: raw((*Server).webhook)},
 
 		{Method: "GET", Path: "/v1/providers", Access: AccessViewer, ID: "list-providers", Tag: tagIntegrations, Summary: "List the kinds of systems that can be connected", mount: typed((*Server).listProviders)},
 		{Method: "POST", Path: "/v1/integrations", Access: AccessAdmin, ID: "create-integration", Tag: tagIntegrations, Summary: "Connect a system", status: 201, mount: typed((*Server).createIntegration)},
@@ -115,6 +115,10 @@ func Routes() []Route {
 	}
 }
 
+const webhookPath = "/v1/webhooks/{integration}"
+
+var echoWebhookPath = echoPath(webhookPath)
+
 // echoPath turns {id} into :id.
 func echoPath(p string) string { return strings.NewReplacer("{", ":", "}", "").Replace(p) }
 
@@ -126,13 +130,13 @@ func (r Route) success() int {
 }
 
 // typed mounts a handler whose input and output are structs: it is validated and documented from them.
-func typed[I, O any](h func(*Server, context.Context, *I) (*O, error)) func(*Server, *echo.Group, Route) {
-	return func(s *Server, _ *echo.Group, r Route) { register(s, r, h) }
+func typed[I, O any](h func(*Server, context.Context, *I) (*O, error)) func(*Server, Route) {
+	return func(s *Server, r Route) { register(s, r, h) }
 }
 
 // raw mounts a handler that reads and writes HTTP itself, and documents it as far as the table knows.
-func raw(h func(*Server, echo.Context) error) func(*Server, *echo.Group, Route) {
-	return func(s *Server, g *echo.Group, r Route) {
-		g.Add(r.Method, echoPath(r.Path), func(c echo.Context) error { return h(s, c) })
+func raw(h func(*Server, echo.Context) error) func(*Server, Route) {
+	return func(s *Server, r Route) {
+		s.echo.Add(r.Method, echoPath(r.Path), func(c echo.Context) error { return h(s, c) })
 	}
 }

@@ -186,22 +186,18 @@ func (s *Server) build() {
 			s.answer(c, echoError(err))
 		}
 	}
-	guarded := s.echo.Group("", s.chain)
-	s.api = s.newAPI(guarded)
+	s.echo.Use(s.chain)
+	s.api = s.newAPI()
 	for _, r := range Routes() {
 		if r.optional != nil && !r.optional(s) {
 			continue
 		}
 		s.rows[r.Method+" "+echoPath(r.Path)] = r
-		if r.Access == AccessWebhook {
-			s.echo.Add(r.Method, echoPath(r.Path), s.webhook)
-			continue
-		}
-		r.mount(s, guarded, r)
+		r.mount(s, r)
 	}
 }
 
-// webhook has no middleware: no access log, no request id, no deadline timer.
+// webhook is passed by chain: no access log, no request id, no deadline timer.
 func (s *Server) webhook(c echo.Context) error {
 	if s.deps.Intake == nil {
 		writeProblem(c.Response(), c.Request(), domain.E(domain.KindUnavailable, "this server takes no webhooks"))

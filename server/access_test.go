@@ -1,0 +1,303 @@
+package server
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/token"
+)
+
+// expectation says how a row is called in the two tests below: with a path of the tenant's own things, a body that is
+// accepted, and the statuses that prove that the caller was let in.
+type expectation struct {
+	path func(tenant) string // nil: the row's path as it is
+	body string
+	form url.Values // of a page
+	ok   int        // status for the least role that may
+}
+
+func at(format string, id func(tenant) string) func(tenant) string {
+	return func(x tenant) string { return strings.Replace(format, "{id}", id(x), 1) }
+}
+
+var (
+	idIntegration = func(x tenant) string { return string(x.integration) }
+	idResource    = func(x tenant) string { return string(x.resource) }
+	idBooking     = func(x tenant) string { return string(x.booking) }
+	idConflict    = func(x tenant) string { return string(x.conflict) }
+	idDelivery    = func(x tenant) string { return string(x.delivery) }
+	idRun         = func(x tenant) string { return string(x.run) }
+)
+
+// expectations has an entry for every row of the table; a row without one fails the test.
+func expectations() map[string]expectation {
+	return map[string]expectation{
+		"receive-webhook":      {path: func(x tenant) string { return "/v1/webhooks/" + string(x.integration) }, body: "{}", ok: 503},
+		"list-providers":       {ok: 200},
+		"create-integration":   {body: `{"name":""}`, ok: 422},
+		"list-integrations":    {ok: 200},
+		"get-integration":      {path: at("/v1/integrations/{id}", idIntegration), ok: 200},
+		"update-integration":   {path: at("/v1/integrations/{id}", idIntegration), body: `{"version":99,"name":"x"}`, ok: 409},
+		"delete-integration":   {path: at("/v1/integrations/{id}?reason=%00", idIntegration), ok: 422},
+		"pause-integration":    {path: at("/v1/integrations/{id}/pause", idIntegration), ok: 200},
+		"resume-integration":   {path: at("/v1/integrations/{id}/resume", idIntegration), ok: 200},
+		"resync-integration":   {path: at("/v1/integrations/{id}/resync", idIntegration), ok: 202},
+		"list-syncs":           {path: at("/v1/integrations/{id}/syncs", idIntegration), ok: 200},
+		"get-sync":             {path: at("/v1/syncs/{id}", idRun), ok: 200},
+		"create-resource":      {body: `{"name":"x","kind":"room","zone":"Mars/Olympus"}`, ok: 422},
+		"list-resources":       {ok: 200},
+		"get-resource":         {path: at("/v1/resources/{id}", idResource), ok: 200},
+		"update-resource":      {path: at("/v1/resources/{id}", idResource), body: `{"version":99}`, ok: 409},
+		"create-booking":       {body: `{"category":"wedding"}`, ok: 422},
+		"list-bookings":        {ok: 200},
+		"get-booking":          {path: at("/v1/bookings/{id}", idBooking), ok: 200},
+		"update-booking":       {path: at("/v1/bookings/{id}", idBooking), body: `{"version":99}`, ok: 409},
+		"get-availability":     {path: at("/v1/availability?resource={id}&from=2027-01-01T00:00:00Z&to=2027-02-01T00:00:00Z&category=wedding&duration_minutes=60", idResource), ok: 200},
+		"list-conflicts":       {ok: 200},
+		"get-conflict":         {path: at("/v1/conflicts/{id}", idConflict), ok: 200},
+		"resolve-conflict":     {path: at("/v1/conflicts/{id}/resolve", idConflict), body: `{"action":"keep_both","version":99}`, ok: 409},
+		"list-deliveries":      {ok: 200},
+		"get-delivery":         {path: at("/v1/deliveries/{id}", idDelivery), ok: 200},
+		"get-delivery-content": {path: at("/v1/deliveries/{id}/content", idDelivery), ok: 200},
+		"replay-delivery":      {path: at("/v1/deliveries/{id}/replay", idDelivery), ok: 409},
+		"list-audit":           {ok: 200},
+		"stream-events":        {ok: 200},
+		"health":               {ok: 200}, "ready": {ok: 200}, "metrics": {ok: 200}, "openapi-json": {ok: 200}, "openapi-yaml": {ok: 200}, "docs": {ok: 200},
+		"codec-decode": {body: "{}", ok: 200}, "codec-encode": {body: "{}", ok: 200}, "codec-decode-preflight": {ok: 401}, "codec-encode-preflight": {ok: 401},
+		"asset":                 {path: func(tenant) string { return "/assets/app.css" }, ok: 200},
+		"sign-in-page":          {ok: 200},
+		"sign-in":               {form: url.Values{"token": {"nonsense"}}, ok: 401},
+		"sign-out":              {form: url.Values{}, ok: 303},
+		"dashboard":             {ok: 200},
+		"dashboard-live":        {ok: 200},
+		"dashboard-integration": {path: at("/do/integrations/{id}/pause", idIntegration), form: url.Values{}, ok: 303},
+		"dashboard-conflict":    {path: at("/do/conflicts/{id}", idConflict), form: url.Values{"version": {"99"}, "choice": {"keep_both"}}, ok: 409},
+	}
+}
+
+// call sends a row's request for the things of one tenant with a token.
+func (b *bundle) call(r Route, e expectation, things tenant, raw string) reply {
+	b.Helper()
+	path := r.Path
+	if e.path != nil {
+		path = e.path(things)
+	}
+	var opts []option
+	body := e.body
+	if r.page && raw != "" {
+		opts = append(opts, header("Cookie", "wedsync="+raw))
+	}
+	if e.form != nil {
+		form := url.Values{"csrf": {csrfToken(raw)}}
+		for k, v := range e.form {
+			form[k] = v
+		}
+		body = form.Encode()
+		opts = append(opts, header("Content-Type", "application/x-www-form-urlencoded"))
+	}
+	if r.page {
+		raw = ""
+	}
+	return b.do(r.Method, path, raw, body, opts...)
+}
+
+func TestEveryRouteLetsInExactlyItsRoles(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	want := expectations()
+	mentioned := make(map[string]bool)
+	for _, r := range Routes() {
+		if mentioned[r.ID] {
+			t.Errorf("two rows have the id %s", r.ID)
+		}
+		mentioned[r.ID] = true
+		e, ok := want[r.ID]
+		if !ok {
+			t.Errorf("%s %s has no expectation: say in expectations() how it is called", r.Method, r.Path)
+			continue
+		}
+		switch r.Access {
+		case AccessPublic, AccessWebhook, AccessViewer, AccessOperator, AccessAdmin, AccessMetrics, AccessOwn:
+		default:
+			t.Errorf("%s %s has access %q", r.Method, r.Path, r.Access)
+			continue
+		}
+		for _, role := range []domain.Role{"", domain.RoleViewer, domain.RoleOperator, domain.RoleAdmin} {
+			raw := ""
+			if role != "" {
+				raw = b.token(b.a.org, role)
+			}
+			expect := e.ok
+			switch {
+			case r.Access == AccessOwn && r.Method == http.MethodPost:
+				switch role {
+				case "":
+					expect = 401
+				case domain.RoleViewer, domain.RoleOperator:
+					expect = 403
+				case domain.RoleAdmin:
+				}
+			case r.Access == AccessOwn:
+				raw = ""
+			case role == "" && r.Access.level() > 0:
+				expect = 401
+				if r.page && !r.endless {
+					expect = 303
+				}
+			case role.Level() < r.Access.level():
+				expect = 403
+			}
+			got := b.call(r, e, b.a, raw)
+			if got.status != expect {
+				t.Errorf("%s %s as %q: %d %s, want %d", r.Method, r.Path, role, got.status, got.body, expect)
+			}
+			if expect == 401 && !r.page && r.Access.level() > 0 && got.header.Get("WWW-Authenticate") == "" {
+				t.Errorf("%s %s: 401 without WWW-Authenticate", r.Method, r.Path)
+			}
+			if expect == 303 && role == "" && got.header.Get("Location") != "/sign-in" {
+				t.Errorf("%s %s without a session leads to %q", r.Method, r.Path, got.header.Get("Location"))
+			}
+		}
+	}
+	for id := range want {
+		if !mentioned[id] {
+			t.Errorf("expectation %s is about no row", id)
+		}
+	}
+}
+
+func TestForeignIDsAreUnknown(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	admin := b.token(b.a.org, domain.RoleAdmin)
+	for _, r := range Routes() {
+		if !strings.Contains(r.Path, "{id}") {
+			continue
+		}
+		e := expectations()[r.ID]
+		got := b.call(r, e, b.b, admin)
+		if got.status != http.StatusNotFound {
+			t.Errorf("%s %s with an id of another organisation: %d %s, want 404", r.Method, r.Path, got.status, got.body)
+		}
+		nothing := tenant{integration: "no-uuid", resource: "no-uuid", booking: "no-uuid", conflict: "no-uuid", delivery: "no-uuid", run: "no-uuid"}
+		if got := b.call(r, e, nothing, admin); got.status != http.StatusNotFound {
+			t.Errorf("%s %s with what is no id: %d %s, want 404", r.Method, r.Path, got.status, got.body)
+		}
+		unknown := "00000000-0000-7000-8000-000000000000"
+		nobody := tenant{integration: domain.IntegrationID(unknown), resource: domain.ResourceID(unknown), booking: domain.BookingID(unknown),
+			conflict: domain.ConflictID(unknown), delivery: domain.DeliveryID(unknown), run: domain.SyncRunID(unknown)}
+		same := b.call(r, e, nobody, admin)
+		if !r.page && !strings.EqualFold(withoutRequestID(string(same.body)), withoutRequestID(string(got.body))) {
+			t.Errorf("%s %s: a foreign id and an unknown one are told apart:\n%s\n%s", r.Method, r.Path, got.body, same.body)
+		}
+	}
+	// Ids inside queries and bodies.
+	for _, path := range []string{
+		"/v1/bookings?resource=" + string(b.b.resource), "/v1/conflicts?resource=" + string(b.b.resource), "/v1/deliveries?integration=" + string(b.b.integration),
+	} {
+		var got struct{ Items []any }
+		b.do("GET", path, admin, "").into(t, &got)
+		if len(got.Items) != 0 {
+			t.Errorf("%s shows %d things of another organisation", path, len(got.Items))
+		}
+	}
+	b.do("GET", "/v1/availability?resource="+string(b.b.resource)+"&from=2027-01-01T00:00:00Z&to=2027-02-01T00:00:00Z&category=wedding&duration_minutes=60", admin, "").problem(t, 404, "not_found")
+	p := b.do("POST", "/v1/integrations", admin, `{"name":"x","provider":"plain","resource_id":"`+string(b.b.resource)+`","secrets":{"key":"k"}}`).problem(t, 422, "invalid")
+	if len(p.Errors) != 1 || p.Errors[0].Field != "body.resource_id" {
+		t.Errorf("an integration on a foreign resource: %+v", p)
+	}
+	when := `"when":{"start":"2027-08-01T10:00:00Z","end":"2027-08-01T11:00:00Z"}`
+	b.do("POST", "/v1/bookings", admin, `{"resource_id":"`+string(b.b.resource)+`","category":"vendor",`+when+`}`).problem(t, 422, "invalid")
+	b.do("PATCH", "/v1/bookings/"+string(b.a.booking), admin, `{"version":1,"resource_id":"`+string(b.b.resource)+`"}`).problem(t, 422, "invalid")
+	b.do("POST", "/v1/conflicts/"+string(b.a.conflict)+"/resolve", admin, `{"version":1,"action":"reassign","resource_id":"`+string(b.b.resource)+`"}`).problem(t, 422, "invalid")
+	b.do("POST", "/v1/conflicts/"+string(b.a.conflict)+"/resolve", admin, `{"version":1,"action":"cancel","booking_id":"`+string(b.b.booking)+`"}`).problem(t, 422, "invalid")
+}
+
+func withoutRequestID(s string) string {
+	if i := strings.Index(s, `"request_id":"`); i >= 0 {
+		return s[:i] + s[i+len(`"request_id":"`)+24:]
+	}
+	return s
+}
+
+func TestListsShowOnlyTheCallersOrganisation(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	foreign := []string{string(b.b.org), string(b.b.resource), string(b.b.integration), string(b.b.booking), string(b.b.conflict), string(b.b.delivery), string(b.b.run)}
+	admin := b.token(b.a.org, domain.RoleAdmin)
+	for _, r := range Routes() {
+		if r.Method != http.MethodGet || strings.Contains(r.Path, "{") || r.endless || r.Access.level() == 0 || r.ID == "get-availability" {
+			continue
+		}
+		got := b.call(r, expectations()[r.ID], b.a, admin)
+		if got.status != 200 {
+			t.Errorf("%s: %d %s", r.Path, got.status, got.body)
+		}
+		for _, id := range foreign {
+			if strings.Contains(string(got.body), id) {
+				t.Errorf("%s shows %s of another organisation", r.Path, id)
+			}
+		}
+	}
+}
+
+func TestTokensAreChecked(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	expired, err := b.issuer.Mint(token.Grant{Org: b.a.org, Role: domain.RoleAdmin, Subject: "x"}, time.Minute, time.Now().Add(-time.Hour))
+	b.must(err)
+	good := b.token(b.a.org, domain.RoleViewer)
+	for name, opts := range map[string][]option{
+		"nothing": nil, "another scheme": {header("Authorization", "Basic "+good)}, "no scheme": {header("Authorization", good)},
+		"expired": {header("Authorization", "Bearer "+expired)}, "cut": {header("Authorization", "Bearer "+good[:len(good)-3])},
+		"two headers":               {func(r *http.Request) { r.Header["Authorization"] = []string{"Bearer " + good, "Bearer " + good} }},
+		"in a cookie":               {header("Cookie", "wedsync="+good)},
+		"a token in the query only": {func(r *http.Request) { r.URL.RawQuery = "access_token=" + good }},
+	} {
+		if got := b.do("GET", "/v1/integrations", "", "", opts...); got.status != 401 {
+			t.Errorf("%s: %d %s, want 401", name, got.status, got.body)
+		}
+	}
+	if got := b.do("GET", "/v1/integrations", "", "", header("Authorization", "bearer "+good)); got.status != 200 {
+		t.Errorf("the scheme in lower case: %d, want 200", got.status)
+	}
+	if strings.Contains(b.log.String(), good) || strings.Contains(b.log.String(), "access_token") {
+		t.Error("a token or a query string reached the log")
+	}
+}
+
+func TestMetricsAreNotForEverybody(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(d *Deps) { d.Options.MetricsToken = "metrics-token" })
+	b.do("GET", "/metrics", "", "").problem(t, 401, "unauthenticated")
+	b.do("GET", "/metrics", b.token(b.a.org, domain.RoleAdmin), "").problem(t, 401, "unauthenticated")
+	if got := b.do("GET", "/metrics", "metrics-token", ""); got.status != 200 || !strings.Contains(string(got.body), "wedsync_http_requests_total") {
+		t.Errorf("with the metrics token: %d %.200s", got.status, got.body)
+	}
+	open := setup(t)
+	open.do("GET", "/metrics", "", "", header("X-Forwarded-For", "203.0.113.9")).problem(t, 403, "forbidden")
+	away := setup(t, func(d *Deps) { d.Options.MetricsElsewhere = true })
+	away.do("GET", "/metrics", "", "").problem(t, 404, "not_found")
+}
+
+func TestUnknownRoutesAndMethodsAreProblems(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.do("GET", "/v1/nothing", "", "").problem(t, 404, "not_found")
+	got := b.do("PUT", "/v1/integrations", "", "")
+	got.problem(t, 405, "method_not_allowed")
+	if allow := got.header.Get("Allow"); !strings.Contains(allow, "GET") || !strings.Contains(allow, "POST") {
+		t.Errorf("Allow is %q", allow)
+	}
+	if got.header.Get("Content-Security-Policy") == "" {
+		t.Error("a refusal without security headers")
+	}
+	if _, err := strconv.Atoi(b.do("POST", "/v1/webhooks/"+string(b.a.integration), "", "{}").header.Get("Retry-After")); err != nil {
+		t.Errorf("503 without Retry-After: %v", err)
+	}
+}
