@@ -8,6 +8,7 @@ import (
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/rules/reconcile"
 	"github.com/wedsync/wedsync/internal/store"
 )
 
@@ -158,6 +159,11 @@ func begin(ctx context.Context, tx *store.Tx, in BeginResolutionInput) error {
 			return domain.E(domain.KindConflict, "it would make another clash: %s", opened.Explanation)
 		}
 	}
+	for _, f := range result.Clashes {
+		if reconcile.PairKey(f.BookingID, f.OtherID) == reconcile.PairKey(c.BookingID, c.OtherID) {
+			return domain.E(domain.KindConflict, "they would still clash: %s", f.Explanation)
+		}
+	}
 	return emit(ctx, tx, domain.TopicConflictUpdated, c)
 }
 
@@ -215,9 +221,18 @@ func (a *Conflicts) verify(ctx context.Context, ref ConflictRef) (VerifyResoluti
 		}
 		waiting := 0
 		for _, p := range pushes {
+			if p.UpdatedAt.Before(c.Resolution.At) {
+				continue // of an older wish
+			}
 			switch p.State {
 			case domain.PushPending, domain.PushRetrying:
-				waiting++
+				i, err := tx.Integration(ctx, p.IntegrationID)
+				if err != nil {
+					return err
+				}
+				if i.State != domain.IntegrationDeleted {
+					waiting++
+				}
 			case domain.PushFailed:
 				refused = p.Reason
 			case domain.PushDone:
@@ -235,7 +250,10 @@ func (a *Conflicts) verify(ctx context.Context, ref ConflictRef) (VerifyResoluti
 			if l.RemovedAt != nil || l.WrittenVersion < booking.Version {
 				continue
 			}
-			_, opened, err := open(ctx, tx, a.Opener, l.IntegrationID)
+			i, opened, err := open(ctx, tx, a.Opener, l.IntegrationID)
+			if i.State == domain.IntegrationDeleted {
+				continue
+			}
 			if err != nil {
 				return err
 			}
@@ -257,7 +275,11 @@ func (a *Conflicts) verify(ctx context.Context, ref ConflictRef) (VerifyResoluti
 		return out, nil
 	}
 	for _, there := range copies {
-		shows, err := there.reader.Read(ctx, there.link.ExternalID)
+		var shows domain.Change
+		err := caught("read copy", func() (err error) {
+			shows, err = there.reader.Read(ctx, there.link.ExternalID)
+			return err
+		})
 		gone := domain.KindOf(err) == domain.KindNotFound || err == nil && shows.Status == domain.StatusCancelled
 		switch {
 		case err != nil && !gone:

@@ -49,8 +49,8 @@ type ApplyDeliveriesResult struct {
 // It is safe to run twice, also at the same time: deliveries are locked before they are read, and one that was applied
 // is no longer waiting.
 func (a *Deliveries) ApplyDeliveries(ctx context.Context, in ApplyDeliveriesInput) (ApplyDeliveriesResult, error) {
-	out, _, err := a.applyWaiting(ctx, in, applyBatch)
-	if err == nil || domain.KindOf(err) == domain.KindUnavailable {
+	out, first, err := a.applyWaiting(ctx, in, applyBatch)
+	if err == nil || domain.KindOf(err) == domain.KindUnavailable || first.ID == "" {
 		return out, fail(err)
 	}
 	// One of them spoils the batch: take them singly, so that the others are not held up.
@@ -61,7 +61,7 @@ func (a *Deliveries) applySingly(ctx context.Context, in ApplyDeliveriesInput) (
 	var sum ApplyDeliveriesResult
 	for range applyBatch {
 		out, first, err := a.applyWaiting(ctx, in, 1)
-		if domain.KindOf(err) == domain.KindUnavailable {
+		if domain.KindOf(err) == domain.KindUnavailable || err != nil && first.ID == "" {
 			return sum, fail(err)
 		}
 		if err != nil {
@@ -103,7 +103,7 @@ func (a *Deliveries) giveBack(ctx context.Context, in ApplyDeliveriesInput, d do
 // applyWaiting applies up to limit deliveries in one transaction. It also returns the first one that it took up.
 func (a *Deliveries) applyWaiting(ctx context.Context, in ApplyDeliveriesInput, limit int) (out ApplyDeliveriesResult, first domain.RawDelivery, err error) {
 	err = a.Store.Tenant(ctx, in.Org, func(ctx context.Context, tx *store.Tx) error {
-		out = ApplyDeliveriesResult{}
+		out, first = ApplyDeliveriesResult{}, domain.RawDelivery{}
 		i, opened, openErr := open(ctx, tx, a.Opener, in.Integration)
 		if openErr != nil && domain.KindOf(openErr) != domain.KindPermanent {
 			return openErr
@@ -113,13 +113,20 @@ func (a *Deliveries) applyWaiting(ctx context.Context, in ApplyDeliveriesInput, 
 			return nil
 		}
 		waiting, err := tx.WaitingDeliveries(ctx, in.Integration, limit)
-		if err != nil || len(waiting) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(waiting) == 0 {
+			return out.next(ctx, tx, in.Integration)
 		}
 		first = waiting[0]
 		b := batch{now: tx.Now}
-		for _, d := range waiting {
-			b.decode(ctx, opened, openErr, d)
+		for n, d := range waiting {
+			if !b.decode(ctx, opened, openErr, d) {
+				// The rest is for the next transaction.
+				waiting, out.More = waiting[:n], true
+				break
+			}
 		}
 		applied, err := apply.Changes(ctx, tx, i, b.changes)
 		if err != nil {
@@ -132,20 +139,25 @@ func (a *Deliveries) applyWaiting(ctx context.Context, in ApplyDeliveriesInput, 
 		if err := out.count(ctx, tx, in.Integration, outcomes); err != nil {
 			return err
 		}
-		if len(waiting) == limit {
+		if out.More || len(waiting) == limit {
 			out.More = true
 			return nil
 		}
-		due, left, err := tx.NextDeliveryDue(ctx, in.Integration)
-		if err != nil || left == 0 {
-			return err
-		}
-		if out.More = !due.After(tx.Now); !out.More {
-			out.NextDue = due
-		}
-		return nil
+		return out.next(ctx, tx, in.Integration)
 	})
 	return out, first, err
+}
+
+// next tells when there is something to do again.
+func (r *ApplyDeliveriesResult) next(ctx context.Context, tx *store.Tx, integration domain.IntegrationID) error {
+	due, left, err := tx.NextDeliveryDue(ctx, integration)
+	if err != nil || left == 0 {
+		return err
+	}
+	if r.More = !due.After(tx.Now); !r.More {
+		r.NextDue = due
+	}
+	return nil
 }
 
 // count adds outcomes up and tells the live stream.
@@ -182,37 +194,44 @@ type batch struct {
 	now     time.Time
 }
 
-func (b *batch) decode(ctx context.Context, opened any, openErr error, d domain.RawDelivery) {
-	n := len(b.waiting)
+// decode adds a delivery to the batch. It is false when the batch has no room for its changes.
+func (b *batch) decode(ctx context.Context, opened any, openErr error, d domain.RawDelivery) bool {
+	changes, err := b.read(ctx, opened, openErr, d)
+	if err == nil && len(changes) > apply.MaxBatch {
+		err, changes = domain.E(domain.KindInvalid, "a delivery may hold at most %d changes, has %d", apply.MaxBatch, len(changes)), nil
+	}
+	if len(b.changes)+len(changes) > apply.MaxBatch {
+		return false
+	}
+	for _, c := range changes {
+		b.changes = append(b.changes, c)
+		b.owner = append(b.owner, len(b.waiting))
+	}
 	b.waiting = append(b.waiting, d)
-	b.errs = append(b.errs, openErr)
+	b.errs = append(b.errs, err)
+	return true
+}
+
+func (b *batch) read(ctx context.Context, opened any, openErr error, d domain.RawDelivery) (changes []domain.Change, err error) {
 	if openErr != nil {
-		return
+		return nil, openErr
 	}
 	source, ok := provider.As[provider.WebhookSource](opened)
 	if !ok {
-		b.errs[n] = domain.E(domain.KindPermanent, "this connection takes no webhooks any more")
-		return
+		return nil, domain.E(domain.KindPermanent, "this connection takes no webhooks any more")
 	}
 	header := make(http.Header, len(d.Headers))
 	for k, v := range d.Headers {
 		header.Set(k, v)
 	}
-	var changes []domain.Change
-	b.errs[n] = caught("decode delivery", func() (err error) {
+	err = caught("decode delivery", func() (err error) {
 		changes, err = source.Decode(ctx, provider.Webhook{Header: header, Body: d.Body, ReceivedAt: d.ReceivedAt})
 		return err
 	})
-	if len(b.changes)+len(changes) > apply.MaxBatch && b.errs[n] == nil {
-		b.errs[n] = domain.E(domain.KindInvalid, "a batch may hold at most %d changes", apply.MaxBatch)
+	if err != nil {
+		return nil, err
 	}
-	if b.errs[n] != nil {
-		return
-	}
-	for _, c := range changes {
-		b.changes = append(b.changes, c)
-		b.owner = append(b.owner, n)
-	}
+	return changes, nil
 }
 
 // settle turns the effects of the changes into the outcomes of the deliveries.
@@ -243,7 +262,7 @@ func (b *batch) settle(effects []reconcile.Outcome) []store.DeliveryOutcome {
 }
 
 func (b *batch) failed(d domain.RawDelivery, err error) store.DeliveryOutcome {
-	o := store.DeliveryOutcome{ID: d.ID, State: domain.DeliveryDead, Reason: err.Error()}
+	o := store.DeliveryOutcome{ID: d.ID, State: domain.DeliveryDead, Reason: textOf(err)}
 	// A fault of the settings is mended by the admin, and the delivery must still be there then.
 	waits := domain.Retryable(err) || domain.KindOf(err) == domain.KindPermanent || domain.KindOf(err) == domain.KindUnauthenticated
 	if waits && d.Attempts+1 < deliveryTries {

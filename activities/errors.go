@@ -1,7 +1,9 @@
 package activities
 
 import (
+	"context"
 	"errors"
+	"fmt"
 
 	"go.temporal.io/sdk/temporal"
 
@@ -9,17 +11,26 @@ import (
 )
 
 // fail gives an error its meaning for Temporal: the domain kind becomes the type, only kinds that may pass are tried
-// again, and a wait that the other side asked for is obeyed. Domain errors hold no personal data, so their text may
-// enter the history.
+// again, and a wait that the other side asked for is obeyed.
 func fail(err error) error {
 	if err == nil {
 		return nil
 	}
 	kind := domain.KindOf(err)
-	return temporal.NewApplicationErrorWithOptions(err.Error(), string(kind), temporal.ApplicationErrorOptions{
+	return temporal.NewApplicationErrorWithOptions(textOf(err), string(kind), temporal.ApplicationErrorOptions{
 		NonRetryable:   !domain.Retryable(err),
 		NextRetryDelay: domain.RetryAfter(err),
 	})
+}
+
+// textOf is what may be told of an error. Domain errors hold no personal data, so their text may enter histories and
+// rows; any other error came from a library and may quote what it was given, so only its type is named.
+func textOf(err error) string {
+	var known *domain.Error
+	if errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err.Error()
+	}
+	return fmt.Sprintf("an unexpected fault (%T)", err)
 }
 
 // RefusalText returns the text of a refusal that came out of an activity, "" for faults that a person cannot help.

@@ -120,19 +120,23 @@ func (a *Pushes) pushAll(ctx context.Context, in PushBookingsInput) (PushBooking
 func (a *Pushes) push(ctx context.Context, i domain.Integration, w provider.Writer, p domain.Push) error {
 	var (
 		booking domain.Booking
-		live    *domain.Link
+		own     *domain.Link // the system's own entry
+		live    *domain.Link // our copy
 		removed int
 	)
 	err := a.Store.TenantRead(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) (err error) {
 		if booking, err = tx.Booking(ctx, p.BookingID); err != nil {
 			return err
 		}
+		own, live, removed = nil, nil, 0
 		links, err := tx.LinksOf(ctx, p.BookingID)
 		for _, l := range links {
 			switch {
 			case l.IntegrationID != i.ID:
-			case l.RemovedAt == nil:
+			case l.RemovedAt == nil && l.Mirror:
 				live = &l
+			case l.RemovedAt == nil:
+				own = &l
 			default:
 				removed++
 			}
@@ -142,7 +146,14 @@ func (a *Pushes) push(ctx context.Context, i domain.Integration, w provider.Writ
 	if err != nil {
 		return err
 	}
-	source := live != nil && !live.Mirror
+	source := own != nil
+	if source {
+		// The system has the event itself: a copy beside it would show the time as taken twice.
+		if err := a.remove(ctx, i, w, live); err != nil || p.Op == domain.PushRemove {
+			return err
+		}
+		live = own
+	}
 	if !source && (!booking.Blocks() || booking.ResourceID != i.ResourceID) {
 		return a.remove(ctx, i, w, live)
 	}
@@ -154,11 +165,7 @@ func (a *Pushes) push(ctx context.Context, i domain.Integration, w provider.Writ
 	if live != nil {
 		write.ExternalID, write.Revision = live.ExternalID, live.Revision
 	}
-	var written provider.Written
-	err = caught("write copy", func() (err error) {
-		written, err = w.Put(ctx, write)
-		return err
-	})
+	written, err := put(ctx, i, w, write)
 	if err != nil {
 		return err
 	}
@@ -183,6 +190,29 @@ func (a *Pushes) push(ctx context.Context, i domain.Integration, w provider.Writ
 	})
 }
 
+// put writes a copy. A connection that only writes never learns of a copy altered there by reading, and what we say holds
+// there, so it asks for the revision and writes over it.
+func put(ctx context.Context, i domain.Integration, w provider.Writer, write provider.Write) (written provider.Written, err error) {
+	err = caught("write copy", func() (err error) {
+		written, err = w.Put(ctx, write)
+		return err
+	})
+	reader, ok := provider.As[provider.Reader](w)
+	if domain.KindOf(err) != domain.KindConflict || write.ExternalID == "" || i.Direction.Imports() || !ok {
+		return written, err
+	}
+	err = caught("write over altered copy", func() error {
+		there, err := reader.Read(ctx, write.ExternalID)
+		if err != nil {
+			return err
+		}
+		write.Revision = there.Revision
+		written, err = w.Put(ctx, write)
+		return err
+	})
+	return written, err
+}
+
 func (a *Pushes) remove(ctx context.Context, i domain.Integration, w provider.Writer, live *domain.Link) error {
 	if live == nil {
 		return nil
@@ -202,7 +232,7 @@ func (a *Pushes) finish(ctx context.Context, org domain.OrgID, p domain.Push, ca
 	o := store.PushOutcome{State: domain.PushDone}
 	err := a.Store.Tenant(ctx, org, func(ctx context.Context, tx *store.Tx) error {
 		if cause != nil {
-			o = store.PushOutcome{State: domain.PushFailed, Reason: cause.Error()}
+			o = store.PushOutcome{State: domain.PushFailed, Reason: textOf(cause)}
 			// A copy that changed there is read first and then written again.
 			if retry := domain.Retryable(cause) || domain.KindOf(cause) == domain.KindConflict; retry && p.Attempts+1 < pushTries {
 				o.State = domain.PushRetrying

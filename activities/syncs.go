@@ -160,7 +160,8 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef) (PullPageResult, erro
 			return err
 		}
 		if !added {
-			return domain.E(domain.KindConflict, "another worker goes on with this run")
+			// Its effects stand and ours are undone; the next try goes on from its position.
+			return domain.E(domain.KindUnavailable, "another worker stored this page first")
 		}
 		return tx.Emit(ctx, domain.TopicSyncProgress, ref.refs(domain.SyncRunning))
 	})
@@ -231,7 +232,11 @@ func (a *Syncs) confirmRemovals(ctx context.Context, ref SyncRef) (ConfirmRemova
 		})
 	}
 	for _, link := range unseen {
-		change, err := reader.Read(ctx, link.ExternalID)
+		var change domain.Change
+		err := caught("read entry", func() (err error) {
+			change, err = reader.Read(ctx, link.ExternalID)
+			return err
+		})
 		switch {
 		case domain.KindOf(err) == domain.KindNotFound:
 			change = domain.Change{Op: domain.OpRemove, ExternalID: link.ExternalID}
