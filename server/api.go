@@ -13,6 +13,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
+	"github.com/danielgtaylor/huma/v2/validation"
 	"github.com/labstack/echo/v4"
 
 	"github.com/wedsync/wedsync/internal/domain"
@@ -21,6 +22,8 @@ import (
 // The library makes its errors through package variables. Ours never repeat the value that was wrong: it may be a
 // secret or a name.
 func init() {
+	// Our numbers are whole; the library would write large ones as 2.592e+06.
+	validation.MsgExpectedMinimumNumber, validation.MsgExpectedMaximumNumber = "expected number >= %.0f", "expected number <= %.0f"
 	huma.NewError = func(status int, message string, errs ...error) huma.StatusError {
 		return inputProblem(status, message, errs)
 	}
