@@ -1,0 +1,257 @@
+package activities_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/wedsync/wedsync/activities"
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/store"
+)
+
+func (d *desk) startRun(i domain.Integration, full bool) activities.SyncRef {
+	d.t.Helper()
+	d.advance(time.Second)
+	ref := activities.SyncRef{Org: d.org, Integration: i.ID, Run: domain.NewID[domain.SyncRunID](d.clock())}
+	run(d, none(d.syncs().StartSyncRun), activities.StartSyncRunInput{SyncRef: ref, Full: full, By: "alex"})
+	d.advance(time.Second)
+	return ref
+}
+
+func (d *desk) pull(ref activities.SyncRef) activities.PullPageResult {
+	d.t.Helper()
+	return run(d, d.syncs().PullPage, activities.PullPageInput{SyncRef: ref})
+}
+
+func (d *desk) run(ref activities.SyncRef) domain.SyncRun {
+	d.t.Helper()
+	var out domain.SyncRun
+	d.tenant(func(ctx context.Context, tx *store.Tx) (err error) {
+		out, err = tx.SyncRun(ctx, ref.Run)
+		return err
+	})
+	return out
+}
+
+func TestPagesAreAppliedAndThePositionMovesWithThem(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	d.atCal.pages[""] = provider.Page{Changes: []domain.Change{change("a", domain.CategoryVendor, 1, 2)},
+		Problems: []provider.Problem{{ExternalID: "odd", Err: fmt.Errorf("unreadable")}}, Next: "p2", More: true}
+	d.atCal.pages["p2"] = provider.Page{Changes: []domain.Change{change("b", domain.CategoryVendor, 3, 4), change("b", domain.CategoryVendor, 3, 4)},
+		Next: "delta", Complete: true}
+	ref := d.startRun(d.cal, true)
+	if got, want := d.pull(ref), (activities.PullPageResult{Seen: 2, Applied: 1, Rejected: 1, More: true}); got != want {
+		t.Errorf("first page: %+v, want %+v", got, want)
+	}
+	if got, want := d.pull(ref), (activities.PullPageResult{Seen: 2, Applied: 1, Unchanged: 1, Complete: true}); got != want {
+		t.Errorf("second page: %+v, want %+v", got, want)
+	}
+	if r := d.run(ref); r.Pages != 2 || r.Seen != 4 || r.Applied != 2 || r.Rejected != 1 {
+		t.Errorf("run is %+v", r)
+	}
+	end := activities.EndSyncRunInput{SyncRef: ref, State: domain.SyncDone}
+	run(d, none(d.syncs().EndSyncRun), end)
+	var i domain.Integration
+	d.tenant(func(ctx context.Context, tx *store.Tx) (err error) {
+		i, err = tx.Integration(ctx, d.cal.ID)
+		return err
+	})
+	if i.SyncCursor != "delta" || i.LastSyncAt == nil {
+		t.Errorf("integration's cursor is %q", i.SyncCursor)
+	}
+	if r := d.run(ref); r.State != domain.SyncDone {
+		t.Errorf("run is %s", r.State)
+	}
+	// Starting or ending it again changes nothing that counts.
+	run(d, none(d.syncs().EndSyncRun), end)
+	run(d, none(d.syncs().StartSyncRun), activities.StartSyncRunInput{SyncRef: ref, Full: true, By: "alex"})
+	if r := d.run(ref); r.State != domain.SyncDone || r.Pages != 2 {
+		t.Errorf("run is %+v", r)
+	}
+}
+
+func TestLostAnswerOfAPageLosesNoPage(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	d.atCal.pages[""] = provider.Page{Changes: []domain.Change{change("a", domain.CategoryVendor, 1, 2)}, Next: "delta", Complete: true}
+	d.atCal.pages["delta"] = provider.Page{Next: "delta2"}
+	ref := d.startRun(d.cal, true)
+	// The system's answer is lost: nothing moved, and the page is read again.
+	d.atCal.lost["pull"] = 1
+	_, err := call(d, d.syncs().PullPage, activities.PullPageInput{SyncRef: ref})
+	d.wantKind(err, domain.KindUnavailable)
+	if got := d.pull(ref); got.Applied != 1 || !got.Complete {
+		t.Fatalf("page after the lost answer: %+v", got)
+	}
+	// Our own answer is lost: the effects stand, and the next position is read.
+	if got := d.pull(ref); got != (activities.PullPageResult{}) {
+		t.Errorf("page after our own answer was lost: %+v", got)
+	}
+}
+
+func TestPageStoredByAnotherWorkerIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	ref := d.startRun(d.cal, true)
+	d.atCal.pages[""] = provider.Page{Changes: []domain.Change{change("a", domain.CategoryVendor, 1, 2)}, Next: "p2", More: true}
+	d.atCal.pages["p2"] = provider.Page{Next: "delta"}
+	slow := &overtaken{outside: d.atCal, first: func() { d.pull(ref) }}
+	d.mu.Lock()
+	d.systems[d.cal.ID] = slow
+	d.mu.Unlock()
+	d.setState(d.cal.ID, domain.IntegrationPaused)
+	d.setState(d.cal.ID, domain.IntegrationActive) // another version, so that the value is opened anew
+	_, err := call(d, d.syncs().PullPage, activities.PullPageInput{SyncRef: ref})
+	d.wantKind(err, domain.KindUnavailable)
+	if r := d.run(ref); r.Pages != 1 || r.Applied != 1 {
+		t.Errorf("run is %+v", r)
+	}
+	if got := d.pull(ref); got.More || got.Seen != 0 {
+		t.Errorf("next page: %+v", got)
+	}
+}
+
+// overtaken lets another worker store the page while this one reads it.
+type overtaken struct {
+	*outside
+	first func()
+}
+
+func (o *overtaken) Pull(ctx context.Context, cursor string) (provider.Page, error) {
+	page, err := o.outside.Pull(ctx, cursor)
+	if first := o.first; first != nil {
+		o.first = nil
+		first()
+	}
+	return page, err
+}
+
+func TestLostPositionRestartsAsFullListing(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	d.tenant(func(ctx context.Context, tx *store.Tx) error { return tx.SetSyncCursor(ctx, d.cal.ID, "forgotten") })
+	d.atCal.pages[""] = provider.Page{Changes: []domain.Change{change("a", domain.CategoryVendor, 1, 2)}, Next: "delta", Complete: true}
+	ref := d.startRun(d.cal, false)
+	_, err := call(d, d.syncs().PullPage, activities.PullPageInput{SyncRef: ref})
+	d.wantKind(err, domain.KindGoneToken)
+	if got := d.pull(ref); !got.Complete || got.Applied != 1 {
+		t.Errorf("page after the restart: %+v", got)
+	}
+	if r := d.run(ref); !r.Full {
+		t.Error("the run did not become a full one")
+	}
+}
+
+func TestRefusedCredentialsStopTheIntegration(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	ref := d.startRun(d.cal, true)
+	d.atCal.faults["pull"] = []error{domain.E(domain.KindUnauthenticated, "token expired")}
+	_, err := call(d, d.syncs().PullPage, activities.PullPageInput{SyncRef: ref})
+	d.wantKind(err, domain.KindUnauthenticated)
+	if got := d.state(d.cal.ID); got != domain.IntegrationNeedsReconnect {
+		t.Errorf("integration is %s", got)
+	}
+}
+
+func TestAbsenceIsProvedEntryByEntry(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	var ids []domain.BookingID
+	for n := range 4 {
+		c := change(fmt.Sprintf("e%d", n), domain.CategoryVendor, float64(2*n), float64(2*n+1))
+		ids = append(ids, d.arrive(d.cal, c))
+		if n != 1 {
+			d.atCal.entries[c.ExternalID] = c
+		}
+	}
+	// The listing names two of them, and one that it could not understand.
+	d.atCal.pages[""] = provider.Page{Changes: []domain.Change{change("e0", domain.CategoryVendor, 0, 1)},
+		Problems: []provider.Problem{{ExternalID: "e3", Err: fmt.Errorf("unreadable")}}, Next: "delta", Complete: true}
+	ref := d.startRun(d.cal, true)
+	d.pull(ref)
+	in := activities.ConfirmRemovalsInput{SyncRef: ref}
+	if got := run(d, d.syncs().ConfirmRemovals, in); got.Removed != 1 || got.Quarantined != 0 {
+		t.Errorf("result is %+v", got)
+	}
+	for n, want := range []domain.BookingStatus{domain.StatusConfirmed, domain.StatusCancelled, domain.StatusConfirmed, domain.StatusConfirmed} {
+		if got := d.booking(ids[n]).Status; got != want {
+			t.Errorf("booking %d is %s, want %s", n, got, want)
+		}
+	}
+	if n := d.atCal.count("read"); n != 2 {
+		t.Errorf("%d entries were asked for, want the two that were not named", n)
+	}
+	d.unchanged(func() {
+		if again := run(d, d.syncs().ConfirmRemovals, in); again.Removed != 0 {
+			t.Errorf("again: %+v", again)
+		}
+	})
+}
+
+func TestDoubtRemovesNothing(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	id := d.arrive(d.cal, change("e0", domain.CategoryVendor, 0, 1))
+	d.atCal.pages[""] = provider.Page{Next: "delta", Complete: true}
+	ref := d.startRun(d.cal, true)
+	d.pull(ref)
+	for _, doubt := range []domain.ErrorKind{domain.KindUnavailable, domain.KindForbidden, domain.KindPermanent} {
+		d.atCal.faults["read"] = []error{domain.E(doubt, "no answer")}
+		_, err := call(d, d.syncs().ConfirmRemovals, activities.ConfirmRemovalsInput{SyncRef: ref})
+		d.wantKind(err, doubt)
+	}
+	if b := d.booking(id); b.Status != domain.StatusConfirmed {
+		t.Errorf("booking is %s", b.Status)
+	}
+}
+
+func TestManyMissingAtOnceAreQuarantined(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	for n := range 6 {
+		d.arrive(d.cal, change(fmt.Sprintf("e%d", n), domain.CategoryVendor, float64(2*n), float64(2*n+1)))
+	}
+	d.atCal.pages[""] = provider.Page{Next: "delta", Complete: true}
+	ref := d.startRun(d.cal, true)
+	d.pull(ref)
+	got := run(d, d.syncs().ConfirmRemovals, activities.ConfirmRemovalsInput{SyncRef: ref})
+	if got.Removed != 0 || got.Quarantined != 6 || d.atCal.count("read") != 0 {
+		t.Errorf("result is %+v", got)
+	}
+}
+
+// lister can be listed and nothing else.
+type lister struct{ o *outside }
+
+func (l lister) Pull(ctx context.Context, cursor string) (provider.Page, error) {
+	return l.o.Pull(ctx, cursor)
+}
+
+func TestSystemWithoutReaderRemovesNothing(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	o := newOutside()
+	feed := d.connect("feed", domain.DirectionImport, lister{o})
+	id := d.arrive(feed, change("e0", domain.CategoryVendor, 0, 1))
+	o.pages[""] = provider.Page{Next: "delta", Complete: true}
+	ref := d.startRun(feed, true)
+	d.pull(ref)
+	if got := run(d, d.syncs().ConfirmRemovals, activities.ConfirmRemovalsInput{SyncRef: ref}); got.Removed != 0 || got.Quarantined != 1 {
+		t.Errorf("result is %+v", got)
+	}
+	if b := d.booking(id); b.Status != domain.StatusConfirmed {
+		t.Errorf("booking is %s", b.Status)
+	}
+}
+
+func TestRunThatCouldNotBeStoredEndsQuietly(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	run(d, none(d.syncs().EndSyncRun), activities.EndSyncRunInput{SyncRef: activities.SyncRef{Org: d.org, Integration: d.cal.ID,
+		Run: domain.NewID[domain.SyncRunID](d.clock())}, State: domain.SyncFailed, Kind: domain.KindUnavailable})
+}
