@@ -28,7 +28,7 @@ type pace struct {
 
 const (
 	// intakeKnee is the intake (deliveries a second) at which the rate has halved.
-	intakeKnee = 1000
+	intakeKnee = 500
 	// calmAnswer is an answer time at which Temporal is taken to be at ease.
 	calmAnswer = 60 * time.Millisecond
 	// leastRate keeps signals flowing whatever is observed.

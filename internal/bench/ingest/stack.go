@@ -209,10 +209,18 @@ func (b *bed) profile(name string) (stop func(), err error) {
 	}
 	return func() {
 		pprof.StopCPUProfile()
-		if err := f.Close(); err != nil {
+		if err := errors.Join(f.Close(), writeAllocs(filepath.Join(b.o.Profile, name+".allocs.pprof"))); err != nil {
 			b.o.Say("profile: " + err.Error())
 		}
 	}, nil
+}
+
+func writeAllocs(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(pprof.Lookup("allocs").WriteTo(f, 0), f.Close())
 }
 
 // PostgresSettings are the settings of the private cluster beyond those of devstack. All keep what is committed safe:

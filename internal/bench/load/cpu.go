@@ -3,8 +3,10 @@ package load
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,7 +17,7 @@ type Usage struct {
 	at      time.Time
 	machine time.Duration // by everybody
 	self    time.Duration
-	below   time.Duration // by living descendants
+	below   map[string]time.Duration // by living descendants, by program
 	cores   int
 }
 
@@ -24,7 +26,7 @@ const clockTick = 10 * time.Millisecond
 
 // Used reads the CPU time of this process, of the processes it started and of the machine.
 func Used() Usage {
-	u := Usage{at: time.Now()}
+	u := Usage{at: time.Now(), below: map[string]time.Duration{}}
 	raw, err := os.ReadFile("/proc/stat")
 	if err != nil {
 		return u
@@ -42,6 +44,7 @@ func Used() Usage {
 	}
 	type process struct {
 		parent int
+		name   string
 		used   time.Duration
 	}
 	all := map[int]process{}
@@ -55,7 +58,11 @@ func Used() Usage {
 			continue // it has ended
 		}
 		// The name in parentheses may hold anything, also blanks.
-		f := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
+		open, shut := bytes.IndexByte(raw, '('), bytes.LastIndexByte(raw, ')')
+		if open < 0 || shut < open {
+			continue
+		}
+		f := strings.Fields(string(raw[shut+1:]))
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 		if err != nil || len(f) < 15 {
 			continue
@@ -64,7 +71,7 @@ func Used() Usage {
 		if err != nil {
 			continue
 		}
-		all[pid] = process{parent, ticks(f, 11) + ticks(f, 12)}
+		all[pid] = process{parent, string(raw[open+1 : shut]), ticks(f, 11) + ticks(f, 12)}
 	}
 	me := os.Getpid()
 	for pid, p := range all {
@@ -74,7 +81,7 @@ func Used() Usage {
 		}
 		for up, steps := p.parent, 0; up > 1 && steps < 100; up, steps = all[up].parent, steps+1 {
 			if up == me {
-				u.below += p.used
+				u.below[p.name] += p.used
 				break
 			}
 		}
@@ -99,10 +106,18 @@ func (u Usage) Since(before Usage, generator time.Duration, requests int) string
 	if u.cores == 0 || requests == 0 {
 		return "CPU time is not known on this system"
 	}
-	self, below := u.self-before.self, u.below-before.below
-	others := u.machine - before.machine - self - below - generator
+	self := u.self - before.self
+	others := u.machine - before.machine - self - generator
 	each := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(requests) }
 	room := u.at.Sub(before.at) * time.Duration(u.cores)
-	return fmt.Sprintf("CPU per request: server %.0f µs, databases %.0f µs, generator %.0f µs; other programs used %.0f %% of the machine",
-		each(self), each(below), each(generator), 100*float64(max(0, others))/float64(room))
+	parts := []string{fmt.Sprintf("server %.0f µs", each(self)), fmt.Sprintf("generator %.0f µs", each(generator))}
+	for _, name := range slices.Sorted(maps.Keys(u.below)) {
+		used := u.below[name] - before.below[name]
+		others -= used
+		if used > 0 {
+			parts = append(parts, fmt.Sprintf("%s %.0f µs", name, each(used)))
+		}
+	}
+	return fmt.Sprintf("CPU per request: %s; other programs used %.0f %% of the machine",
+		strings.Join(parts, ", "), 100*float64(max(0, others))/float64(room))
 }

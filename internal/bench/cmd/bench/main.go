@@ -1,6 +1,8 @@
 // Command bench runs the benchmarks of WedSync. Each prints its progress to standard error and one line of JSON, the
 // result, as the last line of standard output.
 //
+//	bench flow [--duration 60s] [--burst 10000] …
+//	bench conflict [--large 1000000] …
 //	bench ingest [--duration 20s] [--warmup 5s] [--only accept,full,naive,raw] [--profile DIR] …
 //
 // It exits 0 when it could measure, whatever the figures, unless --bars is given.
@@ -42,10 +44,17 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, out, progress io.Writer) error {
-	if len(args) == 0 || args[0] != "ingest" {
-		return errors.New("usage: bench ingest [flags]; bench ingest -h lists them")
+	if len(args) > 0 {
+		switch args[0] {
+		case "ingest":
+			return runIngest(ctx, args[1:], out, progress)
+		case "flow":
+			return runFlow(ctx, args[1:], out, progress)
+		case "conflict":
+			return runConflict(ctx, args[1:], out, progress)
+		}
 	}
-	return runIngest(ctx, args[1:], out, progress)
+	return errors.New("usage: bench ingest|flow|conflict [flags]; -h lists them")
 }
 
 func runIngest(ctx context.Context, args []string, out, progress io.Writer) error {

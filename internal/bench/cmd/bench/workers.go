@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"github.com/wedsync/wedsync/internal/bench/ingest"
@@ -10,14 +11,15 @@ import (
 	"github.com/wedsync/wedsync/worker"
 )
 
-// startWorkers runs what a worker process runs, on every task queue.
+// startWorkers runs what a worker process runs, on every task queue, with as many database steps at once as there are
+// cores: more would not apply more, they would only take the CPU from the intake beside them.
 func startWorkers(_ context.Context, d ingest.WorkerDeps) (stop func(context.Context), err error) {
 	client, err := httpx.New(httpx.Options{})
 	if err != nil {
 		return nil, err
 	}
 	opener := connect.New(d.Provider, client, time.Now, 0)
-	w, err := worker.New(worker.Deps{Temporal: d.Flow.Temporal(), Store: d.Store, Opener: opener, Log: d.Log}, worker.Options{})
+	w, err := worker.New(worker.Deps{Temporal: d.Flow.Temporal(), Store: d.Store, Opener: opener, Log: d.Log}, worker.Options{DatabaseSteps: max(2, runtime.NumCPU())})
 	if err != nil {
 		return nil, err
 	}

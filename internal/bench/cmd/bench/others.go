@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/pprof"
+
+	"github.com/wedsync/wedsync/internal/bench/conflicts"
+	"github.com/wedsync/wedsync/internal/bench/flows"
+)
+
+func runFlow(ctx context.Context, args []string, out, progress io.Writer) error {
+	o := flows.Options{Say: func(line string) { fmt.Fprintln(progress, line) }, Out: progress}
+	flags := flag.NewFlagSet("bench flow", flag.ContinueOnError)
+	flags.SetOutput(progress)
+	flags.IntVar(&o.Integrations, "integrations", 100, "integrations that take webhooks")
+	flags.Float64Var(&o.Rate, "rate", 100, "webhooks a second in the steady measurement")
+	flags.DurationVar(&o.Duration, "duration", 0, "of the steady measurement; 0 is 60s")
+	flags.IntVar(&o.Burst, "burst", 10_000, "webhooks of the burst")
+	flags.StringVar(&o.Dir, "dir", "", "folder for the private stack; the system's temporary folder by default")
+	more := common(flags)
+	if err := flags.Parse(args); err != nil {
+		return helped(err)
+	}
+	return more.run(out, progress, "flow", func() (figures, error) { return flows.Run(ctx, o) })
+}
+
+func runConflict(ctx context.Context, args []string, out, progress io.Writer) error {
+	o := conflicts.Options{Say: func(line string) { fmt.Fprintln(progress, line) }}
+	flags := flag.NewFlagSet("bench conflict", flag.ContinueOnError)
+	flags.SetOutput(progress)
+	flags.IntVar(&o.Small, "small", 100_000, "bookings of the first measurement")
+	flags.IntVar(&o.Large, "large", 1_000_000, "bookings of the second measurement")
+	flags.IntVar(&o.Resources, "resources", 1000, "resources that they are spread over")
+	flags.IntVar(&o.Changes, "changes", 3000, "changes applied at each size")
+	flags.StringVar(&o.Dir, "dir", "", "folder for the private cluster; the system's temporary folder by default")
+	more := common(flags)
+	if err := flags.Parse(args); err != nil {
+		return helped(err)
+	}
+	return more.run(out, progress, "conflict", func() (figures, error) { return conflicts.Run(ctx, o) })
+}
+
+func helped(err error) error {
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
+	return err
+}
+
+// figures is a benchmark's result.
+type figures interface {
+	Line() string
+	Bars() []string
+}
+
+// shared are the flags of every benchmark here.
+type shared struct {
+	bars    bool
+	profile string
+}
+
+func common(flags *flag.FlagSet) *shared {
+	s := &shared{}
+	flags.BoolVar(&s.bars, "bars", false, "exit 1 when a bar of the project is missed")
+	flags.StringVar(&s.profile, "profile", "", "folder for a CPU profile")
+	return s
+}
+
+func (s *shared) run(out, progress io.Writer, name string, measure func() (figures, error)) error {
+	if s.profile != "" {
+		f, err := os.Create(filepath.Join(s.profile, name+".cpu.pprof"))
+		if err != nil {
+			return fmt.Errorf("write a profile: %w", err)
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return fmt.Errorf("write a profile: %w", err)
+		}
+		defer pprof.StopCPUProfile()
+	}
+	result, err := measure()
+	if err != nil {
+		return err
+	}
+	missed := result.Bars()
+	for _, m := range missed {
+		fmt.Fprintln(progress, "missed:", m)
+	}
+	fmt.Fprintln(out, result.Line())
+	if s.bars && len(missed) > 0 {
+		return fmt.Errorf("%d bars missed", len(missed))
+	}
+	return nil
+}
