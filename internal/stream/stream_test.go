@@ -108,7 +108,10 @@ type bundle struct {
 	url string
 }
 
-func setup(t *testing.T, o Options) *bundle {
+func setup(t *testing.T, o Options) *bundle { t.Helper(); return setupWithin(t, o, 0) }
+
+// setupWithin is setup with a server that bounds its reads and writes, as real ones do.
+func setupWithin(t *testing.T, o Options, timeout time.Duration) *bundle {
 	t.Helper()
 	b := &bundle{T: t, log: &log{}}
 	if o.Poll == 0 {
@@ -118,7 +121,7 @@ func setup(t *testing.T, o Options) *bundle {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- b.hub.Run(ctx) }()
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		topics, err := ParseTopics(r.URL.Query().Get("topics"))
 		q := Request{Org: domain.OrgID(r.URL.Query().Get("org")), After: r.Header.Get("Last-Event-ID"), Topics: topics}
 		if until := r.URL.Query().Get("for"); until != "" {
@@ -132,6 +135,8 @@ func setup(t *testing.T, o Options) *bundle {
 			http.Error(w, string(domain.KindOf(err))+": "+err.Error(), http.StatusTeapot)
 		}
 	}))
+	srv.Config.ReadTimeout, srv.Config.WriteTimeout = timeout, timeout
+	srv.Start()
 	b.url = srv.URL
 	t.Cleanup(func() {
 		cancel()
@@ -445,6 +450,22 @@ func TestStreamEndsWithItsToken(t *testing.T) {
 	}
 	if _, more := c.next(); more {
 		t.Error("the stream went on after its token expired")
+	}
+}
+
+func TestStreamOutlivesTheServersTimeouts(t *testing.T) {
+	t.Parallel()
+	const timeout = 300 * time.Millisecond
+	b := setupWithin(t, Options{Heartbeat: 20 * time.Millisecond}, timeout)
+	c := b.open(orgA, "", "")
+	for end := time.Now().Add(3 * timeout); time.Now().Before(end); {
+		if _, ok := c.next(); !ok {
+			t.Fatal("the stream ended")
+		}
+	}
+	b.log.append(orgA, "booking.changed", true)
+	if d := cmp.Diff([]string{"1"}, c.ids(1)); d != "" {
+		t.Error(d)
 	}
 }
 
