@@ -92,7 +92,7 @@ func (s *Server) newAPI() huma.API {
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "Token of the admin API"},
 	}
-	for _, t := range []string{tagIntegrations, tagBookings, tagConflicts, tagDeliveries, tagLive, tagOperation} {
+	for _, t := range []string{tagIntegrations, tagBookings, tagConflicts, tagDeliveries, tagLive, tagOperation, tagPages} {
 		config.Tags = append(config.Tags, &huma.Tag{Name: t})
 	}
 	return humaecho.New(s.echo, config)

@@ -217,13 +217,7 @@ func kindTitle(k domain.ConflictKind) string {
 	return sentence(string(k))
 }
 
-func sentence(s string) string {
-	s = strings.ReplaceAll(s, "_", " ")
-	if s == "" {
-		return s
-	}
-	return strings.ToUpper(s[:1]) + s[1:]
-}
+func sentence(s string) string { return firstUpper(strings.ReplaceAll(s, "_", " ")) }
 
 // whenText spells a time out in its own zone.
 func whenText(w domain.When) string {

@@ -70,6 +70,9 @@ func (s *Server) docsData() docsData {
 		d.Intro = append(d.Intro, codeSpans(p))
 	}
 	for _, tag := range doc.Tags {
+		if tag.Name == tagPages {
+			continue // of no use to a program
+		}
 		g := docsGroup{Name: tag.Name, Anchor: anchor(tag.Name)}
 		for _, r := range Routes() { // in the order of the table
 			if item := doc.Paths[r.Path]; r.Tag == tag.Name && item != nil && !r.page {
@@ -184,9 +187,9 @@ func fieldDoc(text string, s *huma.Schema) string {
 			add("at most %d characters", *s.MaxLength)
 		}
 		if s.Minimum != nil && s.Maximum != nil {
-			add("%v to %v", *s.Minimum, *s.Maximum)
+			add("%.0f to %.0f", *s.Minimum, *s.Maximum)
 		} else if s.Minimum != nil {
-			add("at least %v", *s.Minimum)
+			add("at least %.0f", *s.Minimum)
 		}
 		if s.MaxItems != nil {
 			add("at most %d entries", *s.MaxItems)

@@ -10,8 +10,11 @@ import (
 	"html/template"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 
@@ -36,7 +39,7 @@ type assetFile struct {
 
 func newPages() (*pages, error) {
 	p := &pages{templates: make(map[string]*template.Template), assets: make(map[string]assetFile)}
-	funcs := template.FuncMap{"severity": severityMark, "state": stateMark, "utc": utcText, "stamp": stampText, "join": strings.Join, "add": func(a, b int) int { return a + b }}
+	funcs := template.FuncMap{"severity": severityMark, "state": stateMark, "utc": utcText, "stamp": stampText, "sentence": firstUpper, "more": moreWays}
 	for _, name := range []string{"sign_in.html", "dashboard.html", "docs.html"} {
 		t, err := template.New("layout.html").Funcs(funcs).ParseFS(webFiles, "web/layout.html", "web/"+name)
 		if err != nil {
@@ -185,6 +188,22 @@ func (s *Server) signOut(c echo.Context) error {
 	return c.Redirect(http.StatusSeeOther, "/sign-in")
 }
 
+// firstUpper begins a sentence.
+func firstUpper(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	if n == 0 {
+		return s
+	}
+	return string(unicode.ToUpper(r)) + s[n:]
+}
+
+func moreWays(all int) string {
+	if all == 4 {
+		return "One more way"
+	}
+	return strconv.Itoa(all-3) + " more ways"
+}
+
 // plain is an error as a sentence for people.
 func plain(err error) string {
 	p := problemOf(err)
@@ -196,7 +215,7 @@ func plain(err error) string {
 	if text == "" {
 		return p.Title + "."
 	}
-	return strings.ToUpper(text[:1]) + text[1:] + "."
+	return firstUpper(text) + "."
 }
 
 func (s *Server) frame(c echo.Context, title string, page any) frame {

@@ -50,6 +50,7 @@ const (
 	tagDeliveries   = "Deliveries and audit"
 	tagLive         = "Live stream"
 	tagOperation    = "Operation"
+	tagPages        = "Pages"
 )
 
 // Routes returns the table of everything that can be reached.
@@ -101,17 +102,17 @@ func Routes() []Route {
 		{Method: "GET", Path: "/docs", Access: AccessPublic, ID: "docs", Tag: tagOperation, Summary: "This document for people", mount: raw((*Server).docs)},
 		{Method: "POST", Path: "/codec/decode", Access: AccessOwn, ID: "codec-decode", Tag: tagOperation, Summary: "Decode payloads for Temporal UI", ownBody: true, mount: raw((*Server).codec), optional: (*Server).hasCodec},
 		{Method: "POST", Path: "/codec/encode", Access: AccessOwn, ID: "codec-encode", Tag: tagOperation, Summary: "Encode payloads for Temporal UI", ownBody: true, mount: raw((*Server).codec), optional: (*Server).hasCodec},
-		{Method: "OPTIONS", Path: "/codec/decode", Access: AccessOwn, ID: "codec-decode-preflight", Tag: tagOperation, Summary: "Ask whether a page may decode", mount: raw((*Server).codec), optional: (*Server).hasCodec},
-		{Method: "OPTIONS", Path: "/codec/encode", Access: AccessOwn, ID: "codec-encode-preflight", Tag: tagOperation, Summary: "Ask whether a page may encode", mount: raw((*Server).codec), optional: (*Server).hasCodec},
+		{Method: "OPTIONS", Path: "/codec/decode", Access: AccessOwn, ID: "codec-decode-preflight", Tag: tagPages, Summary: "Ask whether a page may decode", mount: raw((*Server).codec), optional: (*Server).hasCodec},
+		{Method: "OPTIONS", Path: "/codec/encode", Access: AccessOwn, ID: "codec-encode-preflight", Tag: tagPages, Summary: "Ask whether a page may encode", mount: raw((*Server).codec), optional: (*Server).hasCodec},
 
-		{Method: "GET", Path: "/assets/{file}", Access: AccessPublic, ID: "asset", Tag: tagOperation, Summary: "Style sheet, script and icon of the pages", quiet: true, mount: raw((*Server).asset)},
-		{Method: "GET", Path: "/sign-in", Access: AccessPublic, ID: "sign-in-page", Tag: tagOperation, Summary: "Page to sign in with a token", mount: raw((*Server).signInPage)},
-		{Method: "POST", Path: "/sign-in", Access: AccessPublic, ID: "sign-in", Tag: tagOperation, Summary: "Sign in with a token", mount: raw((*Server).signIn)},
-		{Method: "POST", Path: "/sign-out", Access: AccessViewer, ID: "sign-out", Tag: tagOperation, Summary: "Sign out", page: true, mount: raw((*Server).signOut)},
-		{Method: "GET", Path: "/", Access: AccessViewer, ID: "dashboard", Tag: tagOperation, Summary: "Dashboard", page: true, mount: raw((*Server).dashboard)},
-		{Method: "GET", Path: "/live", Access: AccessViewer, ID: "dashboard-live", Tag: tagOperation, Summary: "Live events of the dashboard", page: true, endless: true, mount: raw((*Server).streamEvents)},
-		{Method: "POST", Path: "/do/integrations/{id}/{action}", Access: AccessOperator, ID: "dashboard-integration", Tag: tagOperation, Summary: "Buttons of an integration", page: true, mount: raw((*Server).doIntegration)},
-		{Method: "POST", Path: "/do/conflicts/{id}", Access: AccessOperator, ID: "dashboard-conflict", Tag: tagOperation, Summary: "Buttons of a conflict", page: true, mount: raw((*Server).doConflict)},
+		{Method: "GET", Path: "/assets/{file}", Access: AccessPublic, ID: "asset", Tag: tagPages, Summary: "Style sheet, script and icon of the pages", quiet: true, mount: raw((*Server).asset)},
+		{Method: "GET", Path: "/sign-in", Access: AccessPublic, ID: "sign-in-page", Tag: tagPages, Summary: "Page to sign in with a token", mount: raw((*Server).signInPage)},
+		{Method: "POST", Path: "/sign-in", Access: AccessPublic, ID: "sign-in", Tag: tagPages, Summary: "Sign in with a token", mount: raw((*Server).signIn)},
+		{Method: "POST", Path: "/sign-out", Access: AccessViewer, ID: "sign-out", Tag: tagPages, Summary: "Sign out", page: true, mount: raw((*Server).signOut)},
+		{Method: "GET", Path: "/", Access: AccessViewer, ID: "dashboard", Tag: tagPages, Summary: "Dashboard", page: true, mount: raw((*Server).dashboard)},
+		{Method: "GET", Path: "/live", Access: AccessViewer, ID: "dashboard-live", Tag: tagPages, Summary: "Live events of the dashboard", page: true, endless: true, mount: raw((*Server).streamEvents)},
+		{Method: "POST", Path: "/do/integrations/{id}/{action}", Access: AccessOperator, ID: "dashboard-integration", Tag: tagPages, Summary: "Buttons of an integration", page: true, mount: raw((*Server).doIntegration)},
+		{Method: "POST", Path: "/do/conflicts/{id}", Access: AccessOperator, ID: "dashboard-conflict", Tag: tagPages, Summary: "Buttons of a conflict", page: true, mount: raw((*Server).doConflict)},
 	}
 }
 

@@ -87,7 +87,7 @@
     }
   };
   const busy = (section) =>
-    section && (section.contains(document.activeElement) || [...section.querySelectorAll("input:not([type=hidden])")].some((i) => i.value !== ""));
+    section && (section.contains(document.activeElement) || section.querySelector("details[open]") || [...section.querySelectorAll("input:not([type=hidden])")].some((i) => i.value !== ""));
 
   const take = (topic, event) => {
     add(topic, event);
