@@ -225,8 +225,6 @@ func (o *writer) begin(at string) {
 		return
 	}
 	o.begun, o.last = true, at
-	// A server's read timeout would end the request's context; writes have deadlines of their own.
-	_ = o.rc.SetReadDeadline(time.Time{})
 	h := o.w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
