@@ -442,3 +442,9 @@ func (tx *Tx) WeddingDateOf(ctx context.Context, id domain.ConflictID) (string, 
 	}
 	return date.Format(time.DateOnly), nil
 }
+
+// SealDetails seals a booking's details as StoreEffects does, for bulk loads that do not come through a decision.
+func (s *Store) SealDetails(org domain.OrgID, id domain.BookingID, d domain.Details) []byte {
+	tx := Tx{Org: org, sealer: s.ring.Org(string(org))}
+	return tx.sealDetails(id, d)
+}
