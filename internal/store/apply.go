@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 
@@ -31,20 +32,18 @@ func (tx *Tx) LinksFor(ctx context.Context, k LinkKeys) ([]domain.Link, error) {
 		ORDER BY id`
 	hit := `WITH hit AS (SELECT unnest($2::uuid[]) AS booking_id`
 	args := []any{tx.Org, arrayOf(k.Bookings)}
+	// A part that is not asked for is left out rather than made false: planning it would cost more than the others.
 	if k.Integration != "" {
-		hit += ` UNION SELECT booking_id FROM links WHERE org_id = $1 AND integration_id = $3 AND external_id = ANY($4::text[])`
 		args = append(args, k.Integration, k.ExternalIDs)
+		hit += ` UNION SELECT booking_id FROM links WHERE org_id = $1 AND integration_id = $3 AND external_id = ANY($4::text[])`
 		if len(k.UIDs) > 0 {
-			hit += ` UNION SELECT booking_id FROM links WHERE org_id = $1 AND uid = ANY($5::text[]) AND uid <> '' AND removed_at IS NULL`
 			args = append(args, k.UIDs)
-		} else {
-			hit += ` UNION SELECT booking_id FROM links WHERE $5::text[] IS NOT NULL AND false`
-			args = append(args, []string{})
+			hit += fmt.Sprintf(` UNION SELECT booking_id FROM links WHERE org_id = $1 AND uid = ANY($%d::text[]) AND uid <> '' AND removed_at IS NULL`, len(args))
 		}
 		if len(k.Removed) > 0 {
-			hit += ` UNION SELECT booking_id FROM links WHERE org_id = $1 AND integration_id = $3
-				AND left(external_id, strpos(external_id, '#') - 1) = ANY($6::text[]) AND strpos(external_id, '#') > 1`
 			args = append(args, k.Removed)
+			hit += fmt.Sprintf(` UNION SELECT booking_id FROM links WHERE org_id = $1 AND integration_id = $3
+				AND left(external_id, strpos(external_id, '#') - 1) = ANY($%d::text[]) AND strpos(external_id, '#') > 1`, len(args))
 		}
 	}
 	rows, err := tx.Query(ctx, hit+`)`+byBooking, args...)

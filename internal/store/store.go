@@ -93,6 +93,8 @@ func openPool(ctx context.Context, url, role string, conns int, o Options) (*pgx
 	p["synchronous_commit"] = "on"
 	p["statement_timeout"] = milliseconds(o.StatementTimeout)
 	p["lock_timeout"] = milliseconds(min(o.StatementTimeout, 10*time.Second))
+	// Every statement here reads a few rows by an index; starting helpers for one costs more than they save.
+	p["max_parallel_workers_per_gather"] = "0"
 	// An abandoned transaction holds back the live stream, see StreamAfter.
 	p["idle_in_transaction_session_timeout"] = milliseconds(o.StatementTimeout)
 	c.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {

@@ -81,6 +81,8 @@ CREATE TABLE integrations (
     FOREIGN KEY (org_id, resource_id) REFERENCES resources (org_id, id)
 );
 CREATE INDEX integrations_by_update ON integrations (updated_at); -- intake asks for what changed lately
+-- Every applied change asks which connections of the organisation take writes.
+CREATE INDEX integrations_exporting ON integrations (org_id, id) WHERE state <> 'deleted' AND direction IN ('export', 'bidirectional');
 
 -- Intake writes here thousands of rows a second, so there is no foreign key: a key check per row would lock the hot
 -- integration row.
