@@ -3,7 +3,8 @@
 // stack, with fsync on, and the load generator runs as a process of its own on the same machine.
 //
 //   - accept: the intake alone. Server, limits, verification, sealing, group commit; dispatch is held, no Temporal.
-//   - full: the same with the dispatcher, Temporal and the workers on, applying bookings while webhooks come in.
+//   - full: the same with the dispatcher, Temporal and the workers on, applying bookings while webhooks come in. The
+//     workers are a process of their own, as in production: [Child] at the top of main turns a process into one.
 //   - naive: the same server code, but each request makes one signal-with-start and nothing is stored. Temporal has the
 //     machine for itself: no workers run.
 //   - raw: the same rows, sealed, inserted by as many committers as the intake has, in full batches, without HTTP.
@@ -21,15 +22,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/wedsync/wedsync/internal/bench/load"
-	"github.com/wedsync/wedsync/internal/flow"
 	"github.com/wedsync/wedsync/internal/inbox"
 	"github.com/wedsync/wedsync/internal/provider"
-	"github.com/wedsync/wedsync/internal/store"
 )
 
 // Options tune a run. The zero value is the benchmark as it is reported.
@@ -44,8 +42,8 @@ type Options struct {
 	Dir string
 	// Provider finds the provider of the integrations: a name, its settings and the name of the webhook secret.
 	Provider Provider
-	// Workers starts what a worker process runs and returns how to stop it. Needed for full.
-	Workers func(ctx context.Context, w WorkerDeps) (stop func(context.Context), err error)
+	// NoWorkers leaves the workers out of full, for a test that has none.
+	NoWorkers bool
 	// Inbox overrides how the intake writes and dispatches.
 	Writer     inbox.WriterOptions
 	Dispatcher inbox.DispatcherOptions
@@ -61,15 +59,6 @@ type Provider struct {
 	Registration provider.Registration
 	Settings     json.RawMessage
 	SecretName   string
-}
-
-// WorkerDeps is what workers run on. They have a store of their own, as a process of its own would.
-type WorkerDeps struct {
-	Store    *store.Store
-	Flow     *flow.Client
-	Provider func(name string) (provider.Registration, bool)
-	Metrics  *prometheus.Registry
-	Log      *slog.Logger
 }
 
 func (o *Options) defaults() {
@@ -182,14 +171,8 @@ func Run(ctx context.Context, o Options) (Result, error) {
 }
 
 func round(v float64, digits int) float64 {
-	for range digits {
-		v *= 10
-	}
-	v = float64(int64(v + 0.5))
-	for range digits {
-		v /= 10
-	}
-	return v
+	unit := math.Pow10(digits)
+	return math.Round(v*unit) / unit
 }
 
 func ms(d time.Duration) float64 { return round(float64(d)/float64(time.Millisecond), 2) }

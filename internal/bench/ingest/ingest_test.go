@@ -1,7 +1,6 @@
 package ingest_test
 
 import (
-	"context"
 	"errors"
 	"os"
 	"strings"
@@ -29,11 +28,8 @@ func TestAShortRunLosesNothing(t *testing.T) {
 	}
 	r, err := ingest.Run(t.Context(), ingest.Options{
 		Duration: time.Second, Warmup: -1, Connections: 8, Targets: 4, Dir: t.TempDir(), Say: func(line string) { t.Log(line) },
-		Provider: ingest.Provider{Registration: custom.Registration, Settings: crmsim.MinimalWebhookSettings(), SecretName: "webhook_secret"},
-		// Signals wait in Temporal for workers that never come, as they may in the real system.
-		Workers: func(context.Context, ingest.WorkerDeps) (func(context.Context), error) {
-			return func(context.Context) {}, nil
-		},
+		Provider:  ingest.Provider{Registration: custom.Registration, Settings: crmsim.MinimalWebhookSettings(), SecretName: "webhook_secret"},
+		NoWorkers: true, // signals wait in Temporal for workers that never come, as they may in the real system
 	})
 	if errors.Is(err, devstack.ErrUnavailable) && os.Getenv("CI") != "true" {
 		t.Skipf("skipped: %v", err)

@@ -67,27 +67,22 @@ func (nobody) RecheckConflict(context.Context, domain.ConflictID, contract.Reche
 
 // measureFull runs everything that a server and a worker process run.
 func measureFull(ctx context.Context, o Options, r *Result) error {
-	if o.Workers == nil {
-		return errors.New("no workers are given")
-	}
 	b, err := newBed(ctx, o, true)
 	if err != nil {
 		return err
 	}
 	defer b.close()
 	metrics := prometheus.NewRegistry()
-	db, err := b.open(ctx, "wedsync-worker")
-	if err != nil {
-		return err
+	stopWorkers := func() {}
+	if !o.NoWorkers {
+		if stopWorkers, err = b.startWorkers(ctx); err != nil {
+			return err
+		}
 	}
-	stopWorkers, err := o.Workers(ctx, WorkerDeps{Store: db, Flow: b.flow, Provider: b.provider, Metrics: prometheus.NewRegistry(), Log: o.Log})
-	if err != nil {
-		return fmt.Errorf("start the workers: %w", err)
-	}
+	defer stopWorkers()
 	in, err := inbox.New(inbox.Deps{Store: b.db, Signals: b.flow, Log: o.Log, Metrics: metrics, Writer: o.Writer,
 		Dispatcher: o.Dispatcher, Relay: inbox.RelayOptions{Conflict: inbox.ConflictReader(b.db)}})
 	if err != nil {
-		stopWorkers(ctx)
 		return err
 	}
 	running, cancel := context.WithCancel(ctx)
@@ -104,9 +99,7 @@ func measureFull(ctx context.Context, o Options, r *Result) error {
 	beside.Wait()
 	end, cancelEnd := context.WithTimeout(ctx, 30*time.Second)
 	defer cancelEnd()
-	err = errors.Join(err, countErr, in.Drain(end))
-	stopWorkers(end)
-	if err != nil {
+	if err = errors.Join(err, countErr, in.Drain(end)); err != nil {
 		return err
 	}
 	o.Say(fmt.Sprintf("full: %d of the webhooks were applied meanwhile, %.1f rows per commit", applied, meanBatch(metrics)))

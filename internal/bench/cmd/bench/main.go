@@ -30,6 +30,7 @@ import (
 
 func main() {
 	load.Child()
+	ingest.Child(startWorkers)
 	inbox.TuneGC()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -81,7 +82,6 @@ func runIngest(ctx context.Context, args []string, out, progress io.Writer) erro
 		o.Only = strings.Split(*only, ",")
 	}
 	o.Provider = ingest.Provider{Registration: custom.Registration, Settings: crmsim.MinimalWebhookSettings(), SecretName: "webhook_secret"}
-	o.Workers = startWorkers
 	o.Say = func(line string) { fmt.Fprintln(progress, line) }
 	result, err := ingest.Run(ctx, o)
 	if err != nil {
