@@ -49,7 +49,6 @@ func newBed(ctx context.Context, o Options, temporal bool) (_ *bed, err error) {
 	}()
 	b.servers, err = devstack.Start(ctx, devstack.Options{
 		DataDir: o.Dir, Ephemeral: true, Private: true, SkipTemporal: !temporal, Log: o.Say,
-		Postgres: devstack.PostgresOptions{Settings: PostgresSettings()},
 		Temporal: devstack.TemporalOptions{SearchAttributes: contract.SearchAttributes()},
 	})
 	if err != nil {
@@ -221,10 +220,4 @@ func writeAllocs(path string) error {
 		return err
 	}
 	return errors.Join(pprof.Lookup("allocs").WriteTo(f, 0), f.Close())
-}
-
-// PostgresSettings are the settings of the private cluster beyond those of devstack. All keep what is committed safe:
-// fsync, synchronous_commit and full_page_writes stay on.
-func PostgresSettings() map[string]string {
-	return map[string]string{}
 }
