@@ -38,11 +38,13 @@ type clash struct {
 	look     bool // a booking changed, or a step of the resolution ended
 	started  bool // the decision was taken up
 	failures int
+	looks    int // at a resolution, since a signal told of it
 	shown    domain.ConflictState
 }
 
-// verifyEvery is the wait between looks at a resolution that no signal reported on.
-const verifyEvery = 30 * time.Second
+// verifyAfter is the wait before the n-th look at a resolution that no signal reported on. A system may be paused for
+// days, so it grows from half a minute to a quarter of an hour.
+func verifyAfter(n int) time.Duration { return min(30*time.Second<<min(n, 5), 15*time.Minute) }
 
 func (s *clash) setup(ctx workflow.Context) error {
 	if err := workflow.SetQueryHandler(ctx, contract.QueryStatus, func() (contract.ConflictStatus, error) { return s.status, nil }); err != nil {
@@ -61,7 +63,7 @@ func (s *clash) mayResolve(_ workflow.Context, r contract.ResolveRequest) error 
 		return refuse("the conflict is %s already", s.status.State)
 	case s.pending != nil || s.status.State == domain.ConflictResolving:
 		return refuse("another decision is being carried out")
-	case s.version != 0 && r.Version != s.version:
+	case r.Version < s.version:
 		return refuse("the conflict changed since it was read (version %d, now %d); read it again", r.Version, s.version)
 	case r.DecisionID == "" || r.By == "":
 		return refuse("decision_id and by are required")
@@ -89,28 +91,31 @@ func (s *clash) mayResolve(_ workflow.Context, r contract.ResolveRequest) error 
 func (s *clash) take(ctx workflow.Context, r contract.ResolveRequest) (contract.ResolveResult, error) {
 	s.pending = &r
 	// The person learns whether the decision could be begun, since another booking may have taken the time meanwhile.
-	var refused error
-	err := workflow.Await(ctx, func() bool { return s.pending == nil || s.started })
-	if err == nil && s.status.State == domain.ConflictOpen {
-		refused = temporal.NewApplicationError(s.status.Step, "Refused")
-	}
-	if err != nil {
+	if err := workflow.Await(ctx, func() bool { return s.pending == nil || s.started }); err != nil {
 		return contract.ResolveResult{}, err
 	}
-	return contract.ResolveResult{State: s.status.State}, refused
+	switch {
+	case s.started:
+		return contract.ResolveResult{State: s.status.State}, nil
+	case s.status.State.Open():
+		return contract.ResolveResult{}, temporal.NewApplicationError(s.status.Step, "Refused")
+	}
+	return contract.ResolveResult{}, temporal.NewApplicationError(fmt.Sprintf("the conflict is %s already", s.status.State), "Refused")
 }
 
 func (s *clash) run(ctx workflow.Context) error {
 	s.look = true
 	for {
 		for s.rechecks.ReceiveAsync(nil) {
-			s.look = true
+			s.look, s.looks = true, 0
 		}
 		if err := s.act(ctx); err != nil {
 			return err
 		}
 		s.describe(ctx)
 		if !s.status.State.Open() {
+			// A decision that came while the end was read is refused by its handler.
+			s.pending = nil
 			return workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
 		}
 		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() && workflow.AllHandlersFinished(ctx) {
@@ -123,7 +128,7 @@ func (s *clash) run(ctx workflow.Context) error {
 		}
 		wait := s.status.NextAlarm.Sub(workflow.Now(ctx))
 		if _, err := workflow.AwaitWithTimeout(ctx, max(wait, time.Second), func() bool {
-			return s.rechecks.Len() > 0 || s.pending != nil && !s.started
+			return s.rechecks.Len() > 0 || s.look && s.status.State == domain.ConflictOpen || s.pending != nil && !s.started
 		}); err != nil {
 			return err
 		}
@@ -143,14 +148,15 @@ func (s *clash) act(ctx workflow.Context) error {
 		}
 		if err != nil {
 			// Refused for good: the time was taken, the resource is gone. The conflict stays open.
+			// It may be because the conflict is over already, so it is read again.
 			s.status.Step = refusal(err)
-			s.pending = nil
+			s.pending, s.look = nil, true
 			s.status.NextAlarm = now.Add(reminderAfter(s.status.Severity, s.in.WeddingDate, now))
 			return nil
 		}
 		s.failures = 0
 		s.adopt(seen)
-		s.started, s.look = true, true
+		s.started, s.look, s.looks = true, true, 0
 		s.status.Step = "the decision is being carried out"
 		s.status.NextAlarm = now
 		if !s.status.State.Open() {
@@ -166,20 +172,28 @@ func (s *clash) act(ctx workflow.Context) error {
 		s.failures, s.look = 0, false
 		s.adopt(v.ConflictView)
 		s.status.Step = v.Step
-		s.status.NextAlarm = workflow.Now(ctx).Add(verifyEvery)
+		s.status.NextAlarm = workflow.Now(ctx).Add(verifyAfter(s.looks))
+		s.looks++
 		if s.status.State == domain.ConflictOpen {
 			// Undone because a system refused: wait for another decision.
 			s.pending, s.started = nil, false
 			s.status.NextAlarm = workflow.Now(ctx).Add(reminderAfter(s.status.Severity, s.in.WeddingDate, workflow.Now(ctx)))
 		}
 	case s.look:
-		if err := workflow.ExecuteLocalActivity(database(ctx, "read the conflict"), steps.Conflicts.LoadConflict, ref).Get(ctx, &seen); err != nil {
+		err := workflow.ExecuteLocalActivity(database(ctx, "read the conflict"), steps.Conflicts.LoadConflict, ref).Get(ctx, &seen)
+		if isKind(err, domain.KindNotFound) {
+			s.status.State, s.status.Step, s.look = domain.ConflictCleared, "the conflict does not exist any more", false
+			return nil
+		}
+		if err != nil {
 			return s.later(ctx, "the conflict could not be read yet", err)
 		}
 		s.failures, s.look = 0, false
 		s.adopt(seen)
-		if s.status.NextAlarm.IsZero() {
-			s.status.NextAlarm = now.Add(reminderAfter(s.status.Severity, s.in.WeddingDate, now))
+		// What became worse is not left to the reminder of what it was before.
+		alarm := now.Add(reminderAfter(s.status.Severity, s.in.WeddingDate, now))
+		if s.status.NextAlarm.IsZero() || alarm.Before(s.status.NextAlarm) {
+			s.status.NextAlarm = alarm
 		}
 	case !now.Before(s.status.NextAlarm):
 		if err := workflow.ExecuteLocalActivity(database(ctx, "remind"), steps.Conflicts.RemindConflict,
@@ -234,7 +248,7 @@ func (s *clash) describe(ctx workflow.Context) {
 }
 
 // reminderAfter is the wait before the next reminder: by severity, halved within two weeks of the wedding, at most an
-// hour within two days of it.
+// hour within two days of it, and a week once it is over.
 func reminderAfter(severity domain.Severity, weddingDate string, now time.Time) time.Duration {
 	wait := 72 * time.Hour
 	switch severity {
@@ -251,6 +265,8 @@ func reminderAfter(severity domain.Severity, weddingDate string, now time.Time) 
 		return wait
 	}
 	switch left := day.Sub(now); {
+	case left < -36*time.Hour:
+		return 7 * 24 * time.Hour
 	case left < 48*time.Hour:
 		return min(wait, time.Hour)
 	case left < 14*24*time.Hour:

@@ -30,6 +30,10 @@ const resyncLimit = 5
 // applyRounds bounds the batches applied before pushes, syncs and people get their turn.
 const applyRounds = 10
 
+// orphanAfter is how long a new run waits for the end of a sync that the run before it started. Only its signal tells,
+// which a terminated sync does not send.
+const orphanAfter = 24 * time.Hour
+
 type integration struct {
 	in contract.IntegrationInput
 	contract.IntegrationCarried
@@ -44,6 +48,8 @@ type integration struct {
 	alarmAt  time.Time
 	cancel   workflow.CancelFunc
 	retryAt  time.Time // database steps failed: nothing before this
+	pushFail int       // failed writing steps in a row
+	orphanAt time.Time // a sync run taken over from the run before counts as lost at this time
 	attrs    domain.IntegrationState
 	finished bool
 	begun    bool // the first pull is behind, or was by an earlier run
@@ -64,6 +70,9 @@ func newIntegration(ctx workflow.Context, in contract.IntegrationInput) *integra
 	} else {
 		// A first run may follow a crash that left work behind, so it looks.
 		s.Deliveries, s.Pushes = true, true
+	}
+	if s.Current != nil {
+		s.orphanAt = workflow.Now(ctx).Add(orphanAfter)
 	}
 	s.Runs++
 	s.deliveries = workflow.GetSignalChannel(ctx, contract.SignalDeliveries)
@@ -144,13 +153,30 @@ func (s *integration) mayResync(_ workflow.Context, r contract.ResyncRequest) er
 	return nil
 }
 
-func (s *integration) takeResync(_ workflow.Context, r contract.ResyncRequest) (contract.ResyncResult, error) {
-	queued := len(s.Resyncs)
-	s.Resyncs = append(s.Resyncs, r)
-	if s.Current != nil {
-		queued++
+func (s *integration) takeResync(ctx workflow.Context, r contract.ResyncRequest) (contract.ResyncResult, error) {
+	// The very first message of a workflow is checked against settings that are not read yet.
+	if err := workflow.Await(ctx, func() bool { return s.Config != nil }); err != nil {
+		return contract.ResyncResult{}, err
 	}
-	return contract.ResyncResult{RunID: r.RunID, WorkflowID: contract.SyncWorkflowID(r.RunID), Queued: queued}, nil
+	out := contract.ResyncResult{RunID: r.RunID, WorkflowID: contract.SyncWorkflowID(r.RunID)}
+	is := func(id *domain.SyncRunID) bool { return id != nil && *id == r.RunID }
+	at := slices.IndexFunc(s.Resyncs, func(one contract.ResyncRequest) bool { return one.RunID == r.RunID })
+	switch {
+	case is(s.Current) || is(s.LastRun):
+		return out, nil
+	case at >= 0:
+		out.Queued = at
+	default:
+		if err := s.mayResync(ctx, r); err != nil {
+			return contract.ResyncResult{}, err
+		}
+		out.Queued = len(s.Resyncs)
+		s.Resyncs = append(s.Resyncs, r)
+	}
+	if s.Current != nil {
+		out.Queued++
+	}
+	return out, nil
 }
 
 func (s *integration) run(ctx workflow.Context) error {
@@ -229,6 +255,10 @@ func (s *integration) act(ctx workflow.Context) {
 	s.collectPush(ctx)
 	if s.syncing != nil && s.syncing.IsReady() && s.Current != nil {
 		// The child ended without its signal: it was terminated or failed hard.
+		s.endSync(*s.Current)
+	}
+	if s.Current != nil && s.syncing == nil && due(s.orphanAt, now) {
+		workflow.GetLogger(ctx).Warn("a sync run of an earlier run of this workflow never reported its end", "run", *s.Current)
 		s.endSync(*s.Current)
 	}
 	if s.Config.State != domain.IntegrationActive {
@@ -324,7 +354,7 @@ func (s *integration) applyDeliveries(ctx workflow.Context) {
 		s.Counts.Ignored += int64(out.Ignored)
 		s.Counts.Dead += int64(out.Dead)
 		s.Counts.Retried += int64(out.Retried)
-		s.DeliveriesDue = out.NextDue
+		s.DeliveriesDue = later(out.NextDue, workflow.Now(ctx))
 		s.Deliveries = s.Deliveries || out.More
 		if out.NeedsReload {
 			s.reload = true
@@ -353,12 +383,15 @@ func (s *integration) collectPush(ctx workflow.Context) {
 	err := s.pushing.Get(ctx, &out)
 	s.pushing = nil
 	if err != nil {
-		s.PushesDue = workflow.Now(ctx).Add(time.Minute)
-		workflow.GetLogger(ctx).Warn("writing copies did not work; trying again in a minute", "error", err)
+		wait := min(time.Minute<<min(s.pushFail, 6), time.Hour)
+		s.pushFail++
+		s.PushesDue = workflow.Now(ctx).Add(wait)
+		workflow.GetLogger(ctx).Warn("writing copies did not work; trying again", "wait", wait, "error", err)
 		return
 	}
 	s.Counts.Pushed += int64(out.Done)
-	s.PushesDue = out.NextDue
+	s.pushFail = 0
+	s.PushesDue = later(out.NextDue, workflow.Now(ctx))
 	s.Pushes = s.Pushes || out.More
 	if out.Reconnect {
 		s.reload = true
@@ -426,7 +459,7 @@ func (s *integration) awake(ctx workflow.Context) bool {
 		// The database could not be reached: act would do nothing before the alarm.
 		return false
 	}
-	if len(s.orders) > 0 || s.pushing != nil && s.pushing.IsReady() || s.syncing != nil && s.syncing.IsReady() {
+	if s.reload || len(s.orders) > 0 || s.pushing != nil && s.pushing.IsReady() || s.syncing != nil && s.syncing.IsReady() {
 		return true
 	}
 	return s.Config != nil && s.Config.State == domain.IntegrationActive &&
@@ -454,6 +487,8 @@ func (s *integration) setAlarm(ctx workflow.Context) {
 			}
 			if s.Current == nil {
 				consider(s.NextPoll)
+			} else if s.syncing == nil {
+				consider(s.orphanAt)
 			}
 		}
 	}
@@ -510,6 +545,15 @@ func (s *integration) describe(ctx workflow.Context) {
 		}
 		s.attrs = state
 	}
+}
+
+// later keeps a time told by the database from lying in the past of the workflow's clock, which would be asked again and
+// again until the other clock has caught up.
+func later(at, now time.Time) time.Time {
+	if soon := now.Add(time.Second); !at.IsZero() && at.Before(soon) {
+		return soon
+	}
+	return at
 }
 
 func due(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }

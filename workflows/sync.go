@@ -60,8 +60,10 @@ func Sync(ctx workflow.Context, in contract.SyncInput) (contract.SyncProgress, e
 func runSync(ctx workflow.Context, in contract.SyncInput, p *contract.SyncProgress) error {
 	ref := activities.SyncRef{Org: in.OrgID, Integration: in.IntegrationID, Run: in.RunID}
 	if in.Carried == nil {
-		if err := workflow.ExecuteLocalActivity(database(ctx, "begin run"), steps.Syncs.StartSyncRun,
-			activities.StartSyncRunInput{SyncRef: ref, Full: in.Full, By: in.By}).Get(ctx, nil); err != nil {
+		if err := persistently(ctx, func() error {
+			return workflow.ExecuteLocalActivity(database(ctx, "begin run"), steps.Syncs.StartSyncRun,
+				activities.StartSyncRunInput{SyncRef: ref, Full: in.Full, By: in.By}).Get(ctx, nil)
+		}); err != nil {
 			return err
 		}
 	}
@@ -112,9 +114,16 @@ func endSync(ctx workflow.Context, in contract.SyncInput, p contract.SyncProgres
 	describeSync(ctx, p)
 	input := activities.EndSyncRunInput{SyncRef: activities.SyncRef{Org: in.OrgID, Integration: in.IntegrationID, Run: in.RunID},
 		State: p.State, Kind: kindOf(cause), Removed: p.Proved, Quarantined: p.Quarantined}
+	return persistently(ctx, func() error {
+		return workflow.ExecuteLocalActivity(database(ctx, "end run"), steps.Syncs.EndSyncRun, input).Get(ctx, nil)
+	})
+}
+
+// persistently repeats a database step through an outage of about an hour and a half.
+func persistently(ctx workflow.Context, step func() error) error {
 	for n := 1; ; n++ {
-		err := workflow.ExecuteLocalActivity(database(ctx, "end run"), steps.Syncs.EndSyncRun, input).Get(ctx, nil)
-		if err == nil || n > 20 {
+		err := step()
+		if err == nil || n > 25 || !retryableKind(kindOf(err)) || temporal.IsCanceledError(err) {
 			return err
 		}
 		if err := workflow.Sleep(ctx, backoff(n)); err != nil {
