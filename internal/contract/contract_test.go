@@ -1,0 +1,163 @@
+package contract
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wedsync/wedsync/internal/domain"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+var at = time.Date(2027, 6, 12, 9, 30, 0, 0, time.UTC)
+
+const id = "01900000-0000-7000-8000-00000000000"
+
+func ptr[T any](v T) *T { return &v }
+
+// words are all that travels, every field filled.
+func words() map[string]any {
+	resync := ResyncRequest{RunID: id + "4", Full: true, By: "admin-1"}
+	when := &domain.When{Span: domain.Span{Start: at, End: at.Add(time.Hour)}, Zone: "Europe/London", Kind: domain.TimeZoned}
+	resolve := ResolveRequest{Action: domain.ActionMove, BookingID: id + "5", ResourceID: id + "6", When: when, DecisionID: id + "7", By: "admin-1", Version: 3}
+	counts := IntegrationCounts{Signals: 1, Applied: 2, Ignored: 3, Dead: 4, Retried: 5, Pushed: 6, Syncs: 7}
+	progress := SyncProgress{State: domain.SyncRunning, Phase: "pull", Pages: 1, Seen: 2, Applied: 3, Unchanged: 4, Removed: 5, Proved: 6, Quarantined: 7,
+		Rejected: 8, Restarts: 9}
+	config := &IntegrationConfig{Provider: "custom", State: domain.IntegrationActive, PollSeconds: 300, CanPull: true, CanWrite: true, Version: 3}
+	return map[string]any{
+		"deliveries_signal": DeliveriesSignal{IDs: []domain.DeliveryID{id + "1"}, More: true},
+		"pushes_signal":     PushesSignal{Count: 2},
+		"changed_signal":    ChangedSignal{Version: 3},
+		"synced_signal":     SyncedSignal{RunID: id + "4", State: domain.SyncDone},
+		"recheck_signal":    RecheckSignal{BookingID: id + "5"},
+		"integration_input": IntegrationInput{OrgID: id + "1", IntegrationID: id + "2", Carried: &IntegrationCarried{Deliveries: true, Pushes: true,
+			DeliveriesDue: at, PushesDue: at, NextPoll: at, Resyncs: []ResyncRequest{resync}, Runs: 2, Counts: counts, Failures: 1,
+			Current: ptr(domain.SyncRunID(id + "4")), LastRun: ptr(domain.SyncRunID(id + "3")), Config: config}},
+		"integration_status": IntegrationStatus{State: domain.IntegrationPaused, Counts: counts, DeliveriesDue: at, PushesDue: at, NextPoll: at,
+			Current: ptr(domain.SyncRunID(id + "4")), LastRun: ptr(domain.SyncRunID(id + "3")), Failures: 1, Runs: 2},
+		"pause_request":  PauseRequest{By: "admin-1"},
+		"resume_request": ResumeRequest{By: "admin-1"},
+		"state_result":   StateResult{State: domain.IntegrationPaused},
+		"resync_request": resync,
+		"resync_result":  ResyncResult{RunID: id + "4", WorkflowID: SyncWorkflowID(id + "4"), Queued: 1},
+		"sync_input":     SyncInput{OrgID: id + "1", IntegrationID: id + "2", RunID: id + "4", Full: true, By: "admin-1", Carried: &progress},
+		"sync_progress":  progress,
+		"conflict_input": ConflictInput{OrgID: id + "1", ConflictID: id + "8", WeddingDate: "2027-06-12", Severity: domain.SeverityHigh,
+			Carried: &ConflictCarried{State: domain.ConflictResolving, Reminders: 2, NextAlarm: at, Pending: &resolve, Recheck: true}},
+		"conflict_status": ConflictStatus{State: domain.ConflictOpen, Severity: domain.SeverityHigh, Step: "waiting for a decision", Reminders: 2, NextAlarm: at},
+		"resolve_request": resolve,
+		"resolve_result":  ResolveResult{State: domain.ConflictResolving},
+	}
+}
+
+// TestFieldNamesStay holds the JSON of everything that running workflows have in their histories. A change here breaks
+// them unless old names are still read.
+func TestFieldNamesStay(t *testing.T) {
+	t.Parallel()
+	all := words()
+	for name, value := range all {
+		file := filepath.Join("testdata", name+".json")
+		got, err := json.MarshalIndent(value, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, '\n')
+		if *update {
+			if err := os.WriteFile(file, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatalf("%s has no golden file: %v", name, err)
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("%s is written otherwise than before (-was +is):\n%s", name, diff)
+		}
+		back := reflect.New(reflect.TypeOf(value))
+		d := json.NewDecoder(bytes.NewReader(want))
+		d.DisallowUnknownFields()
+		if err := d.Decode(back.Interface()); err != nil {
+			t.Errorf("read %s: %v", name, err)
+		}
+		if diff := cmp.Diff(value, back.Elem().Interface()); diff != "" {
+			t.Errorf("%s does not come back as it was:\n%s", name, diff)
+		}
+	}
+	files, err := filepath.Glob("testdata/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != len(all) {
+		t.Errorf("%d golden files for %d words", len(files), len(all))
+	}
+}
+
+// TestGoldenFilesFillEveryField keeps a new field from slipping past its golden file as a zero value.
+func TestGoldenFilesFillEveryField(t *testing.T) {
+	t.Parallel()
+	var check func(name string, v reflect.Value)
+	check = func(name string, v reflect.Value) {
+		if v.Kind() == reflect.Pointer {
+			v = v.Elem()
+		}
+		if v.Kind() != reflect.Struct || v.Type() == reflect.TypeOf(at) {
+			return
+		}
+		for i := range v.NumField() {
+			f := v.Type().Field(i)
+			if v.Field(i).IsZero() {
+				t.Errorf("%s.%s is empty in its golden value", name, f.Name)
+				continue
+			}
+			check(name+"."+f.Name, v.Field(i))
+		}
+	}
+	for name, value := range words() {
+		check(name, reflect.ValueOf(value))
+	}
+}
+
+func TestNamesOnTheWireStay(t *testing.T) {
+	t.Parallel()
+	got := strings.Join([]string{IntegrationWorkflow, SyncWorkflow, ConflictWorkflow, strings.Join(Queues(), " "), SignalDeliveries, SignalPushes, SignalChanged,
+		SignalSynced, SignalRecheck, UpdatePause, UpdateResume, UpdateResync, UpdateResolve, QueryStatus, QueryProgress,
+		IntegrationWorkflowID("i"), SyncWorkflowID("s"), ConflictWorkflowID("c"), AttrOrg, AttrIntegration, AttrProvider, AttrState, AttrWeddingDate}, " ")
+	const want = "Integration Sync Conflict wedsync-core wedsync-sync wedsync-push deliveries pushes changed synced recheck Pause Resume Resync Resolve " +
+		"status progress integration/i sync/s conflict/c WedsyncOrg WedsyncIntegration WedsyncProvider WedsyncState WedsyncWeddingDate"
+	if got != want {
+		t.Errorf("names are\n%s\nwant\n%s", got, want)
+	}
+	if n := len(SearchAttributes()); n != 5 {
+		t.Errorf("%d search attributes", n)
+	}
+}
+
+func TestWorkflowIDsAreReadBack(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]struct {
+		kind, id string
+		ok       bool
+	}{
+		IntegrationWorkflowID(id + "1"): {"integration", id + "1", true},
+		SyncWorkflowID(id + "1"):        {"sync", id + "1", true},
+		"sync/":                         {},
+		"sync/1":                        {},
+		"":                              {},
+		id + "1":                        {},
+	} {
+		if kind, got, ok := ParseWorkflowID(s); kind != want.kind || got != want.id || ok != want.ok {
+			t.Errorf("%q: %q %q %v", s, kind, got, ok)
+		}
+	}
+}
