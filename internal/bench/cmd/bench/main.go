@@ -72,6 +72,7 @@ func runIngest(ctx context.Context, args []string, out, progress io.Writer) erro
 	flags.StringVar(&o.Dir, "dir", "", "folder for the private stacks; the system's temporary folder by default")
 	flags.StringVar(&o.Profile, "profile", "", "folder for CPU profiles of the server")
 	flags.IntVar(&o.Writer.Committers, "committers", 0, "batches committed at the same time; 0 is the server's default")
+	flags.IntVar(&o.Writer.MinRows, "min-rows", 0, "rows a further committer waits for; 0 is the server's default")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil
