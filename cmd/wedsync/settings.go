@@ -16,19 +16,19 @@ import (
 type group func(f *pflag.FlagSet, c *app.Config)
 
 func storageSettings(f *pflag.FlagSet, c *app.Config) {
-	f.StringVar(&c.DatabaseURL, "database-url", c.DatabaseURL, "Postgres URL of a login role that is a member of wedsync_app and wedsync_system")
-	f.IntVar(&c.DatabaseConns, "database-conns", c.DatabaseConns, "connections for tenants' work, 2 to 1000")
-	f.IntVar(&c.SystemConns, "system-conns", c.SystemConns, "connections for intake, dispatch and live stream, 4 to 1000")
-	f.StringVar(&c.Keys, "keys", c.Keys, "master keys as id:base64,id:base64; the first one seals, the others still open (wedsync keys new)")
+	f.StringVar(&c.DatabaseURL, "database-url", c.DatabaseURL, "Postgres URL (required) of a login role that is a member of wedsync_app and wedsync_system")
+	f.IntVar(&c.DatabaseConns, "database-conns", c.DatabaseConns, "most connections to Postgres for work on one tenant's rows, 2 to 1000")
+	f.IntVar(&c.SystemConns, "system-conns", c.SystemConns, "most connections to Postgres for intake, dispatch and live stream, 4 to 1000")
+	f.StringVar(&c.Keys, "keys", c.Keys, "master keys (required) as id:base64,id:base64; the first one seals, the others still open; the same for every process (wedsync keys new)")
 }
 
 func temporalSettings(f *pflag.FlagSet, c *app.Config) {
 	f.StringVar(&c.TemporalAddress, "temporal-address", c.TemporalAddress, "host:port of the Temporal frontend")
-	f.StringVar(&c.TemporalNS, "temporal-namespace", c.TemporalNS, "Temporal namespace")
+	f.StringVar(&c.TemporalNS, "temporal-namespace", c.TemporalNS, "Temporal namespace; its search attributes must exist (deploy/temporal/namespace.sh)")
 }
 
 func tokenSettings(f *pflag.FlagSet, c *app.Config) {
-	f.StringVar(&c.TokenKeys, "token-keys", c.TokenKeys, "keys of admin tokens as id:base64,id:base64; the first one signs, at least 32 bytes each")
+	f.StringVar(&c.TokenKeys, "token-keys", c.TokenKeys, "keys of admin tokens as id:base64,id:base64, at least 32 bytes each; all verify, the first one signs (wedsync keys new --kind token)")
 	f.StringVar(&c.TokenIssuer, "token-issuer", c.TokenIssuer, "issuer (iss) that admin tokens must name")
 }
 
@@ -42,23 +42,23 @@ func outboundSettings(f *pflag.FlagSet, c *app.Config) {
 }
 
 func serverSettings(f *pflag.FlagSet, c *app.Config) {
-	f.StringVar(&c.HTTPAddr, "http-addr", c.HTTPAddr, "address to listen on, host:port")
+	f.StringVar(&c.HTTPAddr, "http-addr", c.HTTPAddr, "address to listen on, host:port; 0.0.0.0:8080 for every network of this machine")
 	f.StringVar(&c.PublicURL, "public-url", c.PublicURL, "how others reach this server, such as https://sync.example.com; webhook URLs begin with it")
-	f.StringVar(&c.TemporalUI, "temporal-ui", c.TemporalUI, "base URL of Temporal UI; turns the codec endpoint on")
-	f.StringVar(&c.CodecToken, "codec-token", c.CodecToken, "bearer token that the codec endpoint asks of operators")
+	f.StringVar(&c.TemporalUI, "temporal-ui", c.TemporalUI, "base URL of Temporal UI, for links; turns on the codec endpoint at /codec for its pages")
+	f.StringVar(&c.CodecToken, "codec-token", c.CodecToken, "bearer token that the codec endpoint asks for; without one it decodes nothing, except on a development stack")
 	f.StringVar(&c.MetricsToken, "metrics-token", c.MetricsToken, "bearer token that /metrics asks for; without one only this machine is answered")
 	f.Int64Var(&c.MaxBody, "max-body", c.MaxBody, "largest webhook body in bytes, 1024 to 67108864")
 	f.IntVar(&c.Committers, "committers", c.Committers, "webhook commits under way at once, 1 to 32")
-	f.Float64Var(&c.IntegrationRate, "integration-rate", c.IntegrationRate, "webhooks a second that one integration may send; twice that at once")
+	f.Float64Var(&c.IntegrationRate, "integration-rate", c.IntegrationRate, "webhooks a second that this server takes of one integration, 1 to 1000000; twice that at once")
 	f.DurationVar(&c.DrainTimeout, "drain-timeout", c.DrainTimeout, "how long requests in flight may take to finish after SIGTERM, 1s to 10m")
 	f.DurationVar(&c.DrainDelay, "drain-delay", c.DrainDelay, "how long /readyz says 503 before connections are refused, 0s to 1m")
 }
 
 func workerSettings(f *pflag.FlagSet, c *app.Config) {
-	f.StringSliceVar(&c.Queues, "queues", c.Queues, "task queues to serve, of "+strings.Join(contract.Queues(), ",")+"; empty = all")
-	f.IntVar(&c.DatabaseSteps, "database-steps", c.DatabaseSteps, "database steps of workflows at once")
-	f.IntVar(&c.Reads, "reads", c.Reads, "reads of outside systems at once")
-	f.IntVar(&c.Writes, "writes", c.Writes, "writes to outside systems at once")
+	f.StringSliceVar(&c.Queues, "queues", c.Queues, "task queues to serve, of "+strings.Join(contract.Queues(), ",")+": workflows and database steps, reads of outside systems, writes to them; empty = all")
+	f.IntVar(&c.DatabaseSteps, "database-steps", c.DatabaseSteps, "database steps of workflows that this process runs at once, up to 10000")
+	f.IntVar(&c.Reads, "reads", c.Reads, "reads of outside systems that this process runs at once, up to 10000")
+	f.IntVar(&c.Writes, "writes", c.Writes, "writes to outside systems that this process runs at once, up to 10000")
 	f.DurationVar(&c.StopTimeout, "stop-timeout", c.StopTimeout, "how long running activities may take to finish after SIGTERM, 1s to 10m")
 }
 
