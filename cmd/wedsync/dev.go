@@ -21,7 +21,7 @@ const playedFile = "demo-told"
 
 func devCommand() *cobra.Command {
 	o := app.DevOptions{Config: app.Defaults()}
-	o.Config.LogLevel = "warn"
+	o.Config.LogLevel = "info"
 	var noDemo bool
 	cmd := &cobra.Command{
 		Use:   "dev",
@@ -82,7 +82,7 @@ func serveDev(ctx context.Context, out io.Writer, dir string, r app.Ready, noDem
 		fmt.Fprintf(w, "  codec endpoint\t%s/codec  (set in Temporal UI already)\n", r.HTTP)
 	}
 	fmt.Fprintf(w, "  admin token\t%s\n", r.AdminToken)
-	fmt.Fprintf(w, "  data folder\t%s\n", dir)
+	fmt.Fprintf(w, "  data folder\t%s  (logs in logs/)\n", dir)
 	fmt.Fprintf(w, "  to stop\tCtrl-C\n\n")
 	if err := w.Flush(); err != nil {
 		return err

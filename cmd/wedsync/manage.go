@@ -197,7 +197,10 @@ func keysCommand() *cobra.Command {
 			return withStore(cmd, &cfg, where, func(ctx context.Context, s *store.Store) error {
 				n, err := s.RotateKeys(ctx, func(table string, done int) { fmt.Fprintf(cmd.ErrOrStderr(), "%s: %d sealed anew\n", table, done) })
 				fmt.Fprintf(cmd.OutOrStdout(), "%d values sealed under the first key\n", n)
-				return err
+				if err != nil || n == 0 {
+					return err
+				}
+				return noteRotation(ctx, s, cfg.Keys)
 			})
 		},
 	}
@@ -206,6 +209,28 @@ func keysCommand() *cobra.Command {
 	})
 	cmd.AddCommand(newKey, rotate)
 	return cmd
+}
+
+// noteRotation leaves a line in every organisation's audit trail.
+func noteRotation(ctx context.Context, s *store.Store, keys string) error {
+	ring, err := vault.ParseKeys(keys)
+	if err != nil {
+		return err
+	}
+	orgs, err := s.Organizations(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range orgs {
+		err := s.Tenant(ctx, o.ID, func(ctx context.Context, tx *store.Tx) error {
+			return tx.Audit(ctx, domain.AuditEntry{Actor: "cli", Action: "keys.rotate", Reason: "sealed anew under the first key", Subject: "organization/" + string(o.ID),
+				After: map[string]string{"key": ring.ActiveID()}})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func auditCommand() *cobra.Command {

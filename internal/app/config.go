@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/url"
 	"os"
@@ -49,6 +50,8 @@ type Config struct {
 	Reads           int
 	Writes          int
 	StopTimeout     time.Duration
+
+	logTo io.Writer // nil = standard error
 }
 
 // Defaults returns the settings that a small production process starts from.
@@ -135,18 +138,22 @@ func (c Config) worker() worker.Options {
 	return worker.Options{Queues: c.Queues, DatabaseSteps: c.DatabaseSteps, Reads: c.Reads, Writes: c.Writes, StopTimeout: c.StopTimeout}
 }
 
-// Logger makes the process's logger on standard error.
+// Logger makes the process's logger, on standard error unless the stack keeps a file.
 func (c Config) Logger() (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return nil, domain.Invalid("log-level", "must be debug, info, warn or error, not %q", c.LogLevel)
 	}
 	o := &slog.HandlerOptions{Level: level}
+	to := c.logTo
+	if to == nil {
+		to = os.Stderr
+	}
 	switch c.LogFormat {
 	case "text":
-		return slog.New(slog.NewTextHandler(os.Stderr, o)), nil
+		return slog.New(slog.NewTextHandler(to, o)), nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(os.Stderr, o)), nil
+		return slog.New(slog.NewJSONHandler(to, o)), nil
 	}
 	return nil, domain.Invalid("log-format", "must be text or json, not %q", c.LogFormat)
 }

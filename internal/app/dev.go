@@ -107,6 +107,12 @@ func DevStack(ctx context.Context, o DevOptions, use func(ctx context.Context, s
 	}()
 
 	dir := stack.Dir()
+	logs, err := os.OpenFile(filepath.Join(dir, "logs", "wedsync.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return &devstack.UserError{Line: "open the log in the data folder: " + reason(err), Err: err}
+	}
+	defer logs.Close()
+	cfg.logTo = logs
 	if cfg, err = devSecrets(dir, cfg); err != nil {
 		return err
 	}
@@ -129,7 +135,8 @@ func DevStack(ctx context.Context, o DevOptions, use func(ctx context.Context, s
 		return err
 	}
 
-	run, stop := context.WithCancel(ctx)
+	// Server and worker outlive ctx until use has returned, so that it can still tidy up through them.
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	srv, err := NewServer(core, listener.Addr().String())
 	if err != nil {
@@ -140,11 +147,7 @@ func DevStack(ctx context.Context, o DevOptions, use func(ctx context.Context, s
 	go func() { parts <- srv.Run(run, listener) }()
 	if !o.NoWorker {
 		running++
-		// The worker stops after the server, so that what the server still takes is applied.
-		work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
-		defer stopWork()
-		context.AfterFunc(run, stopWork)
-		go func() { parts <- RunWorker(work, core) }()
+		go func() { parts <- RunWorker(run, core) }()
 	}
 	defer func() {
 		stop()
@@ -157,21 +160,23 @@ func DevStack(ctx context.Context, o DevOptions, use func(ctx context.Context, s
 	}
 	defer os.Remove(filepath.Join(dir, readyFile))
 
+	watched, unwatch := context.WithCancel(ctx)
+	defer unwatch()
 	used := make(chan error, 1)
-	go func() { used <- use(run, &Stack{Ready: ready, Core: core, Server: srv, Config: cfg}) }()
+	go func() { used <- use(watched, &Stack{Ready: ready, Core: core, Server: srv, Config: cfg}) }()
 	select {
 	case err := <-used:
 		return err
 	case err := <-parts:
 		running--
-		stop()
+		unwatch()
 		<-used
 		if err == nil && ctx.Err() == nil {
 			err = domain.E(domain.KindInternal, "server or worker stopped by itself")
 		}
 		return err
 	case err := <-stack.Died():
-		stop()
+		unwatch()
 		<-used
 		return err
 	}

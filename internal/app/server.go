@@ -87,6 +87,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	defer stop()
 	var parts sync.WaitGroup
 	parts.Go(func() { s.in.Run(back) })
+	parts.Go(func() { s.core.purge(back) })
 	parts.Go(func() {
 		if err := s.Inbox.Run(back); err != nil {
 			s.core.Log.Error("inbox stopped", "error", err)
@@ -162,6 +163,9 @@ func (c *Core) onboard(ctx context.Context, i domain.Integration, secrets map[st
 	if err != nil {
 		return nil, err
 	}
+	if err := fits(i.Direction, opened); err != nil {
+		return nil, err
+	}
 	onboarder, ok := provider.As[provider.Onboarder](opened)
 	if !ok {
 		return i.Settings, nil
@@ -169,6 +173,20 @@ func (c *Core) onboard(ctx context.Context, i domain.Integration, secrets map[st
 	ctx, cancel := context.WithTimeout(ctx, onboardTimeout)
 	defer cancel()
 	return onboarder.Onboard(ctx)
+}
+
+// fits checks that what the connection can do suits its direction.
+func fits(d domain.Direction, opened any) error {
+	_, hooks := provider.As[provider.WebhookSource](opened)
+	_, pulls := provider.As[provider.Puller](opened)
+	_, writes := provider.As[provider.Writer](opened)
+	switch {
+	case d.Imports() && !hooks && !pulls:
+		return domain.Invalid("direction", "is %s, but with these settings nothing can be read from the system", d)
+	case d == domain.DirectionExport && !writes:
+		return domain.Invalid("direction", "is export, but with these settings nothing can be written to the system")
+	}
+	return nil
 }
 
 // applyManual makes or changes a booking by hand.
@@ -215,4 +233,23 @@ func (c *Core) applyManual(ctx context.Context, org domain.OrgID, actor string, 
 		return nil
 	})
 	return booking, conflicts, err
+}
+
+// streamKept is how long live events can be resumed from.
+const streamKept = 30 * 24 * time.Hour
+
+// purge removes live events that nobody can want any more, a bounded number every few minutes.
+func (c *Core) purge(ctx context.Context) {
+	tick := time.NewTicker(5 * time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if _, err := c.Store.PurgeStream(ctx, time.Now().Add(-streamKept), 50_000); err != nil && ctx.Err() == nil {
+			c.Log.Warn("old live events were not removed; trying again later", "error", err)
+		}
+	}
 }
