@@ -1,6 +1,7 @@
 // Package workflows holds WedSync's durable stories, one file each:
 //
-//	integration.go  lives as long as a connection: applies deliveries, writes copies, polls, pauses, resyncs
+//	integration.go  lives as long as a connection: applies deliveries, writes copies, polls, pauses, resyncs (what
+//	                people ask of it comes in by integration_messages.go)
 //	sync.go         one pull or full resync, page by page
 //	conflict.go     from a clash to its verified end
 //
