@@ -69,10 +69,11 @@ func run(ctx context.Context, tx *store.Tx, from domain.Integration, items []rec
 	if len(items) > MaxBatch {
 		return Result{}, domain.Invalid("changes", "at most %d at once, got %d", MaxBatch, len(items))
 	}
-	in, err := gather(ctx, tx, from, items)
+	known, err := gather(ctx, tx, from, items)
 	if err != nil {
 		return Result{}, err
 	}
+	in := known.Input
 	plan := reconcile.Decide(in)
 	result := Result{Outcomes: plan.Outcomes, Clashes: plan.Clashes}
 	if plan.Empty() {
@@ -105,10 +106,17 @@ func run(ctx context.Context, tx *store.Tx, from domain.Integration, items []rec
 	return result, nil
 }
 
+// knowledge is the input of a decision while it is gathered.
+type knowledge struct {
+	reconcile.Input
+	fresh []domain.Change // upserts of entries without a link
+}
+
 // gather reads everything that the decision may need. Links and resources come first; then the resources are locked,
 // and what is read after that is what the decision rests on.
-func gather(ctx context.Context, tx *store.Tx, from domain.Integration, items []reconcile.Item) (reconcile.Input, error) {
-	in := reconcile.Input{Now: tx.Now, Org: tx.Org, From: from, Items: items, Resources: map[domain.ResourceID]reconcile.Resource{},
+func gather(ctx context.Context, tx *store.Tx, from domain.Integration, items []reconcile.Item) (*knowledge, error) {
+	in := &knowledge{}
+	in.Input = reconcile.Input{Now: tx.Now, Org: tx.Org, From: from, Items: items, Resources: map[domain.ResourceID]reconcile.Resource{},
 		Occupied: map[domain.ResourceID][]reconcile.Occupied{}}
 	keys := store.LinkKeys{Integration: from.ID}
 	for _, it := range items {
@@ -139,53 +147,58 @@ func gather(ctx context.Context, tx *store.Tx, from domain.Integration, items []
 			want[it.Manual.ResourceID] = true
 		}
 	}
+	var near []store.NearAllocation
 	for try := 0; ; try++ {
-		if !maps.Equal(want, locked) {
-			if try > 3 {
-				return in, domain.E(domain.KindUnavailable, "bookings moved between resources while they were read")
-			}
-			if err := tx.LockResources(ctx, slices.Collect(maps.Keys(want))); err != nil {
-				return in, err
-			}
-			locked = maps.Clone(want)
+		if try > 3 {
+			return in, domain.E(domain.KindUnavailable, "bookings moved between resources while they were read")
 		}
-		links, err := tx.LinksFor(ctx, keys)
-		if err != nil {
+		var resources []domain.Resource
+		first := tx.Reads()
+		first.LockResources(slices.Collect(maps.Keys(want)), &resources)
+		first.Links(keys, &in.Links)
+		first.Exporting(&in.Exports)
+		if err := first.Do(ctx); err != nil {
 			return in, err
 		}
-		in.Links = links
+		locked = maps.Clone(want)
+		if err := in.know(resources); err != nil {
+			return in, err
+		}
 		ids := slices.Clone(keys.Bookings)
-		for _, l := range links {
+		for _, l := range in.Links {
 			ids = append(ids, l.BookingID)
 		}
 		slices.Sort(ids)
-		if in.Bookings, err = tx.BookingsByID(ctx, slices.Compact(ids)); err != nil {
+		ids = slices.Compact(ids)
+
+		// Without known bookings the times concerned are those of the changes, and one look-up does.
+		var bookings []domain.Booking
+		second := tx.Reads()
+		second.Bookings(ids, &bookings)
+		if len(ids) == 0 {
+			second.AllocationsNear(in.stretches(), &near)
+		}
+		if err := second.Do(ctx); err != nil {
 			return in, err
 		}
-		for _, b := range in.Bookings {
+		in.Bookings = make(map[domain.BookingID]domain.Booking, len(bookings))
+		for _, b := range bookings {
+			in.Bookings[b.ID] = b
 			want[b.ResourceID] = true
 		}
-		if maps.Equal(want, locked) {
-			break
-		}
-	}
-	for id := range locked {
-		res, err := tx.Resource(ctx, id)
-		if domain.KindOf(err) == domain.KindNotFound {
+		if !maps.Equal(want, locked) {
 			continue
 		}
-		if err != nil {
-			return in, err
+		if len(ids) > 0 {
+			third := tx.Reads()
+			third.AllocationsNear(in.stretches(), &near)
+			if err := third.Do(ctx); err != nil {
+				return in, err
+			}
 		}
-		loc, err := calendartime.LoadZone(res.Zone)
-		if err != nil {
-			return in, fmt.Errorf("zone of resource %s: %w", id, err)
-		}
-		in.Resources[id] = reconcile.Resource{Resource: res, Loc: loc}
+		break
 	}
-	if err := gatherOccupied(ctx, tx, &in); err != nil {
-		return in, err
-	}
+	alike := in.occupy(near)
 	concerned := slices.Collect(maps.Keys(in.Bookings))
 	for id, list := range in.Occupied {
 		// Where several may be served at once, one that moves can end the conflict of two others.
@@ -195,18 +208,45 @@ func gather(ctx context.Context, tx *store.Tx, from domain.Integration, items []
 			}
 		}
 	}
+	concerned = append(concerned, alike...)
 	slices.Sort(concerned)
-	known, err := tx.ConflictsAmong(ctx, slices.Compact(concerned))
-	if err != nil {
+	var (
+		known store.KnownConflicts
+		more  []domain.Booking
+		links []domain.Link
+	)
+	last := tx.Reads()
+	last.Conflicts(slices.Compact(concerned), &known)
+	if len(alike) > 0 {
+		last.Bookings(alike, &more)
+		last.Links(store.LinkKeys{Bookings: alike}, &links)
+	}
+	if err := last.Do(ctx); err != nil {
 		return in, err
 	}
+	for _, b := range more {
+		in.Bookings[b.ID] = b
+	}
+	in.Links = append(in.Links, links...)
 	in.Conflicts, in.Dismissed = known.Open, known.Dismissed
-	in.Exports, err = tx.Exporting(ctx)
-	return in, err
+	return in, nil
 }
 
-// gatherOccupied reads the allocations around every old and new time, and the bookings that a new entry may be alike to.
-func gatherOccupied(ctx context.Context, tx *store.Tx, in *reconcile.Input) error {
+// know takes resources over with their zones loaded.
+func (in *knowledge) know(resources []domain.Resource) error {
+	for _, r := range resources {
+		loc, err := calendartime.LoadZone(r.Zone)
+		if err != nil {
+			return fmt.Errorf("zone of resource %s: %w", r.ID, err)
+		}
+		in.Resources[r.ID] = reconcile.Resource{Resource: r, Loc: loc}
+	}
+	return nil
+}
+
+// stretches lists the times around every old and new time, in which allocations matter. It also remembers the changes
+// that no link is known for.
+func (in *knowledge) stretches() []store.Near {
 	var near []store.Near
 	around := func(id domain.ResourceID, w domain.Span, c domain.Category) {
 		if res, ok := in.Resources[id]; ok && w.Valid() {
@@ -222,7 +262,7 @@ func gatherOccupied(ctx context.Context, tx *store.Tx, in *reconcile.Input) erro
 			linked[l.ExternalID] = l.BookingID
 		}
 	}
-	var fresh []domain.Change
+	in.fresh = nil
 	for _, it := range in.Items {
 		switch {
 		case it.Manual != nil:
@@ -235,42 +275,29 @@ func gatherOccupied(ctx context.Context, tx *store.Tx, in *reconcile.Input) erro
 				// Somebody may have given the booking to another resource; there it stays when its time changes.
 				around(in.Bookings[id].ResourceID, it.Change.When.Span, domain.CategoryWedding)
 			} else {
-				fresh = append(fresh, *it.Change)
+				in.fresh = append(in.fresh, *it.Change)
 			}
 		}
 	}
-	list, err := tx.AllocationsNear(ctx, near)
-	if err != nil {
-		return err
-	}
+	return near
+}
+
+// occupy takes allocations over, and names the bookings that a new entry may be alike to.
+func (in *knowledge) occupy(near []store.NearAllocation) []domain.BookingID {
 	alike := map[domain.BookingID]bool{}
-	for _, a := range list {
+	for _, a := range near {
 		in.Occupied[a.ResourceID] = append(in.Occupied[a.ResourceID], reconcile.Occupied{AllocationID: a.ID,
 			Occupied: conflict.Occupied{Candidate: candidate(a), Slot: a.Slot, Exclusive: a.Exclusive}})
 		if _, known := in.Bookings[a.BookingID]; known || a.ResourceID != in.From.ResourceID {
 			continue
 		}
-		for _, c := range fresh {
+		for _, c := range in.fresh {
 			if nearTime(a.Event.Start, c.When.Start) && nearTime(a.Event.End, c.When.End) {
 				alike[a.BookingID] = true
 			}
 		}
 	}
-	if len(alike) == 0 {
-		return nil
-	}
-	ids := slices.Sorted(maps.Keys(alike))
-	more, err := tx.BookingsByID(ctx, ids)
-	if err != nil {
-		return err
-	}
-	maps.Copy(in.Bookings, more)
-	links, err := tx.LinksFor(ctx, store.LinkKeys{Bookings: ids})
-	if err != nil {
-		return err
-	}
-	in.Links = append(in.Links, links...)
-	return nil
+	return slices.Sorted(maps.Keys(alike))
 }
 
 func nearTime(a, b time.Time) bool { return a.Sub(b).Abs() <= reconcile.NearTime }

@@ -27,11 +27,16 @@ type LinkKeys struct {
 
 // LinksFor returns every link, live or removed and of any integration, of the bookings that the keys lead to.
 func (tx *Tx) LinksFor(ctx context.Context, k LinkKeys) ([]domain.Link, error) {
-	const byBooking = ` SELECT id, org_id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version,
-		written_version, seen_run, removed_at, updated_at FROM links WHERE org_id = $1 AND booking_id IN (SELECT booking_id FROM hit)
-		ORDER BY id`
+	var out []domain.Link
+	r := tx.Reads()
+	r.Links(k, &out)
+	return out, r.Do(ctx)
+}
+
+// Links is [Tx.LinksFor] among other reads.
+func (r *Reads) Links(k LinkKeys, out *[]domain.Link) {
 	hit := `WITH hit AS (SELECT unnest($2::uuid[]) AS booking_id`
-	args := []any{tx.Org, arrayOf(k.Bookings)}
+	args := []any{r.tx.Org, arrayOf(k.Bookings)}
 	// A part that is not asked for is left out rather than made false: planning it would cost more than the others.
 	if k.Integration != "" {
 		args = append(args, k.Integration, k.ExternalIDs)
@@ -46,9 +51,9 @@ func (tx *Tx) LinksFor(ctx context.Context, k LinkKeys) ([]domain.Link, error) {
 				AND left(external_id, strpos(external_id, '#') - 1) = ANY($%d::text[]) AND strpos(external_id, '#') > 1`, len(args))
 		}
 	}
-	rows, err := tx.Query(ctx, hit+`)`+byBooking, args...)
-	links, err := collect(rows, err, scanAppliedLink)
-	return links, fault("read links", err)
+	read(r, "read links", out, hit+`) SELECT id, org_id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version,
+		written_version, seen_run, removed_at, updated_at FROM links WHERE org_id = $1 AND booking_id IN (SELECT booking_id FROM hit)
+		ORDER BY id`, scanAppliedLink, args...)
 }
 
 func scanAppliedLink(row pgx.Row) (domain.Link, error) {
@@ -60,42 +65,59 @@ func scanAppliedLink(row pgx.Row) (domain.Link, error) {
 
 // BookingsByID returns the bookings that exist among ids, with details.
 func (tx *Tx) BookingsByID(ctx context.Context, ids []domain.BookingID) (map[domain.BookingID]domain.Booking, error) {
-	out := make(map[domain.BookingID]domain.Booking, len(ids))
-	if len(ids) == 0 {
-		return out, nil
+	var list []domain.Booking
+	r := tx.Reads()
+	r.Bookings(ids, &list)
+	if err := r.Do(ctx); err != nil {
+		return nil, err
 	}
-	rows, err := tx.Query(ctx, `SELECT id, org_id, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private,
-		free, source_id, created_at, updated_at, version FROM bookings WHERE org_id = $1 AND id = ANY($2::uuid[])`, tx.Org, arrayOf(ids))
-	list, err := collect(rows, err, func(row pgx.Row) (domain.Booking, error) {
-		var b domain.Booking
-		var details []byte
-		if err := row.Scan(&b.ID, &b.OrgID, &b.ResourceID, &b.Category, &b.Status, &b.When.Start, &b.When.End, &b.When.Zone, &b.When.Kind,
-			&details, &b.Private, &b.Free, &b.SourceID, &b.CreatedAt, &b.UpdatedAt, &b.Version); err != nil {
-			return b, err
-		}
-		b.When.Start, b.When.End, b.CreatedAt, b.UpdatedAt = b.When.Start.UTC(), b.When.End.UTC(), b.CreatedAt.UTC(), b.UpdatedAt.UTC()
-		var err error
-		b.Details, err = tx.openDetails(b.ID, details)
-		return b, err
-	})
-	if err != nil {
-		return nil, fault("read bookings", err)
-	}
+	out := make(map[domain.BookingID]domain.Booking, len(list))
 	for _, b := range list {
 		out[b.ID] = b
 	}
 	return out, nil
 }
 
+// Bookings is [Tx.BookingsByID] among other reads, as a list.
+func (r *Reads) Bookings(ids []domain.BookingID, out *[]domain.Booking) {
+	if len(ids) == 0 {
+		return
+	}
+	read(r, "read bookings", out, `SELECT id, org_id, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private,
+		free, source_id, created_at, updated_at, version FROM bookings WHERE org_id = $1 AND id = ANY($2::uuid[])`, r.tx.scanAppliedBooking,
+		r.tx.Org, arrayOf(ids))
+}
+
+func (tx *Tx) scanAppliedBooking(row pgx.Row) (domain.Booking, error) {
+	var b domain.Booking
+	var details []byte
+	if err := row.Scan(&b.ID, &b.OrgID, &b.ResourceID, &b.Category, &b.Status, &b.When.Start, &b.When.End, &b.When.Zone, &b.When.Kind,
+		&details, &b.Private, &b.Free, &b.SourceID, &b.CreatedAt, &b.UpdatedAt, &b.Version); err != nil {
+		return b, err
+	}
+	b.When.Start, b.When.End, b.CreatedAt, b.UpdatedAt = b.When.Start.UTC(), b.When.End.UTC(), b.CreatedAt.UTC(), b.UpdatedAt.UTC()
+	var err error
+	b.Details, err = tx.openDetails(b.ID, details)
+	return b, err
+}
+
 // LockResources locks the resources among ids against other transactions that change their bookings, in one order for
 // all so that two such transactions cannot deadlock. It must come before any read of allocations that a decision
 // rests on.
 func (tx *Tx) LockResources(ctx context.Context, ids []domain.ResourceID) error {
+	var out []domain.Resource
+	r := tx.Reads()
+	r.LockResources(ids, &out)
+	return r.Do(ctx)
+}
+
+// LockResources is [Tx.LockResources] among other reads, and returns what was locked. Reads queued after it see what
+// was committed before the lock was had.
+func (r *Reads) LockResources(ids []domain.ResourceID, out *[]domain.Resource) {
 	ids = slices.Clone(ids)
 	slices.Sort(ids)
-	_, err := tx.Exec(ctx, `SELECT 1 FROM resources WHERE org_id = $1 AND id = ANY($2::uuid[]) ORDER BY id FOR NO KEY UPDATE`,
-		tx.Org, arrayOf(slices.Compact(ids)))
-	return fault("lock resources", err)
+	read(r, "lock resources", out, "SELECT "+resourceColumns+` FROM resources WHERE org_id = $1 AND id = ANY($2::uuid[]) ORDER BY id FOR NO KEY UPDATE`,
+		r.tx.scanResource, r.tx.Org, arrayOf(slices.Compact(ids)))
 }
 
 // Near is a stretch of a resource's time.
@@ -113,38 +135,38 @@ type NearAllocation struct {
 // AllocationsNear returns the allocations that overlap any of the stretches, each once. It reads through the b-tree
 // indexes; see the migration for why.
 func (tx *Tx) AllocationsNear(ctx context.Context, near []Near) ([]NearAllocation, error) {
-	near = merge(near)
-	if len(near) == 0 {
-		return nil, nil
+	var out []NearAllocation
+	r := tx.Reads()
+	r.AllocationsNear(near, &out)
+	return out, r.Do(ctx)
+}
+
+// AllocationsNear is [Tx.AllocationsNear] among other reads.
+func (r *Reads) AllocationsNear(near []Near, out *[]NearAllocation) {
+	// Joined stretches do not overlap, but a long allocation may touch two.
+	if near = merge(near); len(near) == 0 {
+		return
 	}
 	const cols = `a.id, a.org_id, a.booking_id, a.resource_id, a.category, a.status, a.starts_at, a.ends_at, a.busy_from, a.busy_to, a.slot, a.exclusive, a.booked_at`
-	rows, err := tx.Query(ctx, `WITH near AS MATERIALIZED (SELECT * FROM unnest($2::uuid[], $3::timestamptz[], $4::timestamptz[]) AS n(resource_id, f, t))
+	read(r, "read allocations", out, `WITH near AS MATERIALIZED (SELECT * FROM unnest($2::uuid[], $3::timestamptz[], $4::timestamptz[]) AS n(resource_id, f, t))
 		SELECT `+cols+` FROM near n CROSS JOIN LATERAL (
 			SELECT * FROM allocations s WHERE s.org_id = $1 AND s.resource_id = n.resource_id AND NOT s.long
 				AND s.busy_from < n.t AND s.busy_from > n.f - interval '3 days' AND s.busy_to > n.f) a
-		UNION ALL
+		UNION
 		SELECT `+cols+` FROM near n CROSS JOIN LATERAL (
 			SELECT * FROM allocations l WHERE l.org_id = $1 AND l.resource_id = n.resource_id AND l.long
 				AND l.busy_to > n.f AND l.busy_from < n.t) a`,
-		tx.Org, column(near, func(n Near) domain.ResourceID { return n.Resource }),
+		scanNear, r.tx.Org, column(near, func(n Near) domain.ResourceID { return n.Resource }),
 		column(near, func(n Near) time.Time { return n.Span.Start }), column(near, func(n Near) time.Time { return n.Span.End }))
-	seen := map[domain.AllocationID]bool{}
-	list, err := collect(rows, err, func(row pgx.Row) (NearAllocation, error) {
-		var a NearAllocation
-		err := row.Scan(&a.ID, &a.OrgID, &a.BookingID, &a.ResourceID, &a.Category, &a.Status, &a.Event.Start, &a.Event.End,
-			&a.Busy.Start, &a.Busy.End, &a.Slot, &a.Exclusive, &a.BookedAt)
-		a.Event.Start, a.Event.End, a.Busy.Start, a.Busy.End = a.Event.Start.UTC(), a.Event.End.UTC(), a.Busy.Start.UTC(), a.Busy.End.UTC()
-		a.BookedAt = a.BookedAt.UTC()
-		return a, err
-	})
-	if err != nil {
-		return nil, fault("read allocations", err)
-	}
-	return slices.DeleteFunc(list, func(a NearAllocation) bool {
-		again := seen[a.ID]
-		seen[a.ID] = true
-		return again
-	}), nil
+}
+
+func scanNear(row pgx.Row) (NearAllocation, error) {
+	var a NearAllocation
+	err := row.Scan(&a.ID, &a.OrgID, &a.BookingID, &a.ResourceID, &a.Category, &a.Status, &a.Event.Start, &a.Event.End,
+		&a.Busy.Start, &a.Busy.End, &a.Slot, &a.Exclusive, &a.BookedAt)
+	a.Event.Start, a.Event.End, a.Busy.Start, a.Busy.End = a.Event.Start.UTC(), a.Event.End.UTC(), a.Busy.Start.UTC(), a.Busy.End.UTC()
+	a.BookedAt = a.BookedAt.UTC()
+	return a, err
 }
 
 // merge joins stretches of one resource that overlap or touch.
@@ -180,31 +202,46 @@ type KnownConflicts struct {
 
 // ConflictsAmong returns the conflicts of bookings.
 func (tx *Tx) ConflictsAmong(ctx context.Context, bookings []domain.BookingID) (KnownConflicts, error) {
-	out := KnownConflicts{Dismissed: map[string]string{}}
+	var list []knownConflict
+	r := tx.Reads()
+	r.conflicts(bookings, &list)
+	err := r.Do(ctx)
+	return sorted(list), err
+}
+
+// Conflicts is [Tx.ConflictsAmong] among other reads; out is filled by Do.
+func (r *Reads) Conflicts(bookings []domain.BookingID, out *KnownConflicts) {
+	list := new([]knownConflict)
+	r.conflicts(bookings, list)
+	r.after = append(r.after, func() { *out = sorted(*list) })
+}
+
+type knownConflict struct {
+	domain.Conflict
+	pair, fingerprint string
+}
+
+func (r *Reads) conflicts(bookings []domain.BookingID, out *[]knownConflict) {
 	if len(bookings) == 0 {
-		return out, nil
+		return
 	}
 	const cols = `id, org_id, kind, severity, state, resource_id, booking_id, other_id, overlap_from, overlap_to, explanation, alternatives,
 		detected_at, updated_at, version, pair, fingerprint`
-	rows, err := tx.Query(ctx, `SELECT `+cols+` FROM conflicts WHERE org_id = $1 AND booking_id = ANY($2::uuid[]) AND state IN ('open', 'resolving', 'dismissed')
+	read(r, "read conflicts", out, `SELECT `+cols+` FROM conflicts WHERE org_id = $1 AND booking_id = ANY($2::uuid[]) AND state IN ('open', 'resolving', 'dismissed')
 		UNION SELECT `+cols+` FROM conflicts WHERE org_id = $1 AND other_id = ANY($2::uuid[]) AND state IN ('open', 'resolving', 'dismissed')
-		ORDER BY detected_at, id`, tx.Org, arrayOf(bookings))
-	type row struct {
-		domain.Conflict
-		pair, fingerprint string
-	}
-	list, err := collect(rows, err, func(r pgx.Row) (row, error) {
-		var c row
+		ORDER BY detected_at, id`, func(row pgx.Row) (knownConflict, error) {
+		var c knownConflict
 		var alternatives []byte
-		if err := r.Scan(&c.ID, &c.OrgID, &c.Kind, &c.Severity, &c.State, &c.ResourceID, &c.BookingID, &c.OtherID, &c.Overlap.Start,
+		if err := row.Scan(&c.ID, &c.OrgID, &c.Kind, &c.Severity, &c.State, &c.ResourceID, &c.BookingID, &c.OtherID, &c.Overlap.Start,
 			&c.Overlap.End, &c.Explanation, &alternatives, &c.DetectedAt, &c.UpdatedAt, &c.Version, &c.pair, &c.fingerprint); err != nil {
 			return c, err
 		}
 		return c, json.Unmarshal(alternatives, &c.Alternatives)
-	})
-	if err != nil {
-		return out, fault("read conflicts", err)
-	}
+	}, r.tx.Org, arrayOf(bookings))
+}
+
+func sorted(list []knownConflict) KnownConflicts {
+	out := KnownConflicts{Dismissed: map[string]string{}}
 	for _, c := range list {
 		if c.State == domain.ConflictDismissed {
 			out.Dismissed[c.pair] = c.fingerprint
@@ -212,19 +249,17 @@ func (tx *Tx) ConflictsAmong(ctx context.Context, bookings []domain.BookingID) (
 		}
 		out.Open = append(out.Open, c.Conflict)
 	}
-	return out, nil
+	return out
 }
 
 // Exporting returns the integrations of the tenant that take writes.
-func (tx *Tx) Exporting(ctx context.Context) ([]domain.Integration, error) {
-	rows, err := tx.Query(ctx, `SELECT id, provider, direction, resource_id, state FROM integrations
-		WHERE org_id = $1 AND state <> 'deleted' AND direction IN ('export', 'bidirectional') ORDER BY id`, tx.Org)
-	list, err := collect(rows, err, func(row pgx.Row) (domain.Integration, error) {
-		i := domain.Integration{OrgID: tx.Org}
-		err := row.Scan(&i.ID, &i.Provider, &i.Direction, &i.ResourceID, &i.State)
-		return i, err
-	})
-	return list, fault("read exporting integrations", err)
+func (r *Reads) Exporting(out *[]domain.Integration) {
+	read(r, "read exporting integrations", out, `SELECT id, org_id, provider, direction, resource_id, state FROM integrations
+		WHERE org_id = $1 AND state <> 'deleted' AND direction IN ('export', 'bidirectional') ORDER BY id`,
+		func(row pgx.Row) (i domain.Integration, err error) {
+			err = row.Scan(&i.ID, &i.OrgID, &i.Provider, &i.Direction, &i.ResourceID, &i.State)
+			return i, err
+		}, r.tx.Org)
 }
 
 // ConflictRow is a conflict with what only storage needs to know.
@@ -317,6 +352,8 @@ func (tx *Tx) StoreEffects(ctx context.Context, e Effects) error {
 	if b.Len() == 0 {
 		return nil
 	}
+	// Effects are the last that a transaction does before its audit lines, so the head is fetched along.
+	tx.queueAuditHead(b)
 	return fault("store effects", tx.SendBatch(ctx, b).Close())
 }
 

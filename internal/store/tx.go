@@ -26,6 +26,7 @@ type Tx struct {
 	sealer *vault.Sealer
 	events []domain.Event
 	audits []domain.AuditEntry
+	head   *auditHead // once it was locked along with other statements
 	outbox []outboxLine
 }
 
