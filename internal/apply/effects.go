@@ -94,16 +94,24 @@ func Propose(ctx context.Context, tx *store.Tx, c domain.Conflict) ([]domain.Alt
 
 func waysOut(ctx context.Context, tx *store.Tx, known map[domain.ResourceID]reconcile.Resource, subject domain.Booking,
 	overlay func([]store.NearAllocation) []store.NearAllocation) ([]domain.Alternative, error) {
-	resources, _, err := tx.Resources(ctx, store.Page{Limit: otherResources})
-	if err != nil {
+	// The subject's own calendar is looked through widely, the others' only at its time. All in one round trip.
+	var (
+		resources []domain.Resource
+		own       []store.NearAllocation
+		others    []store.NearAllocation
+	)
+	look := tx.Reads()
+	look.Neighbours(otherResources, reconcile.Reach(subject.When.Span.Pad(48*time.Hour, 48*time.Hour)), &resources, &others)
+	look.AllocationsNear([]store.Near{{Resource: subject.ResourceID, Span: subject.When.Span.Pad(horizon, horizon)}}, &own)
+	if err := look.Do(ctx); err != nil {
 		return nil, err
 	}
 	all := map[domain.ResourceID]domain.Resource{}
 	for _, r := range resources {
 		all[r.ID] = r
 	}
-	for id, r := range known {
-		all[id] = r.Resource
+	if r, ok := known[subject.ResourceID]; ok {
+		all[r.ID] = r.Resource
 	}
 	if _, ok := all[subject.ResourceID]; !ok {
 		r, err := tx.Resource(ctx, subject.ResourceID)
@@ -112,20 +120,13 @@ func waysOut(ctx context.Context, tx *store.Tx, known map[domain.ResourceID]reco
 		}
 		all[r.ID] = r
 	}
-	var near []store.Near
-	for id := range all {
-		around := subject.When.Span.Pad(horizon, horizon)
-		if id != subject.ResourceID {
-			around = reconcile.Reach(subject.When.Span.Pad(48*time.Hour, 48*time.Hour))
+	for _, a := range others {
+		if a.ResourceID != subject.ResourceID {
+			own = append(own, a)
 		}
-		near = append(near, store.Near{Resource: id, Span: around})
-	}
-	list, err := tx.AllocationsNear(ctx, near)
-	if err != nil {
-		return nil, err
 	}
 	busy := map[domain.ResourceID][]conflict.Candidate{}
-	for _, a := range overlay(list) {
+	for _, a := range overlay(own) {
 		if a.BookingID != subject.ID {
 			busy[a.ResourceID] = append(busy[a.ResourceID], candidate(a))
 		}

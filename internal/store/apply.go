@@ -169,6 +169,21 @@ func scanNear(row pgx.Row) (NearAllocation, error) {
 	return a, err
 }
 
+// Neighbours reads the first resources of the tenant, at most limit, and what they have in a stretch of time.
+func (r *Reads) Neighbours(limit int, span domain.Span, resources *[]domain.Resource, near *[]NearAllocation) {
+	read(r, "read resources", resources, "SELECT "+resourceColumns+" FROM resources WHERE org_id = $1 ORDER BY id LIMIT $2", r.tx.scanResource, r.tx.Org, limit)
+	const cols = `a.id, a.org_id, a.booking_id, a.resource_id, a.category, a.status, a.starts_at, a.ends_at, a.busy_from, a.busy_to, a.slot, a.exclusive, a.booked_at`
+	read(r, "read allocations", near, `WITH near AS MATERIALIZED (SELECT id AS resource_id, $3::timestamptz AS f, $4::timestamptz AS t FROM resources
+			WHERE org_id = $1 ORDER BY id LIMIT $2)
+		SELECT `+cols+` FROM near n CROSS JOIN LATERAL (
+			SELECT * FROM allocations s WHERE s.org_id = $1 AND s.resource_id = n.resource_id AND NOT s.long
+				AND s.busy_from < n.t AND s.busy_from > n.f - interval '3 days' AND s.busy_to > n.f) a
+		UNION ALL
+		SELECT `+cols+` FROM near n CROSS JOIN LATERAL (
+			SELECT * FROM allocations l WHERE l.org_id = $1 AND l.resource_id = n.resource_id AND l.long
+				AND l.busy_to > n.f AND l.busy_from < n.t) a`, scanNear, r.tx.Org, limit, span.Start, span.End)
+}
+
 // merge joins stretches of one resource that overlap or touch.
 func merge(near []Near) []Near {
 	near = slices.Clone(near)

@@ -93,6 +93,8 @@ func openPool(ctx context.Context, url, role string, conns int, o Options) (*pgx
 	p["synchronous_commit"] = "on"
 	p["statement_timeout"] = milliseconds(o.StatementTimeout)
 	p["lock_timeout"] = milliseconds(min(o.StatementTimeout, 10*time.Second))
+	// Statements are prepared, and each has one good plan whatever its values: planning anew costs more than it gains.
+	p["plan_cache_mode"] = "force_generic_plan"
 	// Every statement here reads a few rows by an index; starting helpers for one costs more than they save.
 	p["max_parallel_workers_per_gather"] = "0"
 	// An abandoned transaction holds back the live stream, see StreamAfter.
