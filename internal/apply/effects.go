@@ -14,11 +14,16 @@ import (
 	"github.com/wedsync/wedsync/internal/store"
 )
 
-// horizon is how far around a clash ways out are looked for.
-const horizon = 62 * 24 * time.Hour
+// Ways out are looked for in the near future first, and widely only when that offers too few: the second look costs
+// several times the first. Both leave room beyond what package suggest proposes, for what could clash there.
+const (
+	day         = 24 * time.Hour
+	nearHorizon = (suggest.Horizon + 4) * day
+	wideHorizon = (suggest.WideHorizon + 4) * day
+)
 
 // otherResources bounds how many other resources are considered as a way out.
-const otherResources = 20
+const otherResources = 12
 
 // maxProposals bounds how many conflicts of one batch get ways out at once. A first import of a whole calendar may find
 // hundreds; the others get theirs when somebody looks at them (Propose).
@@ -48,18 +53,14 @@ func propose(ctx context.Context, tx *store.Tx, in reconcile.Input, plan *reconc
 	for _, a := range plan.Allocations {
 		moved[a.BookingID] = a
 	}
+	subjects, err := subjectsOf(ctx, tx, in, planned, todo)
+	if err != nil {
+		return err
+	}
 	for _, c := range todo {
-		subject, ok := planned[c.BookingID]
+		subject, ok := subjects[c.BookingID]
 		if !ok {
-			if subject, ok = in.Bookings[c.BookingID]; !ok {
-				read, err := tx.BookingsByID(ctx, []domain.BookingID{c.BookingID})
-				if err != nil {
-					return err
-				}
-				if subject, ok = read[c.BookingID]; !ok {
-					continue
-				}
-			}
+			continue
 		}
 		alternatives, err := waysOut(ctx, tx, in.Resources, subject, func(list []store.NearAllocation) []store.NearAllocation {
 			list = slices.DeleteFunc(list, func(a store.NearAllocation) bool {
@@ -79,6 +80,27 @@ func propose(ctx context.Context, tx *store.Tx, in reconcile.Input, plan *reconc
 	return nil
 }
 
+// subjectsOf finds the bookings that should give way: as planned, as read, or read now in one go.
+func subjectsOf(ctx context.Context, tx *store.Tx, in reconcile.Input, planned map[domain.BookingID]domain.Booking, todo []*domain.Conflict) (map[domain.BookingID]domain.Booking, error) {
+	out := map[domain.BookingID]domain.Booking{}
+	var missing []domain.BookingID
+	for _, c := range todo {
+		if b, ok := planned[c.BookingID]; ok {
+			out[b.ID] = b
+		} else if b, ok := in.Bookings[c.BookingID]; ok {
+			out[b.ID] = b
+		} else {
+			missing = append(missing, c.BookingID)
+		}
+	}
+	if len(missing) == 0 {
+		return out, nil
+	}
+	read, err := tx.BookingsByID(ctx, missing)
+	maps.Copy(out, read)
+	return out, err
+}
+
 // Propose looks for ways out of a conflict as things stand now.
 func Propose(ctx context.Context, tx *store.Tx, c domain.Conflict) ([]domain.Alternative, error) {
 	read, err := tx.BookingsByID(ctx, []domain.BookingID{c.BookingID})
@@ -94,6 +116,24 @@ func Propose(ctx context.Context, tx *store.Tx, c domain.Conflict) ([]domain.Alt
 
 func waysOut(ctx context.Context, tx *store.Tx, known map[domain.ResourceID]reconcile.Resource, subject domain.Booking,
 	overlay func([]store.NearAllocation) []store.NearAllocation) ([]domain.Alternative, error) {
+	found, err := waysWithin(ctx, tx, known, subject, overlay, nearHorizon)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range found {
+		if a.When.Start.Sub(subject.When.Start).Abs() > (suggest.Horizon+1)*day {
+			// It went on to dates of which nothing was read.
+			return waysWithin(ctx, tx, known, subject, overlay, wideHorizon)
+		}
+	}
+	if len(found) < 3 {
+		return waysWithin(ctx, tx, known, subject, overlay, wideHorizon)
+	}
+	return found, nil
+}
+
+func waysWithin(ctx context.Context, tx *store.Tx, known map[domain.ResourceID]reconcile.Resource, subject domain.Booking,
+	overlay func([]store.NearAllocation) []store.NearAllocation, horizon time.Duration) ([]domain.Alternative, error) {
 	// The subject's own calendar is looked through widely, the others' only at its time. All in one round trip.
 	var (
 		resources []domain.Resource

@@ -240,10 +240,9 @@ func (r *Reads) conflicts(bookings []domain.BookingID, out *[]knownConflict) {
 	if len(bookings) == 0 {
 		return
 	}
-	const cols = `id, org_id, kind, severity, state, resource_id, booking_id, other_id, overlap_from, overlap_to, explanation, alternatives,
-		detected_at, updated_at, version, pair, fingerprint`
-	read(r, "read conflicts", out, `SELECT `+cols+` FROM conflicts WHERE org_id = $1 AND booking_id = ANY($2::uuid[]) AND state IN ('open', 'resolving', 'dismissed')
-		UNION SELECT `+cols+` FROM conflicts WHERE org_id = $1 AND other_id = ANY($2::uuid[]) AND state IN ('open', 'resolving', 'dismissed')
+	read(r, "read conflicts", out, `SELECT id, org_id, kind, severity, state, resource_id, booking_id, other_id, overlap_from, overlap_to, explanation, alternatives,
+		detected_at, updated_at, version, pair, fingerprint FROM conflicts
+		WHERE org_id = $1 AND (booking_id = ANY($2::uuid[]) OR other_id = ANY($2::uuid[])) AND state IN ('open', 'resolving', 'dismissed')
 		ORDER BY detected_at, id`, func(row pgx.Row) (knownConflict, error) {
 		var c knownConflict
 		var alternatives []byte
