@@ -137,7 +137,6 @@ func gather(ctx context.Context, tx *store.Tx, from domain.Integration, items []
 	}
 	// Resources are locked before anything is read. Which ones are concerned depends on bookings that could be moved to
 	// another resource meanwhile, so the look-up is repeated until the lock covers what it found.
-	locked := map[domain.ResourceID]bool{}
 	want := map[domain.ResourceID]bool{}
 	if from.ResourceID != "" {
 		want[from.ResourceID] = true
@@ -160,7 +159,7 @@ func gather(ctx context.Context, tx *store.Tx, from domain.Integration, items []
 		if err := first.Do(ctx); err != nil {
 			return in, err
 		}
-		locked = maps.Clone(want)
+		locked := maps.Clone(want)
 		if err := in.know(resources); err != nil {
 			return in, err
 		}
