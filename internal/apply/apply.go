@@ -146,7 +146,7 @@ func gather(ctx context.Context, tx *store.Tx, from domain.Integration, items []
 			want[it.Manual.ResourceID] = true
 		}
 	}
-	var near []store.NearAllocation
+	var near []store.BusyAllocation
 	for try := 0; ; try++ {
 		if try > 3 {
 			return in, domain.E(domain.KindUnavailable, "bookings moved between resources while they were read")
@@ -282,7 +282,7 @@ func (in *knowledge) stretches() []store.Near {
 }
 
 // occupy takes allocations over, and names the bookings that a new entry may be alike to.
-func (in *knowledge) occupy(near []store.NearAllocation) []domain.BookingID {
+func (in *knowledge) occupy(near []store.BusyAllocation) []domain.BookingID {
 	alike := map[domain.BookingID]bool{}
 	for _, a := range near {
 		in.Occupied[a.ResourceID] = append(in.Occupied[a.ResourceID], reconcile.Occupied{AllocationID: a.ID,
@@ -301,6 +301,6 @@ func (in *knowledge) occupy(near []store.NearAllocation) []domain.BookingID {
 
 func nearTime(a, b time.Time) bool { return a.Sub(b).Abs() <= reconcile.NearTime }
 
-func candidate(a store.NearAllocation) conflict.Candidate {
+func candidate(a store.BusyAllocation) conflict.Candidate {
 	return conflict.Candidate{BookingID: a.BookingID, Category: a.Category, Status: a.Status, Event: a.Event, Busy: a.Busy, CreatedAt: a.BookedAt}
 }

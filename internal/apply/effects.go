@@ -62,13 +62,13 @@ func propose(ctx context.Context, tx *store.Tx, in reconcile.Input, plan *reconc
 		if !ok {
 			continue
 		}
-		alternatives, err := waysOut(ctx, tx, in.Resources, subject, func(list []store.NearAllocation) []store.NearAllocation {
-			list = slices.DeleteFunc(list, func(a store.NearAllocation) bool {
+		alternatives, err := waysOut(ctx, tx, in.Resources, subject, func(list []store.BusyAllocation) []store.BusyAllocation {
+			list = slices.DeleteFunc(list, func(a store.BusyAllocation) bool {
 				_, again := moved[a.BookingID]
 				return again || slices.Contains(plan.Freed, a.BookingID)
 			})
 			for _, a := range plan.Allocations {
-				list = append(list, store.NearAllocation{Allocation: a, BookedAt: bookedAt(in, *plan, a.BookingID)})
+				list = append(list, store.BusyAllocation{Allocation: a, BookedAt: bookedAt(in, *plan, a.BookingID)})
 			}
 			return list
 		})
@@ -111,11 +111,11 @@ func Propose(ctx context.Context, tx *store.Tx, c domain.Conflict) ([]domain.Alt
 	if !ok {
 		return nil, nil
 	}
-	return waysOut(ctx, tx, nil, subject, func(list []store.NearAllocation) []store.NearAllocation { return list })
+	return waysOut(ctx, tx, nil, subject, func(list []store.BusyAllocation) []store.BusyAllocation { return list })
 }
 
 func waysOut(ctx context.Context, tx *store.Tx, known map[domain.ResourceID]reconcile.Resource, subject domain.Booking,
-	overlay func([]store.NearAllocation) []store.NearAllocation) ([]domain.Alternative, error) {
+	overlay func([]store.BusyAllocation) []store.BusyAllocation) ([]domain.Alternative, error) {
 	found, err := waysWithin(ctx, tx, known, subject, overlay, nearHorizon)
 	if err != nil {
 		return nil, err
@@ -133,12 +133,12 @@ func waysOut(ctx context.Context, tx *store.Tx, known map[domain.ResourceID]reco
 }
 
 func waysWithin(ctx context.Context, tx *store.Tx, known map[domain.ResourceID]reconcile.Resource, subject domain.Booking,
-	overlay func([]store.NearAllocation) []store.NearAllocation, horizon time.Duration) ([]domain.Alternative, error) {
+	overlay func([]store.BusyAllocation) []store.BusyAllocation, horizon time.Duration) ([]domain.Alternative, error) {
 	// The subject's own calendar is looked through widely, the others' only at its time. All in one round trip.
 	var (
 		resources []domain.Resource
-		own       []store.NearAllocation
-		others    []store.NearAllocation
+		own       []store.BusyAllocation
+		others    []store.BusyAllocation
 	)
 	look := tx.Reads()
 	look.Neighbours(otherResources, reconcile.Reach(subject.When.Span.Pad(48*time.Hour, 48*time.Hour)), &resources, &others)

@@ -51,16 +51,8 @@ func (r *Reads) Links(k LinkKeys, out *[]domain.Link) {
 				AND left(external_id, strpos(external_id, '#') - 1) = ANY($%d::text[]) AND strpos(external_id, '#') > 1`, len(args))
 		}
 	}
-	read(r, "read links", out, hit+`) SELECT id, org_id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version,
-		written_version, seen_run, removed_at, updated_at FROM links WHERE org_id = $1 AND booking_id IN (SELECT booking_id FROM hit)
-		ORDER BY id`, scanAppliedLink, args...)
-}
-
-func scanAppliedLink(row pgx.Row) (domain.Link, error) {
-	var l domain.Link
-	err := row.Scan(&l.ID, &l.OrgID, &l.IntegrationID, &l.BookingID, &l.ExternalID, &l.UID, &l.Revision, &l.Mirror, &l.Hash,
-		&l.RemoteVersion, &l.WrittenVersion, &l.SeenRun, &l.RemovedAt, &l.UpdatedAt)
-	return l, err
+	read(r, "read links", out, hit+`) SELECT `+linkColumns+` FROM links WHERE org_id = $1 AND booking_id IN (SELECT booking_id FROM hit)
+		ORDER BY id`, scanLink, args...)
 }
 
 // BookingsByID returns the bookings that exist among ids, with details.
@@ -83,22 +75,8 @@ func (r *Reads) Bookings(ids []domain.BookingID, out *[]domain.Booking) {
 	if len(ids) == 0 {
 		return
 	}
-	read(r, "read bookings", out, `SELECT id, org_id, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private,
-		free, source_id, created_at, updated_at, version FROM bookings WHERE org_id = $1 AND id = ANY($2::uuid[])`, r.tx.scanAppliedBooking,
+	read(r, "read bookings", out, "SELECT "+bookingColumns+` FROM bookings WHERE org_id = $1 AND id = ANY($2::uuid[])`, r.tx.scanBooking,
 		r.tx.Org, arrayOf(ids))
-}
-
-func (tx *Tx) scanAppliedBooking(row pgx.Row) (domain.Booking, error) {
-	var b domain.Booking
-	var details []byte
-	if err := row.Scan(&b.ID, &b.OrgID, &b.ResourceID, &b.Category, &b.Status, &b.When.Start, &b.When.End, &b.When.Zone, &b.When.Kind,
-		&details, &b.Private, &b.Free, &b.SourceID, &b.CreatedAt, &b.UpdatedAt, &b.Version); err != nil {
-		return b, err
-	}
-	b.When.Start, b.When.End, b.CreatedAt, b.UpdatedAt = b.When.Start.UTC(), b.When.End.UTC(), b.CreatedAt.UTC(), b.UpdatedAt.UTC()
-	var err error
-	b.Details, err = tx.openDetails(b.ID, details)
-	return b, err
 }
 
 // LockResources locks the resources among ids against other transactions that change their bookings, in one order for
@@ -126,62 +104,48 @@ type Near struct {
 	Span     domain.Span
 }
 
-// NearAllocation is an allocation with the time at which its booking was made, which decides who gives way.
-type NearAllocation struct {
-	domain.Allocation
-	BookedAt time.Time
-}
+const nearColumns = `a.id, a.org_id, a.booking_id, a.resource_id, a.category, a.status, a.starts_at, a.ends_at, a.busy_from, a.busy_to, a.slot,
+	a.exclusive, a.booked_at`
 
 // AllocationsNear returns the allocations that overlap any of the stretches, each once. It reads through the b-tree
 // indexes; see the migration for why.
-func (tx *Tx) AllocationsNear(ctx context.Context, near []Near) ([]NearAllocation, error) {
-	var out []NearAllocation
+func (tx *Tx) AllocationsNear(ctx context.Context, near []Near) ([]BusyAllocation, error) {
+	var out []BusyAllocation
 	r := tx.Reads()
 	r.AllocationsNear(near, &out)
 	return out, r.Do(ctx)
 }
 
 // AllocationsNear is [Tx.AllocationsNear] among other reads.
-func (r *Reads) AllocationsNear(near []Near, out *[]NearAllocation) {
+func (r *Reads) AllocationsNear(near []Near, out *[]BusyAllocation) {
 	// Joined stretches do not overlap, but a long allocation may touch two.
 	if near = merge(near); len(near) == 0 {
 		return
 	}
-	const cols = `a.id, a.org_id, a.booking_id, a.resource_id, a.category, a.status, a.starts_at, a.ends_at, a.busy_from, a.busy_to, a.slot, a.exclusive, a.booked_at`
 	read(r, "read allocations", out, `WITH near AS MATERIALIZED (SELECT * FROM unnest($2::uuid[], $3::timestamptz[], $4::timestamptz[]) AS n(resource_id, f, t))
-		SELECT `+cols+` FROM near n CROSS JOIN LATERAL (
+		SELECT `+nearColumns+` FROM near n CROSS JOIN LATERAL (
 			SELECT * FROM allocations s WHERE s.org_id = $1 AND s.resource_id = n.resource_id AND NOT s.long
 				AND s.busy_from < n.t AND s.busy_from > n.f - interval '3 days' AND s.busy_to > n.f) a
 		UNION
-		SELECT `+cols+` FROM near n CROSS JOIN LATERAL (
+		SELECT `+nearColumns+` FROM near n CROSS JOIN LATERAL (
 			SELECT * FROM allocations l WHERE l.org_id = $1 AND l.resource_id = n.resource_id AND l.long
 				AND l.busy_to > n.f AND l.busy_from < n.t) a`,
-		scanNear, r.tx.Org, column(near, func(n Near) domain.ResourceID { return n.Resource }),
+		scanBusy, r.tx.Org, column(near, func(n Near) domain.ResourceID { return n.Resource }),
 		column(near, func(n Near) time.Time { return n.Span.Start }), column(near, func(n Near) time.Time { return n.Span.End }))
 }
 
-func scanNear(row pgx.Row) (NearAllocation, error) {
-	var a NearAllocation
-	err := row.Scan(&a.ID, &a.OrgID, &a.BookingID, &a.ResourceID, &a.Category, &a.Status, &a.Event.Start, &a.Event.End,
-		&a.Busy.Start, &a.Busy.End, &a.Slot, &a.Exclusive, &a.BookedAt)
-	a.Event.Start, a.Event.End, a.Busy.Start, a.Busy.End = a.Event.Start.UTC(), a.Event.End.UTC(), a.Busy.Start.UTC(), a.Busy.End.UTC()
-	a.BookedAt = a.BookedAt.UTC()
-	return a, err
-}
-
 // Neighbours reads the first resources of the tenant, at most limit, and what they have in a stretch of time.
-func (r *Reads) Neighbours(limit int, span domain.Span, resources *[]domain.Resource, near *[]NearAllocation) {
+func (r *Reads) Neighbours(limit int, span domain.Span, resources *[]domain.Resource, near *[]BusyAllocation) {
 	read(r, "read resources", resources, "SELECT "+resourceColumns+" FROM resources WHERE org_id = $1 ORDER BY id LIMIT $2", r.tx.scanResource, r.tx.Org, limit)
-	const cols = `a.id, a.org_id, a.booking_id, a.resource_id, a.category, a.status, a.starts_at, a.ends_at, a.busy_from, a.busy_to, a.slot, a.exclusive, a.booked_at`
 	read(r, "read allocations", near, `WITH near AS MATERIALIZED (SELECT id AS resource_id, $3::timestamptz AS f, $4::timestamptz AS t FROM resources
 			WHERE org_id = $1 ORDER BY id LIMIT $2)
-		SELECT `+cols+` FROM near n CROSS JOIN LATERAL (
+		SELECT `+nearColumns+` FROM near n CROSS JOIN LATERAL (
 			SELECT * FROM allocations s WHERE s.org_id = $1 AND s.resource_id = n.resource_id AND NOT s.long
 				AND s.busy_from < n.t AND s.busy_from > n.f - interval '3 days' AND s.busy_to > n.f) a
 		UNION ALL
-		SELECT `+cols+` FROM near n CROSS JOIN LATERAL (
+		SELECT `+nearColumns+` FROM near n CROSS JOIN LATERAL (
 			SELECT * FROM allocations l WHERE l.org_id = $1 AND l.resource_id = n.resource_id AND l.long
-				AND l.busy_to > n.f AND l.busy_from < n.t) a`, scanNear, r.tx.Org, limit, span.Start, span.End)
+				AND l.busy_to > n.f AND l.busy_from < n.t) a`, scanBusy, r.tx.Org, limit, span.Start, span.End)
 }
 
 // merge joins stretches of one resource that overlap or touch.
@@ -459,7 +423,7 @@ func (tx *Tx) UnseenLinks(ctx context.Context, integration domain.IntegrationID,
 		WHERE l.org_id = $1 AND l.integration_id = $2 AND l.removed_at IS NULL AND b.ends_at > $3
 			AND l.seen_run IS DISTINCT FROM $4 AND l.updated_at < $5 ORDER BY l.id LIMIT $6`,
 		tx.Org, integration, tx.Now, run.ID, run.StartedAt, limit)
-	unseen, err = collect(rows, err, scanAppliedLink)
+	unseen, err = collect(rows, err, scanLink)
 	return unseen, known, fault("read unseen links", err)
 }
 
