@@ -120,10 +120,11 @@ func (c *intakeCache) heard(id domain.IntegrationID) int64 {
 
 // load reads an integration, once for all who ask at the same time.
 func (c *intakeCache) load(ctx context.Context, id domain.IntegrationID, old *intakeEntry) (*intakeEntry, error) {
-	if _, known := c.known.Load(id); !known && (old == nil || old.verifier == nil) && !c.strangers.AllowN(c.deps.Now(), 1) {
-		return nil, errTooManyTotal
-	}
 	v, err, _ := c.loads.Do(string(id), func() (any, error) {
+		// Those who wait for another's read cost nothing, so a burst for one integration is charged once.
+		if _, known := c.known.Load(id); !known && (old == nil || old.verifier == nil) && !c.strangers.AllowN(c.deps.Now(), 1) {
+			return nil, errTooManyTotal
+		}
 		// One caller reads for all, so its leaving must not end the read.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
