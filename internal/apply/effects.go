@@ -22,9 +22,6 @@ const (
 	wideHorizon = (suggest.WideHorizon + 4) * day
 )
 
-// otherResources bounds how many other resources are considered as a way out.
-const otherResources = 12
-
 // maxProposals bounds how many conflicts of one batch get ways out at once. A first import of a whole calendar may find
 // hundreds; the others get theirs when somebody looks at them (Propose).
 const maxProposals = 25
@@ -141,7 +138,7 @@ func waysWithin(ctx context.Context, tx *store.Tx, known map[domain.ResourceID]r
 		others    []store.BusyAllocation
 	)
 	look := tx.Reads()
-	look.Neighbours(otherResources, reconcile.Reach(subject.When.Span.Pad(48*time.Hour, 48*time.Hour)), &resources, &others)
+	look.Neighbours(reconcile.Reach(subject.When.Span.Pad(48*time.Hour, 48*time.Hour)), &resources, &others)
 	look.AllocationsNear([]store.Near{{Resource: subject.ResourceID, Span: subject.When.Span.Pad(horizon, horizon)}}, &own)
 	if err := look.Do(ctx); err != nil {
 		return nil, err

@@ -134,18 +134,22 @@ func (r *Reads) AllocationsNear(near []Near, out *[]BusyAllocation) {
 		column(near, func(n Near) time.Time { return n.Span.Start }), column(near, func(n Near) time.Time { return n.Span.End }))
 }
 
-// Neighbours reads the first resources of the tenant, at most limit, and what they have in a stretch of time.
-func (r *Reads) Neighbours(limit int, span domain.Span, resources *[]domain.Resource, near *[]BusyAllocation) {
-	read(r, "read resources", resources, "SELECT "+resourceColumns+" FROM resources WHERE org_id = $1 ORDER BY id LIMIT $2", r.tx.scanResource, r.tx.Org, limit)
-	read(r, "read allocations", near, `WITH near AS MATERIALIZED (SELECT id AS resource_id, $3::timestamptz AS f, $4::timestamptz AS t FROM resources
-			WHERE org_id = $1 ORDER BY id LIMIT $2)
+// neighbours is how many resources [Reads.Neighbours] looks at. It is part of the statement, because the planner takes
+// an unknown limit for a share of the table.
+const neighbours = "12"
+
+// Neighbours reads the first resources of the tenant, a dozen at most, and what they have in a stretch of time.
+func (r *Reads) Neighbours(span domain.Span, resources *[]domain.Resource, near *[]BusyAllocation) {
+	read(r, "read resources", resources, "SELECT "+resourceColumns+" FROM resources WHERE org_id = $1 ORDER BY id LIMIT "+neighbours, r.tx.scanResource, r.tx.Org)
+	read(r, "read allocations", near, `WITH near AS MATERIALIZED (SELECT id AS resource_id, $2::timestamptz AS f, $3::timestamptz AS t FROM resources
+			WHERE org_id = $1 ORDER BY id LIMIT `+neighbours+`)
 		SELECT `+nearColumns+` FROM near n CROSS JOIN LATERAL (
 			SELECT * FROM allocations s WHERE s.org_id = $1 AND s.resource_id = n.resource_id AND NOT s.long
 				AND s.busy_from < n.t AND s.busy_from > n.f - interval '3 days' AND s.busy_to > n.f) a
 		UNION ALL
 		SELECT `+nearColumns+` FROM near n CROSS JOIN LATERAL (
 			SELECT * FROM allocations l WHERE l.org_id = $1 AND l.resource_id = n.resource_id AND l.long
-				AND l.busy_to > n.f AND l.busy_from < n.t) a`, scanBusy, r.tx.Org, limit, span.Start, span.End)
+				AND l.busy_to > n.f AND l.busy_from < n.t) a`, scanBusy, r.tx.Org, span.Start, span.End)
 }
 
 // merge joins stretches of one resource that overlap or touch.

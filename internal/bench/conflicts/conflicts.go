@@ -189,6 +189,13 @@ func (b *bed) grow(ctx context.Context, total int) error {
 				return fmt.Errorf("load %s: %w", t.table, err)
 			}
 		}
+		if b.perLoaded == 0 && res < 3 {
+			// Foreign keys are checked by plans that were made while the tables were empty; statistics renew them, as
+			// autovacuum does a minute into a first import.
+			if _, err := b.owner.Exec(ctx, "ANALYZE"); err != nil {
+				return fmt.Errorf("gather statistics: %w", err)
+			}
+		}
 	}
 	b.perLoaded = per
 	for _, sql := range []string{"VACUUM ANALYZE bookings", "VACUUM ANALYZE allocations", "VACUUM ANALYZE links", "CHECKPOINT"} {
