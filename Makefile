@@ -33,6 +33,7 @@ demo: build ## tell the main job as a story on a stack of its own, each step ass
 
 .PHONY: test
 test: ## run every quick test, on real Postgres and the real Temporal server
+	@$(GO) run ./tools/prepare
 	@$(GO) run ./tools/testrun $(RACE) ./...
 
 .PHONY: interop

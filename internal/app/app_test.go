@@ -41,7 +41,7 @@ func TestTheDemoHoldsOnAFreshStack(t *testing.T) {
 		t.Skip("-short: starts Postgres and Temporal")
 	}
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 18*time.Minute)
 	defer cancel()
 	cfg := app.Defaults()
 	cfg.LogLevel = "error"
@@ -64,7 +64,7 @@ func TestTemporalDownIsInvisibleToVendors(t *testing.T) {
 		t.Skip("-short: starts Postgres and Temporal")
 	}
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 18*time.Minute)
 	defer cancel()
 	say := func(line string) { t.Log(line) }
 	database, err := devstack.Start(ctx, devstack.Options{Ephemeral: true, Private: true, SkipTemporal: true, Log: say, Postgres: devstack.PostgresOptions{Fast: true}})
