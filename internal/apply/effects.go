@@ -28,18 +28,18 @@ const maxProposals = 25
 
 // propose adds ranked ways out to the conflicts that are new or changed.
 func propose(ctx context.Context, tx *store.Tx, in reconcile.Input, plan *reconcile.Plan) error {
-	var todo []*domain.Conflict
+	var unsettled []*domain.Conflict
 	for i := range plan.Opened {
-		todo = append(todo, &plan.Opened[i])
+		unsettled = append(unsettled, &plan.Opened[i])
 	}
 	for i := range plan.Updated {
-		todo = append(todo, &plan.Updated[i])
+		unsettled = append(unsettled, &plan.Updated[i])
 	}
-	if len(todo) > maxProposals {
-		slices.SortStableFunc(todo, func(a, b *domain.Conflict) int { return b.Severity.Level() - a.Severity.Level() })
-		todo = todo[:maxProposals]
+	if len(unsettled) > maxProposals {
+		slices.SortStableFunc(unsettled, func(a, b *domain.Conflict) int { return b.Severity.Level() - a.Severity.Level() })
+		unsettled = unsettled[:maxProposals]
 	}
-	if len(todo) == 0 {
+	if len(unsettled) == 0 {
 		return nil
 	}
 	planned := map[domain.BookingID]domain.Booking{}
@@ -50,11 +50,11 @@ func propose(ctx context.Context, tx *store.Tx, in reconcile.Input, plan *reconc
 	for _, a := range plan.Allocations {
 		moved[a.BookingID] = a
 	}
-	subjects, err := subjectsOf(ctx, tx, in, planned, todo)
+	subjects, err := subjectsOf(ctx, tx, in, planned, unsettled)
 	if err != nil {
 		return err
 	}
-	for _, c := range todo {
+	for _, c := range unsettled {
 		subject, ok := subjects[c.BookingID]
 		if !ok {
 			continue
@@ -78,10 +78,10 @@ func propose(ctx context.Context, tx *store.Tx, in reconcile.Input, plan *reconc
 }
 
 // subjectsOf finds the bookings that should give way: as planned, as read, or read now in one go.
-func subjectsOf(ctx context.Context, tx *store.Tx, in reconcile.Input, planned map[domain.BookingID]domain.Booking, todo []*domain.Conflict) (map[domain.BookingID]domain.Booking, error) {
+func subjectsOf(ctx context.Context, tx *store.Tx, in reconcile.Input, planned map[domain.BookingID]domain.Booking, unsettled []*domain.Conflict) (map[domain.BookingID]domain.Booking, error) {
 	out := map[domain.BookingID]domain.Booking{}
 	var missing []domain.BookingID
-	for _, c := range todo {
+	for _, c := range unsettled {
 		if b, ok := planned[c.BookingID]; ok {
 			out[b.ID] = b
 		} else if b, ok := in.Bookings[c.BookingID]; ok {

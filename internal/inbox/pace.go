@@ -70,7 +70,7 @@ func (p *pace) advance(now time.Time) {
 	}
 }
 
-// wait returns how long until a signal may go out, 0 for now.
+// wait returns how long until a signal may go out; 0 when one may at once.
 func (p *pace) wait() time.Duration {
 	if p.tokens >= 1 {
 		return 0

@@ -79,30 +79,30 @@ func sameDelivery(a, b *NewDelivery) bool {
 	return a.IntegrationID == b.IntegrationID && a.Dedupe == b.Dedupe
 }
 
-// insertUnique fills stored for every index in todo.
-func (s *Store) insertUnique(ctx context.Context, batch []NewDelivery, todo []int, stored []domain.DeliveryID) error {
+// insertUnique fills stored for every index in waiting.
+func (s *Store) insertUnique(ctx context.Context, batch []NewDelivery, waiting []int, stored []domain.DeliveryID) error {
 	for range insertTries {
-		inserted, err := s.insertNew(ctx, batch, todo)
+		inserted, err := s.insertNew(ctx, batch, waiting)
 		if err != nil {
 			return fault("insert deliveries", err)
 		}
-		if len(inserted) == len(todo) {
-			for _, i := range todo {
+		if len(inserted) == len(waiting) {
+			for _, i := range waiting {
 				stored[i] = batch[i].ID
 			}
 			return nil
 		}
-		todo = slices.DeleteFunc(todo, func(i int) bool {
+		waiting = slices.DeleteFunc(waiting, func(i int) bool {
 			_, ok := inserted[batch[i].ID]
 			if ok {
 				stored[i] = batch[i].ID
 			}
 			return ok
 		})
-		if todo, err = s.findStored(ctx, batch, todo, stored); err != nil {
+		if waiting, err = s.findStored(ctx, batch, waiting, stored); err != nil {
 			return fault("find stored deliveries", err)
 		}
-		if len(todo) == 0 {
+		if len(waiting) == 0 {
 			return nil
 		}
 		// A row that made ours a duplicate was erased between the two statements.
@@ -110,21 +110,21 @@ func (s *Store) insertUnique(ctx context.Context, batch []NewDelivery, todo []in
 	return domain.E(domain.KindUnavailable, "insert deliveries: duplicates keep vanishing")
 }
 
-func (s *Store) insertNew(ctx context.Context, batch []NewDelivery, todo []int) (map[domain.DeliveryID]struct{}, error) {
+func (s *Store) insertNew(ctx context.Context, batch []NewDelivery, waiting []int) (map[domain.DeliveryID]struct{}, error) {
 	rows, err := s.system.Query(ctx, `INSERT INTO deliveries (id, org_id, integration_id, dedupe, size, received_at, content)
 		SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::int[], $6::timestamptz[], $7::bytea[])
 		ON CONFLICT (integration_id, dedupe) DO NOTHING RETURNING id`,
-		column(todo, func(i int) domain.DeliveryID { return batch[i].ID }),
-		column(todo, func(i int) domain.OrgID { return batch[i].OrgID }),
-		column(todo, func(i int) domain.IntegrationID { return batch[i].IntegrationID }),
-		column(todo, func(i int) []byte { return batch[i].Dedupe[:] }),
-		column(todo, func(i int) int32 { return int32(batch[i].Size) }),
-		column(todo, func(i int) time.Time { return batch[i].ReceivedAt }),
-		column(todo, func(i int) []byte { return batch[i].Content }))
+		column(waiting, func(i int) domain.DeliveryID { return batch[i].ID }),
+		column(waiting, func(i int) domain.OrgID { return batch[i].OrgID }),
+		column(waiting, func(i int) domain.IntegrationID { return batch[i].IntegrationID }),
+		column(waiting, func(i int) []byte { return batch[i].Dedupe[:] }),
+		column(waiting, func(i int) int32 { return int32(batch[i].Size) }),
+		column(waiting, func(i int) time.Time { return batch[i].ReceivedAt }),
+		column(waiting, func(i int) []byte { return batch[i].Content }))
 	if err != nil {
 		return nil, err
 	}
-	inserted := make(map[domain.DeliveryID]struct{}, len(todo))
+	inserted := make(map[domain.DeliveryID]struct{}, len(waiting))
 	var id domain.DeliveryID
 	_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
 		inserted[id] = struct{}{}
@@ -134,12 +134,12 @@ func (s *Store) insertNew(ctx context.Context, batch []NewDelivery, todo []int) 
 }
 
 // findStored looks up the ids of duplicates and returns the indexes it found nothing for.
-func (s *Store) findStored(ctx context.Context, batch []NewDelivery, todo []int, stored []domain.DeliveryID) ([]int, error) {
+func (s *Store) findStored(ctx context.Context, batch []NewDelivery, waiting []int, stored []domain.DeliveryID) ([]int, error) {
 	rows, err := s.system.Query(ctx, `SELECT v.n, d.id FROM unnest($1::int[], $2::uuid[], $3::bytea[]) v(n, integration_id, dedupe)
 		JOIN deliveries d USING (integration_id, dedupe)`,
-		column(todo, func(i int) int32 { return int32(i) }),
-		column(todo, func(i int) domain.IntegrationID { return batch[i].IntegrationID }),
-		column(todo, func(i int) []byte { return batch[i].Dedupe[:] }))
+		column(waiting, func(i int) int32 { return int32(i) }),
+		column(waiting, func(i int) domain.IntegrationID { return batch[i].IntegrationID }),
+		column(waiting, func(i int) []byte { return batch[i].Dedupe[:] }))
 	if err != nil {
 		return nil, err
 	}
@@ -151,5 +151,5 @@ func (s *Store) findStored(ctx context.Context, batch []NewDelivery, todo []int,
 	}); err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(todo, func(i int) bool { return stored[i] != "" }), nil
+	return slices.DeleteFunc(waiting, func(i int) bool { return stored[i] != "" }), nil
 }
