@@ -144,14 +144,22 @@ func (d *devServer) args(port, uiPort int) []string {
 }
 
 // temporalEnv is this process's environment without Temporal's own variables,
-// which would configure the command, and with its settings file kept out of
-// the user's home.
+// which would configure the command, with its settings file kept out of the
+// user's home, and with a calmer garbage collector unless the user chose one.
 func temporalEnv(dir string) []string {
 	var env []string
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "TEMPORAL_") && !strings.HasPrefix(v, "HOME=") && !strings.HasPrefix(v, "XDG_CONFIG_HOME=") {
 			env = append(env, v)
 		}
+	}
+	// Measured at 100 webhooks a second on two cores: at Go's default pace the server spends a third of its time
+	// collecting garbage, and the slowest hundredth of webhooks took 1,157 ms instead of 149.
+	if os.Getenv("GOGC") == "" {
+		env = append(env, "GOGC=400")
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		env = append(env, "GOMEMLIMIT=1GiB")
 	}
 	return append(env, "HOME="+dir, "XDG_CONFIG_HOME="+dir)
 }
