@@ -146,59 +146,47 @@ func gather(ctx context.Context, tx *store.Tx, from domain.Integration, items []
 			want[it.Manual.ResourceID] = true
 		}
 	}
-	var near []store.BusyAllocation
+	var (
+		near  []store.BusyAllocation
+		known store.KnownConflicts
+	)
 	for try := 0; ; try++ {
 		if try > 3 {
 			return in, domain.E(domain.KindUnavailable, "bookings moved between resources while they were read")
 		}
-		var resources []domain.Resource
+		var (
+			resources []domain.Resource
+			bookings  []domain.Booking
+		)
 		first := tx.Reads()
 		first.LockResources(slices.Collect(maps.Keys(want)), &resources)
 		first.Links(keys, &in.Links)
+		first.Linked(keys, &bookings)
 		first.Exporting(&in.Exports)
 		if err := first.Do(ctx); err != nil {
 			return in, err
 		}
-		locked := maps.Clone(want)
 		if err := in.know(resources); err != nil {
 			return in, err
 		}
-		ids := slices.Clone(keys.Bookings)
-		for _, l := range in.Links {
-			ids = append(ids, l.BookingID)
-		}
-		slices.Sort(ids)
-		ids = slices.Compact(ids)
-
-		// Without known bookings the times concerned are those of the changes, and one look-up does.
-		var bookings []domain.Booking
-		second := tx.Reads()
-		second.Bookings(ids, &bookings)
-		if len(ids) == 0 {
-			second.AllocationsNear(in.stretches(), &near)
-		}
-		if err := second.Do(ctx); err != nil {
-			return in, err
-		}
+		locked := maps.Clone(want)
 		in.Bookings = make(map[domain.BookingID]domain.Booking, len(bookings))
 		for _, b := range bookings {
 			in.Bookings[b.ID] = b
 			want[b.ResourceID] = true
 		}
-		if !maps.Equal(want, locked) {
-			continue
+		if maps.Equal(want, locked) {
+			break
 		}
-		if len(ids) > 0 {
-			third := tx.Reads()
-			third.AllocationsNear(in.stretches(), &near)
-			if err := third.Do(ctx); err != nil {
-				return in, err
-			}
-		}
-		break
+	}
+	second := tx.Reads()
+	second.AllocationsNear(in.stretches(), &near)
+	second.Conflicts(slices.Sorted(maps.Keys(in.Bookings)), &known)
+	if err := second.Do(ctx); err != nil {
+		return in, err
 	}
 	alike := in.occupy(near)
-	concerned := slices.Collect(maps.Keys(in.Bookings))
+	concerned := slices.Clone(alike)
 	for id, list := range in.Occupied {
 		// Where several may be served at once, one that moves can end the conflict of two others.
 		if in.Resources[id].Capacity > 1 {
@@ -207,26 +195,27 @@ func gather(ctx context.Context, tx *store.Tx, from domain.Integration, items []
 			}
 		}
 	}
-	concerned = append(concerned, alike...)
-	slices.Sort(concerned)
-	var (
-		known store.KnownConflicts
-		more  []domain.Booking
-		links []domain.Link
-	)
-	last := tx.Reads()
-	last.Conflicts(slices.Compact(concerned), &known)
-	if len(alike) > 0 {
-		last.Bookings(alike, &more)
-		last.Links(store.LinkKeys{Bookings: alike}, &links)
+	if len(concerned) > 0 {
+		var (
+			more  []domain.Booking
+			links []domain.Link
+		)
+		concerned = slices.AppendSeq(concerned, maps.Keys(in.Bookings))
+		slices.Sort(concerned)
+		third := tx.Reads()
+		third.Conflicts(slices.Compact(concerned), &known)
+		if len(alike) > 0 {
+			third.Bookings(alike, &more)
+			third.Links(store.LinkKeys{Bookings: alike}, &links)
+		}
+		if err := third.Do(ctx); err != nil {
+			return in, err
+		}
+		for _, b := range more {
+			in.Bookings[b.ID] = b
+		}
+		in.Links = append(in.Links, links...)
 	}
-	if err := last.Do(ctx); err != nil {
-		return in, err
-	}
-	for _, b := range more {
-		in.Bookings[b.ID] = b
-	}
-	in.Links = append(in.Links, links...)
 	in.Conflicts, in.Dismissed = known.Open, known.Dismissed
 	return in, nil
 }

@@ -35,24 +35,37 @@ func (tx *Tx) LinksFor(ctx context.Context, k LinkKeys) ([]domain.Link, error) {
 
 // Links is [Tx.LinksFor] among other reads.
 func (r *Reads) Links(k LinkKeys, out *[]domain.Link) {
-	hit := `WITH hit AS (SELECT unnest($2::uuid[]) AS booking_id`
-	args := []any{r.tx.Org, arrayOf(k.Bookings)}
+	hit, args := k.hits(r.tx.Org)
+	read(r, "read links", out, hit+` SELECT `+linkColumns+` FROM links WHERE org_id = $1 AND booking_id IN (SELECT booking_id FROM hit)
+		ORDER BY id`, scanLink, args...)
+}
+
+// Linked reads the bookings that the keys lead to, with details.
+func (r *Reads) Linked(k LinkKeys, out *[]domain.Booking) {
+	hit, args := k.hits(r.tx.Org)
+	read(r, "read linked bookings", out, hit+` SELECT `+bookingColumns+` FROM bookings WHERE org_id = $1 AND id IN (SELECT booking_id FROM hit)`,
+		r.tx.scanBooking, args...)
+}
+
+// hits is the beginning of a query that finds the bookings of keys.
+func (k LinkKeys) hits(org domain.OrgID) (with string, args []any) {
+	with = `WITH hit AS (SELECT unnest($2::uuid[]) AS booking_id`
+	args = []any{org, arrayOf(k.Bookings)}
 	// A part that is not asked for is left out rather than made false: planning it would cost more than the others.
 	if k.Integration != "" {
 		args = append(args, k.Integration, k.ExternalIDs)
-		hit += ` UNION SELECT booking_id FROM links WHERE org_id = $1 AND integration_id = $3 AND external_id = ANY($4::text[])`
+		with += ` UNION SELECT booking_id FROM links WHERE org_id = $1 AND integration_id = $3 AND external_id = ANY($4::text[])`
 		if len(k.UIDs) > 0 {
 			args = append(args, k.UIDs)
-			hit += fmt.Sprintf(` UNION SELECT booking_id FROM links WHERE org_id = $1 AND uid = ANY($%d::text[]) AND uid <> '' AND removed_at IS NULL`, len(args))
+			with += fmt.Sprintf(` UNION SELECT booking_id FROM links WHERE org_id = $1 AND uid = ANY($%d::text[]) AND uid <> '' AND removed_at IS NULL`, len(args))
 		}
 		if len(k.Removed) > 0 {
 			args = append(args, k.Removed)
-			hit += fmt.Sprintf(` UNION SELECT booking_id FROM links WHERE org_id = $1 AND integration_id = $3
+			with += fmt.Sprintf(` UNION SELECT booking_id FROM links WHERE org_id = $1 AND integration_id = $3
 				AND left(external_id, strpos(external_id, '#') - 1) = ANY($%d::text[]) AND strpos(external_id, '#') > 1`, len(args))
 		}
 	}
-	read(r, "read links", out, hit+`) SELECT `+linkColumns+` FROM links WHERE org_id = $1 AND booking_id IN (SELECT booking_id FROM hit)
-		ORDER BY id`, scanLink, args...)
+	return with + ")", args
 }
 
 // BookingsByID returns the bookings that exist among ids, with details.
@@ -122,16 +135,27 @@ func (r *Reads) AllocationsNear(near []Near, out *[]BusyAllocation) {
 	if near = merge(near); len(near) == 0 {
 		return
 	}
-	read(r, "read allocations", out, `WITH near AS MATERIALIZED (SELECT * FROM unnest($2::uuid[], $3::timestamptz[], $4::timestamptz[]) AS n(resource_id, f, t))
-		SELECT `+nearColumns+` FROM near n CROSS JOIN LATERAL (
+	read(r, "read allocations", out, nearQuery, scanBusy, r.tx.Org,
+		column(near, func(n Near) domain.ResourceID { return n.Resource }),
+		column(near, func(n Near) time.Time { return n.Span.Start }),
+		column(near, func(n Near) time.Time { return n.Span.End }),
+		column(near, func(n Near) time.Time { return n.Span.Start.Add(-longStay) }))
+}
+
+var nearQuery = `WITH near AS MATERIALIZED (SELECT * FROM unnest($2::uuid[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[])
+		AS n(resource_id, f, t, since)) ` + nearSelect("UNION")
+
+// nearSelect reads the allocations that overlap the stretches of a query named near. A stretch brings along since, which
+// is longStay before it begins: below row-level security an index is not used for a condition with a calculation in it,
+// and everything that the resource ever had would be read.
+func nearSelect(union string) string {
+	return `SELECT ` + nearColumns + ` FROM near n CROSS JOIN LATERAL (
 			SELECT * FROM allocations s WHERE s.org_id = $1 AND s.resource_id = n.resource_id AND NOT s.long
-				AND s.busy_from < n.t AND s.busy_from > n.f - interval '3 days' AND s.busy_to > n.f) a
-		UNION
-		SELECT `+nearColumns+` FROM near n CROSS JOIN LATERAL (
+				AND s.busy_from < n.t AND s.busy_from > n.since AND s.busy_to > n.f) a
+		` + union + `
+		SELECT ` + nearColumns + ` FROM near n CROSS JOIN LATERAL (
 			SELECT * FROM allocations l WHERE l.org_id = $1 AND l.resource_id = n.resource_id AND l.long
-				AND l.busy_to > n.f AND l.busy_from < n.t) a`,
-		scanBusy, r.tx.Org, column(near, func(n Near) domain.ResourceID { return n.Resource }),
-		column(near, func(n Near) time.Time { return n.Span.Start }), column(near, func(n Near) time.Time { return n.Span.End }))
+				AND l.busy_to > n.f AND l.busy_from < n.t) a`
 }
 
 // neighbours is how many resources [Reads.Neighbours] looks at. It is part of the statement, because the planner takes
@@ -141,15 +165,9 @@ const neighbours = "12"
 // Neighbours reads the first resources of the tenant, a dozen at most, and what they have in a stretch of time.
 func (r *Reads) Neighbours(span domain.Span, resources *[]domain.Resource, near *[]BusyAllocation) {
 	read(r, "read resources", resources, "SELECT "+resourceColumns+" FROM resources WHERE org_id = $1 ORDER BY id LIMIT "+neighbours, r.tx.scanResource, r.tx.Org)
-	read(r, "read allocations", near, `WITH near AS MATERIALIZED (SELECT id AS resource_id, $2::timestamptz AS f, $3::timestamptz AS t FROM resources
-			WHERE org_id = $1 ORDER BY id LIMIT `+neighbours+`)
-		SELECT `+nearColumns+` FROM near n CROSS JOIN LATERAL (
-			SELECT * FROM allocations s WHERE s.org_id = $1 AND s.resource_id = n.resource_id AND NOT s.long
-				AND s.busy_from < n.t AND s.busy_from > n.f - interval '3 days' AND s.busy_to > n.f) a
-		UNION ALL
-		SELECT `+nearColumns+` FROM near n CROSS JOIN LATERAL (
-			SELECT * FROM allocations l WHERE l.org_id = $1 AND l.resource_id = n.resource_id AND l.long
-				AND l.busy_to > n.f AND l.busy_from < n.t) a`, scanBusy, r.tx.Org, span.Start, span.End)
+	read(r, "read allocations", near, `WITH near AS MATERIALIZED (SELECT id AS resource_id, $2::timestamptz AS f, $3::timestamptz AS t,
+			$4::timestamptz AS since FROM resources WHERE org_id = $1 ORDER BY id LIMIT `+neighbours+`)
+		`+nearSelect("UNION ALL"), scanBusy, r.tx.Org, span.Start, span.End, span.Start.Add(-longStay))
 }
 
 // merge joins stretches of one resource that overlap or touch.
@@ -274,7 +292,7 @@ func (tx *Tx) StoreEffects(ctx context.Context, e Effects) error {
 			FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[], $10::bytea[],
 				$11::bool[], $12::bool[], $13::uuid[], $14::timestamptz[], $15::timestamptz[], $16::bigint[])
 				AS n(id, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private, free, source_id, created_at, updated_at, version)
-			ON CONFLICT (id) DO UPDATE SET resource_id = excluded.resource_id, category = excluded.category, status = excluded.status,
+			ON CONFLICT (org_id, id) DO UPDATE SET resource_id = excluded.resource_id, category = excluded.category, status = excluded.status,
 				starts_at = excluded.starts_at, ends_at = excluded.ends_at, zone = excluded.zone, time_kind = excluded.time_kind,
 				details = excluded.details, private = excluded.private, free = excluded.free, updated_at = excluded.updated_at, version = excluded.version`,
 			tx.Org,
@@ -379,7 +397,7 @@ func (tx *Tx) queueConflicts(b *pgx.Batch, rows []ConflictRow) {
 		b.Queue(`INSERT INTO conflicts (id, org_id, kind, severity, state, resource_id, booking_id, other_id, pair, overlap_from, overlap_to, explanation,
 				alternatives, fingerprint, wedding_date, detected_at, updated_at, closed_at, version)
 			VALUES ($2, $1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::date, $16, $17, $18, $19)
-			ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, severity = excluded.severity, state = excluded.state, booking_id = excluded.booking_id,
+			ON CONFLICT (org_id, id) DO UPDATE SET kind = excluded.kind, severity = excluded.severity, state = excluded.state, booking_id = excluded.booking_id,
 				other_id = excluded.other_id, overlap_from = excluded.overlap_from, overlap_to = excluded.overlap_to, explanation = excluded.explanation,
 				alternatives = excluded.alternatives, fingerprint = excluded.fingerprint, wedding_date = excluded.wedding_date,
 				updated_at = excluded.updated_at, closed_at = excluded.closed_at, version = excluded.version`,
