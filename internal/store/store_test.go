@@ -198,7 +198,7 @@ func TestKilledConnectionIsUnavailableAndThePoolRecovers(t *testing.T) {
 	org := b.org()
 	owner := b.owner()
 	err := b.Tenant(t.Context(), org, func(ctx context.Context, tx *Tx) error {
-		if _, err := owner.Exec(ctx, "SELECT pg_terminate_backend($1)", tx.Conn().PgConn().PID()); err != nil {
+		if _, err := owner.Exec(ctx, "SELECT pg_terminate_backend($1)", tx.conn.Conn().PgConn().PID()); err != nil {
 			return err
 		}
 		var err error

@@ -102,7 +102,7 @@ func TestATransactionThatCommitsLateIsMetExactlyOnce(t *testing.T) {
 			if err := tx.Emit(ctx, domain.TopicBookingChanged, map[string]string{"booking": "late"}); err != nil {
 				return err
 			}
-			if err := tx.flush(ctx); err != nil {
+			if err := writeGathered(ctx, tx); err != nil {
 				return err
 			}
 			tx.events = nil
@@ -182,7 +182,7 @@ func TestEventsOfARolledBackTransactionAreNeverSeen(t *testing.T) {
 		if err := tx.Emit(ctx, domain.TopicBookingChanged, map[string]string{"booking": "ghost"}); err != nil {
 			return err
 		}
-		return errors.Join(tx.flush(ctx), boom)
+		return errors.Join(writeGathered(ctx, tx), boom)
 	})
 	if !errors.Is(err, boom) {
 		t.Fatal(err)
@@ -240,4 +240,13 @@ func TestOldEventsArePurged(t *testing.T) {
 		}
 	}
 	(&reader{b: b, org: org}).awaitNames("d")
+}
+
+// writeGathered writes what a transaction has gathered before its end.
+func writeGathered(ctx context.Context, tx *Tx) error {
+	b, err := tx.gathered(ctx)
+	if err != nil {
+		return err
+	}
+	return tx.SendBatch(ctx, b).Close()
 }

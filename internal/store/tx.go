@@ -17,9 +17,9 @@ import (
 const maxTries = 5
 
 // Tx is one transaction of one tenant. It belongs to the goroutine that runs the function given to [Store.Tenant], and
-// must not be kept. Commit and Rollback of the embedded transaction are Tenant's business.
+// must not be kept.
 type Tx struct {
-	pgx.Tx
+	*session
 	Org domain.OrgID
 	Now time.Time // one instant for the whole transaction; UTC, whole microseconds
 
@@ -29,9 +29,6 @@ type Tx struct {
 	head   *auditHead // once it was locked along with other statements
 	outbox []outboxLine
 }
-
-// Raw returns the transaction itself, for statements that have no method here.
-func (tx *Tx) Raw() pgx.Tx { return tx.Tx }
 
 // Tenant runs fn in a transaction that sees and writes rows of org only, at READ COMMITTED, and commits when fn returns
 // nil. fn is run again, up to 5 times with a short random pause, when the server reports a deadlock or a serialisation
@@ -54,11 +51,8 @@ func (s *Store) tenant(ctx context.Context, org domain.OrgID, begin string, fn f
 	if _, ok := domain.ParseUUID(string(org)); !ok {
 		return domain.Invalid("org_id", "must be a UUID in lower-case canonical form (36 characters)")
 	}
-	// The checked identifier is safe to quote, and quoting it saves a round trip: a statement without parameters goes
-	// over the simple protocol, which takes several at once.
-	opts := pgx.TxOptions{BeginQuery: begin + "; select set_config('wedsync.org', '" + string(org) + "', true)"}
 	for try := 1; ; try++ {
-		err := s.tenantOnce(ctx, org, opts, fn)
+		err := s.tenantOnce(ctx, org, begin, fn)
 		if err == nil || try == maxTries || !repeatable(err) {
 			return err
 		}
@@ -68,42 +62,38 @@ func (s *Store) tenant(ctx context.Context, org domain.OrgID, begin string, fn f
 	}
 }
 
-func (s *Store) tenantOnce(ctx context.Context, org domain.OrgID, opts pgx.TxOptions, fn func(ctx context.Context, tx *Tx) error) error {
-	inner, err := s.app.BeginTx(ctx, opts)
+func (s *Store) tenantOnce(ctx context.Context, org domain.OrgID, begin string, fn func(ctx context.Context, tx *Tx) error) error {
+	conn, err := s.app.Acquire(ctx)
 	if err != nil {
 		return fault("begin transaction", err)
 	}
-	// Rollback after Commit does nothing. It must reach the server also when ctx has ended, else the connection is lost;
-	// its own error changes nothing for the caller.
-	defer func() {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		_ = inner.Rollback(end)
-	}()
-	tx := &Tx{Tx: inner, Org: org, Now: s.timestamp(), sealer: s.ring.Org(string(org))}
+	tx := &Tx{session: &session{conn: conn, begin: begin, org: string(org)}, Org: org, Now: s.timestamp(), sealer: s.ring.Org(string(org))}
+	defer tx.end(ctx)
 	if err := fn(ctx, tx); err != nil {
 		return safe(err)
 	}
-	if err := tx.flush(ctx); err != nil {
-		return err
-	}
-	return fault("commit", inner.Commit(ctx))
+	return tx.finish(ctx)
 }
 
-// flush writes what the transaction has gathered in one round trip: outbox, audit trail, live events, and the
-// notification. The audit head is locked here and not earlier, so that transactions of one tenant queue behind each other
-// only for their last moment.
-func (tx *Tx) flush(ctx context.Context) error {
+// finish writes what the transaction has gathered and commits, in one round trip: outbox, audit trail, live events, and
+// the notification. The audit head is locked here and not earlier, so that transactions of one tenant queue behind each
+// other only for their last moment.
+func (tx *Tx) finish(ctx context.Context) error {
+	b, err := tx.gathered(ctx)
+	if err != nil {
+		return err
+	}
+	return fault("write outbox, audit trail and live events, and commit", tx.commit(ctx, b))
+}
+
+func (tx *Tx) gathered(ctx context.Context) (*pgx.Batch, error) {
 	b := &pgx.Batch{}
 	tx.queueOutbox(b)
 	if err := tx.queueAudit(ctx, b); err != nil {
-		return err
+		return nil, err
 	}
 	tx.queueEvents(b)
-	if b.Len() == 0 {
-		return nil
-	}
-	return fault("write outbox, audit trail and live events", tx.SendBatch(ctx, b).Close())
+	return b, nil
 }
 
 // safe keeps an error of fn as it is unless it carries a server error that was not translated, whose text may quote
