@@ -190,7 +190,7 @@ func (c *intakeCache) compile(e *intakeEntry, record store.IntakeRecord) error {
 		return domain.E(domain.KindNotFound, "this integration takes no webhooks")
 	}
 	intake := source.Intake()
-	if e.verifier, err = webhookauth.New(intake.Auth, intake.Secrets); err != nil {
+	if e.verifier, err = webhookauth.New(intake.Auth, intake.Credentials, webhookauth.Options{}); err != nil {
 		return domain.E(domain.KindInternal, "make the verifier: %w", err)
 	}
 	if intake.DedupeHeader != "" {

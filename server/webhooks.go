@@ -219,7 +219,7 @@ func (in *Intake) accept(r *http.Request, id string, now time.Time) (store.Inser
 		return none, err
 	}
 	defer in.releaseBody(body)
-	result, err := from.verifier.Verify(webhookauth.Request{Header: r.Header, Body: body.bytes}, now)
+	result, err := from.verifier.Verify(r.Context(), webhookauth.Request{Header: r.Header, Body: body.bytes}, now)
 	if err != nil {
 		in.refused(from, err)
 		return none, errSignature

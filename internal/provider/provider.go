@@ -77,7 +77,8 @@ type WebhookSource interface {
 // bytes and never parse a body.
 type Intake struct {
 	Auth    webhookauth.Config
-	Secrets []webhookauth.Secret
+	// Credentials are those of the connection itself. The intake adds those that were given to the integration since.
+	Credentials []webhookauth.Credential
 	// DedupeHeader names the header that is equal in every retry of one message; "" uses the message id of the
 	// scheme, or the hash of the body where the scheme has none.
 	DedupeHeader string

@@ -147,7 +147,7 @@ func TestAttacksOnStandardWebhooks(t *testing.T) {
 			t.Parallel()
 			h := mustSign(t, cfg, whsec, "msg_1", noon, body)
 			sent := c.alter(h)
-			got, err := mustNew(t, cfg, whsec).Verify(Request{h, []byte(sent)}, noon)
+			got, err := mustNew(t, cfg, whsec).Verify(t.Context(), Request{Header: h, Body: []byte(sent)}, noon)
 			if code(t, err) != c.want {
 				t.Fatalf("%v, want %q", err, c.want)
 			}
@@ -227,7 +227,7 @@ func TestAttacksOnGenericHMAC(t *testing.T) {
 			t.Parallel()
 			h := mustSign(t, c.cfg, secret, "id-1", noon, body)
 			sent := c.alter(h)
-			got, err := mustNew(t, c.cfg, secret).Verify(Request{h, []byte(sent)}, noon)
+			got, err := mustNew(t, c.cfg, secret).Verify(t.Context(), Request{Header: h, Body: []byte(sent)}, noon)
 			if code(t, err) != c.want {
 				t.Fatalf("%v, want %q", err, c.want)
 			}

@@ -3,7 +3,7 @@
 // A [Config] names a scheme and its headers and is stored with the integration. [New] compiles it with the secrets into
 // a [Verifier], which is kept and asked for every request:
 //
-//	v, err := webhookauth.New(cfg, []webhookauth.Secret{current, previous})
+//	v, err := webhookauth.New(cfg, webhookauth.Plain(current, previous), webhookauth.Options{})
 //	result, err := v.Verify(webhookauth.Request{Header: r.Header, Body: raw}, now)
 //
 // The body must be the bytes as received, whole and within the caller's size cap; nothing is parsed, trimmed or decoded

@@ -23,7 +23,7 @@ func FuzzStandardWebhooks(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, id, ts, sig string, body []byte) {
 		h := http.Header{"Webhook-Id": {id}, "Webhook-Timestamp": {ts}, "Webhook-Signature": {sig}}
-		_, err := v.Verify(Request{h, body}, noon)
+		_, err := v.Verify(t.Context(), Request{Header: h, Body: body}, noon)
 		code(t, err)
 		if err == nil && oracle.VerifyIgnoringTimestamp(body, h) != nil {
 			t.Fatalf("accepted what the library refuses: %q %q %q", id, ts, sig)
@@ -49,13 +49,13 @@ func FuzzGenericHMAC(f *testing.F) {
 			if cfg.IDHeader != "" {
 				h.Set(cfg.IDHeader, id)
 			}
-			got, err := verifiers[i].Verify(Request{h, body}, noon)
+			got, err := verifiers[i].Verify(t.Context(), Request{Header: h, Body: body}, noon)
 			if code(t, err) != "" {
 				continue
 			}
 			// Accepted: signing the same must give the same code.
 			again := mustSign(t, cfg, whsec, got.MessageID, got.Timestamp, string(body))
-			if _, err := verifiers[i].Verify(Request{again, body}, noon); err != nil || len(again.Get(cfg.Header)) != len(sig) {
+			if _, err := verifiers[i].Verify(t.Context(), Request{Header: again, Body: body}, noon); err != nil || len(again.Get(cfg.Header)) != len(sig) {
 				t.Fatalf("accepted %q, but signing gives %q (%v)", sig, again.Get(cfg.Header), err)
 			}
 		}

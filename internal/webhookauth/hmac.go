@@ -1,6 +1,7 @@
 package webhookauth
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -71,7 +72,7 @@ type plainHMAC struct {
 	keys                     []*macKey
 }
 
-func buildHMAC(c Config, keys [][]byte) engine {
+func buildHMAC(c Config, keys [][]byte, _ Options) (engine, error) {
 	e := &plainHMAC{
 		signature: c.Header, timestamp: c.TimestampHeader, id: c.IDHeader, prefix: c.Prefix,
 		encoding: c.Encoding, digits: hex.EncodedLen(sha256.Size), tolerance: int64(c.ToleranceSeconds), keys: newMACKeys(keys),
@@ -79,10 +80,10 @@ func buildHMAC(c Config, keys [][]byte) engine {
 	if c.Encoding == Base64 {
 		e.digits = macBase64
 	}
-	return e
+	return e, nil
 }
 
-func (e *plainHMAC) verify(req Request, now time.Time) (Result, *Reason) {
+func (e *plainHMAC) verify(_ context.Context, req Request, now time.Time) (Result, *Reason) {
 	var result Result
 	header, reason := required(req.Header, e.signature, MaxSignatureHeader)
 	if reason != nil {

@@ -1,6 +1,7 @@
 package webhookauth
 
 import (
+	"context"
 	"net/http"
 	"time"
 )
@@ -18,13 +19,16 @@ type spec struct {
 	check func(*Config) error
 	// key turns a secret as shown by the sender into key bytes. Its error says the limit and never shows the secret.
 	key func(Secret) ([]byte, error)
-	// build makes the engine from a checked config and at least one key.
-	build func(Config, [][]byte) engine
+	// build makes the engine from a checked config and its keys.
+	build func(Config, [][]byte, Options) (engine, error)
+	// secretless reports whether a config needs no secret. nil means that the scheme always needs one.
+	secretless func(Config) bool
 }
 
 // engine does a scheme's work. It must be safe for many goroutines.
 type engine interface {
-	verify(req Request, now time.Time) (Result, *Reason)
-	// sign adds the headers of a genuine request, made with the first key.
+	verify(ctx context.Context, req Request, now time.Time) (Result, *Reason)
+	// sign adds the headers of a genuine request, made with the first key. A scheme whose requests cannot be made with
+	// what the receiver has refuses.
 	sign(h http.Header, id string, ts time.Time, body []byte) error
 }

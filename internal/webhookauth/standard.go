@@ -2,6 +2,7 @@ package webhookauth
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -78,11 +79,11 @@ type standard struct {
 	keys                     []*macKey
 }
 
-func buildStandard(c Config, keys [][]byte) engine {
-	return &standard{c.Header, c.TimestampHeader, c.IDHeader, int64(c.ToleranceSeconds), newMACKeys(keys)}
+func buildStandard(c Config, keys [][]byte, _ Options) (engine, error) {
+	return &standard{c.Header, c.TimestampHeader, c.IDHeader, int64(c.ToleranceSeconds), newMACKeys(keys)}, nil
 }
 
-func (e *standard) verify(req Request, now time.Time) (Result, *Reason) {
+func (e *standard) verify(_ context.Context, req Request, now time.Time) (Result, *Reason) {
 	id, reason := required(req.Header, e.id, MaxMessageID)
 	if reason != nil {
 		return Result{}, reason

@@ -36,7 +36,11 @@ func newUnlimited(t *testing.T, cfg Config, secret string) *Verifier {
 			t.Fatal(err)
 		}
 	}
-	return &Verifier{engine: s.build(cfg, [][]byte{key})}
+	e, err := s.build(cfg, [][]byte{key}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Verifier{engine: e}
 }
 
 func headers(pairs map[string]string) http.Header {
@@ -84,14 +88,14 @@ func TestPublishedExamplesVerify(t *testing.T) {
 			"Sum": "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"}, "Test Using Larger Than Block-Size Key - Hash Key First", 0},
 	} {
 		v := newUnlimited(t, c.cfg, c.secret)
-		got, err := v.Verify(Request{headers(c.headers), []byte(c.body)}, time.Unix(c.now, 0))
+		got, err := v.Verify(t.Context(), Request{Header: headers(c.headers), Body: []byte(c.body)}, time.Unix(c.now, 0))
 		if err != nil {
 			t.Errorf("%s: %v", c.source, err)
 		}
 		if c.now != 0 && got.Timestamp.Unix() != c.now {
 			t.Errorf("%s: timestamp %v", c.source, got.Timestamp)
 		}
-		if _, err := v.Verify(Request{headers(c.headers), []byte(c.body + "x")}, time.Unix(c.now, 0)); code(t, err) != SignatureMismatch {
+		if _, err := v.Verify(t.Context(), Request{Header: headers(c.headers), Body: []byte(c.body + "x")}, time.Unix(c.now, 0)); code(t, err) != SignatureMismatch {
 			t.Errorf("%s: altered body: %v", c.source, err)
 		}
 	}
@@ -135,10 +139,10 @@ func TestSharedVectorsVerify(t *testing.T) {
 		}
 		delete(ours, vector.ID)
 		v := newUnlimited(t, c.cfg, vector.Secret)
-		if _, err := v.Verify(Request{headers(vector.Headers), []byte(vector.Body)}, time.Unix(c.now, 0)); err != nil {
+		if _, err := v.Verify(t.Context(), Request{Header: headers(vector.Headers), Body: []byte(vector.Body)}, time.Unix(c.now, 0)); err != nil {
 			t.Errorf("%s: %v", vector.ID, err)
 		}
-		if _, err := v.Verify(Request{headers(vector.Headers), []byte(vector.Body + " ")}, time.Unix(c.now, 0)); code(t, err) != SignatureMismatch {
+		if _, err := v.Verify(t.Context(), Request{Header: headers(vector.Headers), Body: []byte(vector.Body + " ")}, time.Unix(c.now, 0)); code(t, err) != SignatureMismatch {
 			t.Errorf("%s, altered: %v", vector.ID, err)
 		}
 	}

@@ -1,17 +1,67 @@
 package webhookauth
 
 import (
+	"context"
+	"crypto"
+	"crypto/x509"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
 )
 
-// Request is what is verified: the headers, with canonical names as net/http delivers them, and the raw body.
+// Request is what is verified. Every scheme needs the headers and the body; the rest serves some of them.
 type Request struct {
-	Header http.Header
-	Body   []byte
+	Header http.Header // canonical names, as net/http delivers them
+	Body   []byte      // raw, whole
+	Method string      // "" means POST
+	// URL is the address as the sender called it, with scheme, host and query: behind a proxy not what the server saw.
+	URL string
+	// PathToken is the part of the path behind the integration, for senders that sign nothing.
+	PathToken string
+	// Peer is the address of the sender, found through trusted proxies only; the zero Addr means unknown.
+	Peer netip.Addr
+	// ClientCert is the certificate that the sender proved in its TLS handshake, as a trusted proxy forwarded it.
+	ClientCert *x509.Certificate
+}
+
+// Credential is one of the secrets of an integration, of which any may match.
+type Credential struct {
+	ID     string // names it to operators; not secret
+	Secret Secret
+	// NotAfter is when it stops being accepted; the zero time means never.
+	NotAfter time.Time
+}
+
+// Plain makes credentials that never expire.
+func Plain(secrets ...Secret) []Credential {
+	out := make([]Credential, len(secrets))
+	for i, s := range secrets {
+		out[i] = Credential{Secret: s}
+	}
+	return out
+}
+
+// KeySets finds public keys that an integration's sender publishes at an address, for schemes that need them.
+type KeySets interface {
+	// Key returns a key of the set at url by its id. It may ask the network, bounded in time and in how often; what it
+	// fetched before is used while the address cannot be reached. Errors: not_found for an id that the set does not
+	// have, unavailable when there is no set.
+	Key(ctx context.Context, url, id string) (PublicKey, error)
+}
+
+// PublicKey is a key of a set. Key is *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey.
+type PublicKey struct {
+	ID, Use, Algorithm string // "" where the set does not say
+	Operations         []string
+	Key                crypto.PublicKey
+}
+
+// Options are what some schemes need beside their Config. The zero value serves all others.
+type Options struct {
+	KeySets KeySets
 }
 
 // Result describes a genuine request.
@@ -23,8 +73,10 @@ type Result struct {
 	// Timestamp is the signed time in UTC, zero when the scheme has none. With most senders it is the time of the
 	// attempt and not of the event.
 	Timestamp time.Time
-	// SecretIndex is the position of the secret that matched, to see when an old one is out of use.
+	// SecretIndex is the position of the credential that matched and Credential its id, to see when an old one is out
+	// of use. A scheme that needs no secret leaves them zero.
 	SecretIndex int
+	Credential  string
 }
 
 // Code names why a request was refused; it is stable and fit for metrics.
@@ -43,6 +95,7 @@ const (
 	TooManySignatures    Code = "too_many_signatures"
 	NoSupportedSignature Code = "no_supported_signature"
 	SignatureMismatch    Code = "signature_mismatch"
+	CredentialExpired    Code = "credential_expired"
 )
 
 // Reason is why a request was refused, written for the operator of the integration. Text holds no secret, signature or
@@ -59,36 +112,53 @@ func refuse(code Code, format string, args ...any) *Reason {
 	return &Reason{Code: code, Text: fmt.Sprintf(format, args...)}
 }
 
-// Verifier checks requests by one Config and its secrets. Make one with [New], keep it, share it between goroutines.
+// Verifier checks requests by one Config and its credentials. Make one with [New], keep it, share it between goroutines.
 type Verifier struct {
-	engine engine
+	engine      engine
+	credentials []Credential // without their secrets
 }
 
-// New compiles a config with 1 to [MaxSecrets] secrets, of which any may match. Errors are of kind invalid and name the
-// field ("header", "secrets[1]") and the limit.
-func New(cfg Config, secrets []Secret) (*Verifier, error) {
+// New compiles a config with 1 to [MaxSecrets] credentials, of which any may match; schemes that need no secret take
+// none. Errors are of kind invalid and name the field ("header", "secrets[1]") and the limit.
+func New(cfg Config, credentials []Credential, o Options) (*Verifier, error) {
 	cfg, s, err := cfg.resolve()
 	if err != nil {
 		return nil, err
 	}
-	if len(secrets) < 1 || len(secrets) > MaxSecrets {
-		return nil, domain.Invalid("secrets", "%d; want 1 to %d", len(secrets), MaxSecrets)
+	least := 1
+	if s.secretless != nil && s.secretless(cfg) {
+		least = 0
 	}
-	keys := make([][]byte, len(secrets))
-	for i, secret := range secrets {
-		if keys[i], err = s.key(secret); err != nil {
+	if len(credentials) < least || len(credentials) > MaxSecrets {
+		return nil, domain.Invalid("secrets", "%d; want %d to %d", len(credentials), least, MaxSecrets)
+	}
+	v := &Verifier{credentials: make([]Credential, len(credentials))}
+	keys := make([][]byte, len(credentials))
+	for i, c := range credentials {
+		if keys[i], err = s.key(c.Secret); err != nil {
 			return nil, domain.Invalid(fmt.Sprintf("secrets[%d]", i), "%s", err)
 		}
+		v.credentials[i] = Credential{ID: c.ID, NotAfter: c.NotAfter}
 	}
-	return &Verifier{engine: s.build(cfg, keys)}, nil
+	if v.engine, err = s.build(cfg, keys, o); err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 // Verify returns what the request says about itself if it is genuine and fresh at now, and a [*Reason] if not. It
-// looks at nothing but its arguments.
-func (v *Verifier) Verify(req Request, now time.Time) (Result, error) {
-	result, reason := v.engine.verify(req, now)
+// looks at nothing but its arguments, except for keys that it asks Options.KeySets for.
+func (v *Verifier) Verify(ctx context.Context, req Request, now time.Time) (Result, error) {
+	result, reason := v.engine.verify(ctx, req, now)
 	if reason != nil {
 		return Result{}, reason
+	}
+	if len(v.credentials) > 0 {
+		c := &v.credentials[result.SecretIndex]
+		if !c.NotAfter.IsZero() && now.After(c.NotAfter) {
+			return Result{}, refuse(CredentialExpired, "genuine, but by a credential that ended %s ago", now.Sub(c.NotAfter).Round(time.Second))
+		}
+		result.Credential = c.ID
 	}
 	return result, nil
 }
@@ -96,7 +166,7 @@ func (v *Verifier) Verify(req Request, now time.Time) (Result, error) {
 // Sign returns the headers that make body a genuine request at ts. The id is required where the scheme signs it and
 // ignored where the config has no id header. Errors are of kind invalid.
 func Sign(cfg Config, secret Secret, id string, ts time.Time, body []byte) (http.Header, error) {
-	v, err := New(cfg, []Secret{secret})
+	v, err := New(cfg, Plain(secret), Options{})
 	if err != nil {
 		return nil, err
 	}

@@ -28,11 +28,11 @@ var noon = time.Date(2026, 6, 20, 12, 0, 0, 0, time.UTC)
 
 func mustNew(t testing.TB, cfg Config, secrets ...string) *Verifier {
 	t.Helper()
-	list := make([]Secret, len(secrets))
+	list := make([]Credential, len(secrets))
 	for i, s := range secrets {
-		list[i] = Secret(s)
+		list[i].Secret = Secret(s)
 	}
-	v, err := New(cfg, list)
+	v, err := New(cfg, list, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestWhatIsSignedVerifiesUnderEveryConfig(t *testing.T) {
 			v := mustNew(t, cfg, whsecTwo, whsec)
 			for _, body := range []string{"", "{}", "\x00\xff raw bytes\r\n", strings.Repeat("x", 100_000)} {
 				h := mustSign(t, cfg, whsec, "msg_1", noon, body)
-				got, err := v.Verify(Request{h, []byte(body)}, noon)
+				got, err := v.Verify(t.Context(), Request{Header: h, Body: []byte(body)}, noon)
 				if err != nil {
 					t.Fatalf("%d bytes: %v", len(body), err)
 				}
@@ -96,7 +96,7 @@ func TestWhatIsSignedVerifiesUnderEveryConfig(t *testing.T) {
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Error(diff)
 				}
-				if _, err := v.Verify(Request{h, []byte(body + " ")}, noon); code(t, err) != SignatureMismatch {
+				if _, err := v.Verify(t.Context(), Request{Header: h, Body: []byte(body + " ")}, noon); code(t, err) != SignatureMismatch {
 					t.Errorf("one blank more: %v", err)
 				}
 			}
@@ -131,7 +131,7 @@ func TestToleranceBoundaryIsInWholeSecondsBothWays(t *testing.T) {
 			{noon.Add(24 * 365 * time.Hour), TimestampTooOld},
 			{time.Time{}, TimestampInFuture},
 		} {
-			if _, err := v.Verify(Request{h, []byte("{}")}, c.now); code(t, err) != c.want {
+			if _, err := v.Verify(t.Context(), Request{Header: h, Body: []byte("{}")}, c.now); code(t, err) != c.want {
 				t.Errorf("tolerance %s, now %s: %v, want %q", tolerance, c.now.Sub(noon), err, c.want)
 			}
 		}
@@ -177,11 +177,11 @@ func TestOracleAgreesOnWellFormedMessages(t *testing.T) {
 		case 6:
 			h.Set("webhook-signature", strings.Replace(theirs, "v1,", "v1a,", 1))
 		}
-		v, err := New(Config{Scheme: StandardWebhooks}, []Secret{secret})
+		v, err := New(Config{Scheme: StandardWebhooks}, Plain(secret), Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, ours := v.Verify(Request{h, body}, now)
+		_, ours := v.Verify(t.Context(), Request{Header: h, Body: body}, now)
 		if lib := oracle.VerifyIgnoringTimestamp(body, h); (ours == nil) != (lib == nil) {
 			t.Fatalf("we say %v, the library %v", ours, lib)
 		}
@@ -224,7 +224,7 @@ func TestConfigFaultsNameFieldAndLimit(t *testing.T) {
 			if err == nil || !strings.HasPrefix(err.Error(), c.want) {
 				t.Errorf("%v, want %s", err, c.want)
 			}
-			if _, newErr := New(c.cfg, []Secret{Secret(whsec)}); fmt.Sprint(newErr) != fmt.Sprint(err) {
+			if _, newErr := New(c.cfg, Plain(Secret(whsec)), Options{}); fmt.Sprint(newErr) != fmt.Sprint(err) {
 				t.Errorf("New says %v", newErr)
 			}
 		})
@@ -276,11 +276,11 @@ func TestSecretFaultsNameTheLimitAndHideTheSecret(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			list := make([]Secret, len(c.secrets))
+			list := make([]Credential, len(c.secrets))
 			for i, s := range c.secrets {
-				list[i] = Secret(s)
+				list[i].Secret = Secret(s)
 			}
-			_, err := New(c.cfg, list)
+			_, err := New(c.cfg, list, Options{})
 			if err == nil || !strings.HasPrefix(err.Error(), c.want) {
 				t.Fatalf("%v, want %s", err, c.want)
 			}
@@ -345,11 +345,11 @@ func TestManyGoroutinesShareOneVerifier(t *testing.T) {
 			h := mustSign(t, cfg, whsec, fmt.Sprint("msg_", g), noon, body)
 			wg.Go(func() {
 				for range 200 {
-					if _, err := v.Verify(Request{h, []byte(body)}, noon); err != nil {
+					if _, err := v.Verify(t.Context(), Request{Header: h, Body: []byte(body)}, noon); err != nil {
 						t.Errorf("%s: genuine: %v", name, err)
 						return
 					}
-					if _, err := v.Verify(Request{h, []byte(body + "x")}, noon); err == nil {
+					if _, err := v.Verify(t.Context(), Request{Header: h, Body: []byte(body + "x")}, noon); err == nil {
 						t.Errorf("%s: altered body passed", name)
 						return
 					}
@@ -368,9 +368,9 @@ func TestVerifyDoesNotAllocate(t *testing.T) {
 	for name, cfg := range someConfigs {
 		h := mustSign(t, cfg, whsec, "msg_1", noon, string(body))
 		v := mustNew(t, cfg, whsecTwo, whsec)
-		req := Request{h, body}
+		req := Request{Header: h, Body: body}
 		if n := testing.AllocsPerRun(500, func() {
-			if _, err := v.Verify(req, noon); err != nil {
+			if _, err := v.Verify(t.Context(), req, noon); err != nil {
 				t.Fatal(err)
 			}
 		}); n >= 1 {
@@ -384,10 +384,10 @@ func BenchmarkVerify1KiB(b *testing.B) {
 	for name, cfg := range someConfigs {
 		b.Run(strings.ReplaceAll(name, " ", "_"), func(b *testing.B) {
 			v := mustNew(b, cfg, whsec)
-			req := Request{mustSign(b, cfg, whsec, "msg_1", noon, string(body)), body}
+			req := Request{Header: mustSign(b, cfg, whsec, "msg_1", noon, string(body)), Body: body}
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := v.Verify(req, noon); err != nil {
+				if _, err := v.Verify(b.Context(), req, noon); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -398,11 +398,35 @@ func BenchmarkVerify1KiB(b *testing.B) {
 
 func BenchmarkRefuse1KiB(b *testing.B) {
 	v := mustNew(b, Config{Scheme: StandardWebhooks}, whsec)
-	req := Request{mustSign(b, Config{Scheme: StandardWebhooks}, whsecTwo, "msg_1", noon, "x"), make([]byte, 1024)}
+	req := Request{Header: mustSign(b, Config{Scheme: StandardWebhooks}, whsecTwo, "msg_1", noon, "x"), Body: make([]byte, 1024)}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := v.Verify(req, noon); err == nil {
+		if _, err := v.Verify(b.Context(), req, noon); err == nil {
 			b.Fatal("passed")
+		}
+	}
+}
+
+func TestACredentialEndsAtItsTimeAndIsNamed(t *testing.T) {
+	t.Parallel()
+	cfg := Config{Scheme: StandardWebhooks}
+	v, err := New(cfg, []Credential{{ID: "new", Secret: whsec}, {ID: "old", Secret: whsecTwo, NotAfter: noon}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		secret, credential string
+		now                time.Time
+		want               Code
+	}{
+		{whsec, "new", noon.Add(time.Hour), ""},
+		{whsecTwo, "old", noon, ""},
+		{whsecTwo, "", noon.Add(time.Second), CredentialExpired},
+	} {
+		h := mustSign(t, cfg, c.secret, "msg_1", c.now, "{}")
+		got, err := v.Verify(t.Context(), Request{Header: h, Body: []byte("{}")}, c.now)
+		if code(t, err) != c.want || got.Credential != c.credential {
+			t.Errorf("%s at %s: %q, %v; want %q, %q", c.credential, c.now, got.Credential, err, c.credential, c.want)
 		}
 	}
 }

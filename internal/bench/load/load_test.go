@@ -48,12 +48,12 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.t.Errorf("path %q is of no target", req.URL.Path)
 	}
 	secret := "whsec_" + base64.StdEncoding.EncodeToString(target.Secret)
-	v, err := webhookauth.New(webhookauth.Config{Scheme: webhookauth.StandardWebhooks}, []webhookauth.Secret{webhookauth.Secret(secret)})
+	v, err := webhookauth.New(webhookauth.Config{Scheme: webhookauth.StandardWebhooks}, webhookauth.Plain(webhookauth.Secret(secret)), webhookauth.Options{})
 	if err != nil {
 		r.t.Errorf("make verifier: %v", err)
 		return
 	}
-	got, err := v.Verify(webhookauth.Request{Header: req.Header, Body: body}, time.Now())
+	got, err := v.Verify(req.Context(), webhookauth.Request{Header: req.Header, Body: body}, time.Now())
 	if err != nil {
 		r.t.Errorf("verify: %v", err)
 	}

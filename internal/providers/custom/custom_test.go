@@ -311,7 +311,7 @@ func TestSecretsAreRequiredWhereTheyAreUsed(t *testing.T) {
 	}
 	two := map[string]string{SecretWebhook: testSecrets[SecretWebhook] + "\n " + "whsec_" + "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="}
 	c, err := compileAll(hookSettings(t, nil), two, time.UTC)
-	if err != nil || len(c.webhook.intake.Secrets) != 2 {
+	if err != nil || len(c.webhook.intake.Credentials) != 2 {
 		t.Errorf("two secrets during a rotation: %v", err)
 	}
 }

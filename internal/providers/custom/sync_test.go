@@ -291,7 +291,7 @@ func TestDeliveryOfTheSimulatorIsVerifiedAndDecoded(t *testing.T) {
 	t.Parallel()
 	b := setup(t, crmsim.Options{}, nil)
 	src := must[provider.WebhookSource](t, b.opened)
-	verifier, err := webhookauth.New(src.Intake().Auth, src.Intake().Secrets)
+	verifier, err := webhookauth.New(src.Intake().Auth, src.Intake().Credentials, webhookauth.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +303,7 @@ func TestDeliveryOfTheSimulatorIsVerifiedAndDecoded(t *testing.T) {
 			w.WriteHeader(http.StatusBadRequest)
 			return
 		}
-		if _, err := verifier.Verify(webhookauth.Request{Header: r.Header, Body: body.Bytes()}, providertest.Now); err != nil {
+		if _, err := verifier.Verify(t.Context(), webhookauth.Request{Header: r.Header, Body: body.Bytes()}, providertest.Now); err != nil {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}

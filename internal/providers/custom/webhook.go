@@ -3,6 +3,7 @@ package custom
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -72,19 +73,19 @@ func compileWebhook(s Settings, secrets map[string]string, local *time.Location)
 			note(domain.Invalid(part+".mapping", "reads %d headers, at most %d are kept", len(keep), maxKeepHeaders))
 		}
 	}
-	var all []webhookauth.Secret
-	for _, one := range strings.Fields(secrets[SecretWebhook]) {
-		all = append(all, webhookauth.Secret(one))
+	var all []webhookauth.Credential
+	for n, one := range strings.Fields(secrets[SecretWebhook]) {
+		all = append(all, webhookauth.Credential{ID: fmt.Sprintf("%s/%d", SecretWebhook, n+1), Secret: webhookauth.Secret(one)})
 	}
 	if len(all) == 0 {
 		note(domain.Invalid("secrets."+SecretWebhook, "required with webhook"))
-	} else if _, err := webhookauth.New(w.Verify, all); err != nil {
+	} else if _, err := webhookauth.New(w.Verify, all, webhookauth.Options{}); err != nil {
 		note(verifyFault(part, err))
 	}
 	if err := w.Verify.Validate(); err != nil && len(all) == 0 {
 		note(verifyFault(part, err))
 	}
-	out.intake = provider.Intake{Auth: w.Verify, Secrets: all, DedupeHeader: w.DedupeHeader, KeepHeaders: keep, ContentTypes: slices.Clone(w.ContentTypes)}
+	out.intake = provider.Intake{Auth: w.Verify, Credentials: all, DedupeHeader: w.DedupeHeader, KeepHeaders: keep, ContentTypes: slices.Clone(w.ContentTypes)}
 	return out, errors.Join(faults...)
 }
 

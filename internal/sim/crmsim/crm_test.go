@@ -157,7 +157,7 @@ func TestFaultsHappenAsOftenAsAsked(t *testing.T) {
 func TestWebhooksAreSignedRetriedLostDoubledAndLate(t *testing.T) {
 	t.Parallel()
 	crm, _ := setup(t)
-	verifier, err := webhookauth.New(crmsim.SignConfig(), []webhookauth.Secret{webhookauth.Secret(secret)})
+	verifier, err := webhookauth.New(crmsim.SignConfig(), webhookauth.Plain(webhookauth.Secret(secret)), webhookauth.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestWebhooksAreSignedRetriedLostDoubledAndLate(t *testing.T) {
 		}
 		var body bytes.Buffer
 		_, _ = body.ReadFrom(r.Body)
-		res, err := verifier.Verify(webhookauth.Request{Header: r.Header, Body: body.Bytes()}, now)
+		res, err := verifier.Verify(t.Context(), webhookauth.Request{Header: r.Header, Body: body.Bytes()}, now)
 		if err != nil {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
