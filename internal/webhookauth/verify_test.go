@@ -410,7 +410,7 @@ func BenchmarkRefuse1KiB(b *testing.B) {
 func TestACredentialEndsAtItsTimeAndIsNamed(t *testing.T) {
 	t.Parallel()
 	cfg := Config{Scheme: StandardWebhooks}
-	v, err := New(cfg, []Credential{{ID: "new", Secret: whsec}, {ID: "old", Secret: whsecTwo, NotAfter: noon}}, Options{})
+	v, err := New(cfg, []Credential{{ID: "new", Secret: Secret(whsec)}, {ID: "old", Secret: Secret(whsecTwo), NotAfter: noon}}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
