@@ -190,48 +190,50 @@ type batch struct {
 	changes []domain.Change
 	owner   []int // index of the delivery that a change came from
 	waiting []domain.RawDelivery
-	errs    []error // per delivery: why it could not be decoded
+	decoded []provider.Decoded // per delivery; its Changes are in changes
+	errs    []error            // per delivery: why it could not be decoded
 	now     time.Time
 }
 
 // decode adds a delivery to the batch. It is false when the batch has no room for its changes.
 func (b *batch) decode(ctx context.Context, opened any, openErr error, d domain.RawDelivery) bool {
-	changes, err := b.read(ctx, opened, openErr, d)
-	if err == nil && len(changes) > apply.MaxBatch {
-		err, changes = domain.E(domain.KindInvalid, "a delivery may hold at most %d changes, has %d", apply.MaxBatch, len(changes)), nil
+	got, err := b.read(ctx, opened, openErr, d)
+	if n := len(got.Changes); err == nil && n > apply.MaxBatch {
+		err, got = domain.E(domain.KindInvalid, "a delivery may hold at most %d changes, has %d", apply.MaxBatch, n), provider.Decoded{}
 	}
-	if len(b.changes)+len(changes) > apply.MaxBatch {
+	if len(b.changes)+len(got.Changes) > apply.MaxBatch {
 		return false
 	}
-	for _, c := range changes {
+	for _, c := range got.Changes {
 		b.changes = append(b.changes, c)
 		b.owner = append(b.owner, len(b.waiting))
 	}
 	b.waiting = append(b.waiting, d)
+	b.decoded = append(b.decoded, got)
 	b.errs = append(b.errs, err)
 	return true
 }
 
-func (b *batch) read(ctx context.Context, opened any, openErr error, d domain.RawDelivery) (changes []domain.Change, err error) {
+func (b *batch) read(ctx context.Context, opened any, openErr error, d domain.RawDelivery) (got provider.Decoded, err error) {
 	if openErr != nil {
-		return nil, openErr
+		return got, openErr
 	}
 	source, ok := provider.As[provider.WebhookSource](opened)
 	if !ok {
-		return nil, domain.E(domain.KindPermanent, "this connection takes no webhooks any more")
+		return got, domain.E(domain.KindPermanent, "this connection takes no webhooks any more")
 	}
 	header := make(http.Header, len(d.Headers))
 	for k, v := range d.Headers {
 		header.Set(k, v)
 	}
 	err = caught("decode delivery", func() (err error) {
-		changes, err = source.Decode(ctx, provider.Webhook{Header: header, Body: d.Body, ReceivedAt: d.ReceivedAt})
+		got, err = source.Decode(ctx, provider.Webhook{Header: header, Body: d.Body, ReceivedAt: d.ReceivedAt})
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return provider.Decoded{}, err
 	}
-	return changes, nil
+	return got, nil
 }
 
 // settle turns the effects of the changes into the outcomes of the deliveries.
@@ -239,6 +241,9 @@ func (b *batch) settle(effects []reconcile.Outcome) []store.DeliveryOutcome {
 	out := make([]store.DeliveryOutcome, len(b.waiting))
 	for n, d := range b.waiting {
 		out[n] = store.DeliveryOutcome{ID: d.ID, State: domain.DeliveryIgnored, Reason: "nothing in it is for us"}
+		if why := b.decoded[n].Ignore; why != "" {
+			out[n].Reason = why
+		}
 		if err := b.errs[n]; err != nil {
 			out[n] = b.failed(d, err)
 		}

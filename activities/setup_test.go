@@ -79,19 +79,20 @@ func (o *outside) count(name string) int {
 
 func (o *outside) Intake() provider.Intake { return provider.Intake{} }
 
-func (o *outside) Decode(_ context.Context, d provider.Webhook) ([]domain.Change, error) {
+func (o *outside) Decode(_ context.Context, d provider.Webhook) (provider.Decoded, error) {
+	var out provider.Decoded
 	switch string(d.Body) {
 	case "panic":
 		panic("quoting Marker Person")
 	case "garbage":
-		return nil, domain.Invalid("body", "must be JSON")
+		return out, domain.Invalid("body", "must be JSON")
 	case "busy":
-		return nil, domain.E(domain.KindUnavailable, "ask the system for the entry")
+		return out, domain.E(domain.KindUnavailable, "ask the system for the entry")
 	case "raw":
-		return nil, errors.New("unexpected Marker Person")
+		return out, errors.New("unexpected Marker Person")
 	}
-	var out []domain.Change
-	return out, json.Unmarshal(d.Body, &out)
+	err := json.Unmarshal(d.Body, &out.Changes)
+	return out, err
 }
 
 func (o *outside) Pull(_ context.Context, cursor string) (page provider.Page, err error) {

@@ -21,15 +21,16 @@ type outside struct {
 
 func (o *outside) Intake() provider.Intake { return provider.Intake{} }
 
-func (o *outside) Decode(_ context.Context, d provider.Webhook) ([]domain.Change, error) {
+func (o *outside) Decode(_ context.Context, d provider.Webhook) (provider.Decoded, error) {
+	var out provider.Decoded
 	switch string(d.Body) {
 	case "dead":
-		return nil, domain.Invalid("body", "must be JSON")
+		return out, domain.Invalid("body", "must be JSON")
 	case "fault":
-		return nil, errors.New("cannot read what " + markers[0] + " sent")
+		return out, errors.New("cannot read what " + markers[0] + " sent")
 	}
-	var out []domain.Change
-	return out, json.Unmarshal(d.Body, &out)
+	err := json.Unmarshal(d.Body, &out.Changes)
+	return out, err
 }
 
 func (o *outside) Pull(_ context.Context, cursor string) (provider.Page, error) {

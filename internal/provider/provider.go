@@ -68,15 +68,33 @@ type WebhookSource interface {
 	// Intake tells how deliveries are verified and told apart. It is read once per integration version.
 	Intake() Intake
 	// Decode reads a verified delivery. It makes no network call unless the system's payloads are thin. The same
-	// delivery always decodes to the same changes. No change at all means that nothing in it is for us, which is
-	// not an error. KindInvalid means that the delivery can never be understood (it becomes a dead letter).
-	Decode(ctx context.Context, d Webhook) ([]domain.Change, error)
+	// delivery always decodes to the same. No change at all means that nothing in it is for us, which is not an
+	// error. KindInvalid means that the delivery can never be understood (it becomes a dead letter); nothing of it
+	// is returned then.
+	Decode(ctx context.Context, d Webhook) (Decoded, error)
 }
 
+// Decoded is what a delivery says.
+type Decoded struct {
+	Changes []domain.Change
+	// Ignore says why the delivery is left alone on purpose, in words without personal data; "" if it is not.
+	// Changes is empty then.
+	Ignore string
+	// Route names the integrations of the same organisation to which the raw delivery is handed as well, each once.
+	// They decode it by their own rules. Handing over comes in addition to Changes and to Ignore.
+	Route []domain.IntegrationID
+	// EventType is the vendor's word for what happened, such as booking.updated, for people to search by; at most
+	// MaxEventType bytes, "" if there is none.
+	EventType string
+}
+
+// MaxEventType bounds Decoded.EventType, in bytes.
+const MaxEventType = 100
+
 // Intake is the part of a webhook source that the server needs before anything is stored. Both parts work on raw
-// bytes and never parse a body.
+// bytes; only Priority, where it is set, looks into a body, after its signature.
 type Intake struct {
-	Auth    webhookauth.Config
+	Auth webhookauth.Config
 	// Credentials are those of the connection itself. The intake adds those that were given to the integration since.
 	Credentials []webhookauth.Credential
 	// DedupeHeader names the header that is equal in every retry of one message; "" uses the message id of the
@@ -86,6 +104,10 @@ type Intake struct {
 	KeepHeaders []string
 	// ContentTypes are the accepted media types; empty means application/json only.
 	ContentTypes []string
+	// Priority finds the priority of a verified delivery before it is stored; nil = the connection sets none, and no
+	// body has to be read for it. header holds at least the kept headers. It is bounded in work and time, calls nobody
+	// and never fails: false means that nothing was said. It is called by many goroutines.
+	Priority func(header http.Header, body []byte) (domain.Priority, bool)
 }
 
 // Webhook is a verified delivery.

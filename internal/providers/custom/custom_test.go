@@ -65,7 +65,8 @@ func openHooks(t testing.TB, settings json.RawMessage, zone *time.Location) prov
 var received = time.Date(2027, time.March, 1, 9, 0, 0, 0, time.UTC)
 
 func decode(src provider.WebhookSource, body string, header http.Header) ([]domain.Change, error) {
-	return src.Decode(context.Background(), provider.Webhook{Header: header, Body: []byte(body), ReceivedAt: received})
+	got, err := src.Decode(context.Background(), provider.Webhook{Header: header, Body: []byte(body), ReceivedAt: received})
+	return got.Changes, err
 }
 
 func TestTimesAreReadInTheFormInWhichTheyWereWritten(t *testing.T) {

@@ -170,7 +170,7 @@ func BenchmarkDecode(b *testing.B) {
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if c, err := src.Decode(b.Context(), d); err != nil || len(c) != 1 {
+		if c, err := src.Decode(b.Context(), d); err != nil || len(c.Changes) != 1 {
 			b.Fatal(c, err)
 		}
 	}

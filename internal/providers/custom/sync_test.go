@@ -281,7 +281,8 @@ func TestOnlyConfiguredPartsBecomeAbilities(t *testing.T) {
 		t.Error("an integration without write is a Writer")
 	}
 	must[provider.WebhookSource](t, opened)
-	changes, err := must[provider.WebhookSource](t, opened).Decode(t.Context(), provider.Webhook{Body: oneKiB(), ReceivedAt: providertest.Now})
+	decoded, err := must[provider.WebhookSource](t, opened).Decode(t.Context(), provider.Webhook{Body: oneKiB(), ReceivedAt: providertest.Now})
+	changes := decoded.Changes
 	if err != nil || len(changes) != 1 || changes[0].ExternalID != "bk-4711" || changes[0].RemoteVersion != 17 {
 		t.Errorf("decoded %v, error %v", changes, err)
 	}
@@ -307,13 +308,13 @@ func TestDeliveryOfTheSimulatorIsVerifiedAndDecoded(t *testing.T) {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		changes, err := src.Decode(r.Context(), provider.Webhook{Header: r.Header, Body: body.Bytes(), ReceivedAt: providertest.Now})
+		decoded, err := src.Decode(r.Context(), provider.Webhook{Header: r.Header, Body: body.Bytes(), ReceivedAt: providertest.Now})
 		if err != nil {
 			w.WriteHeader(http.StatusUnprocessableEntity)
 			return
 		}
 		mu.Lock()
-		got = append(got, changes...)
+		got = append(got, decoded.Changes...)
 		mu.Unlock()
 	}))
 	defer hook.Close()

@@ -109,11 +109,12 @@ func (h hooks) Intake() provider.Intake { return h.c.webhook.intake }
 
 // Decode maps a delivery. If one of its entries cannot be understood, none is applied: the whole delivery is dead and
 // a person looks at it.
-func (h hooks) Decode(ctx context.Context, d provider.Webhook) ([]domain.Change, error) {
+func (h hooks) Decode(ctx context.Context, d provider.Webhook) (provider.Decoded, error) {
+	var none provider.Decoded
 	part := h.c.webhook
 	body, err := parseJSON(d.Body)
 	if err != nil {
-		return nil, domain.Invalid("body", "%s", err)
+		return none, domain.Invalid("body", "%s", err)
 	}
 	w := newWork(ctx)
 	w.vars = vars{body: body, receivedAt: types.Timestamp{Time: d.ReceivedAt.UTC()}}
@@ -123,7 +124,7 @@ func (h hooks) Decode(ctx context.Context, d provider.Webhook) ([]domain.Change,
 	items := []any{body}
 	if part.items != nil {
 		if items, err = w.list(part.items); err != nil {
-			return nil, err
+			return none, err
 		}
 	}
 	changes := make([]domain.Change, 0, len(items))
@@ -132,15 +133,15 @@ func (h hooks) Decode(ctx context.Context, d provider.Webhook) ([]domain.Change,
 		c, dropped, err := part.mapper.change(w)
 		if err != nil {
 			if len(items) > 1 {
-				return nil, domain.E(domain.KindOf(err), "entry %s: %w", strconv.Itoa(i+1), err)
+				return none, domain.E(domain.KindOf(err), "entry %s: %w", strconv.Itoa(i+1), err)
 			}
-			return nil, err
+			return none, err
 		}
 		if !dropped {
 			changes = append(changes, c)
 		}
 	}
-	return changes, nil
+	return provider.Decoded{Changes: changes}, nil
 }
 
 // list evaluates an expression that gives entries.

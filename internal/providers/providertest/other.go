@@ -98,10 +98,10 @@ var webhookCases = []testCase{
 			if diff := cmp.Diff(one, two); diff != "" {
 				t.Errorf("%s: decoding twice differs:\n%s", d.Name, diff)
 			}
-			if len(one) != d.Changes {
-				t.Errorf("%s: %d changes, want %d", d.Name, len(one), d.Changes)
+			if len(one.Changes) != d.Changes {
+				t.Errorf("%s: %d changes, want %d", d.Name, len(one.Changes), d.Changes)
 			}
-			for _, c := range one {
+			for _, c := range one.Changes {
 				if err := c.Validate(); err != nil {
 					t.Errorf("%s: an invalid change: %v", d.Name, err)
 				}
@@ -111,7 +111,8 @@ var webhookCases = []testCase{
 	{"garbage is invalid", func(t *testing.T, b *bundle) {
 		src := as[provider.WebhookSource](t, b)
 		for _, d := range append(garbage(b.h), b.h.NotDeliveries...) {
-			changes, err := src.Decode(b.ctx, d)
+			got, err := src.Decode(b.ctx, d)
+			changes := got.Changes
 			b.clean(t, err)
 			if domain.KindOf(err) != domain.KindInvalid || len(changes) != 0 {
 				t.Errorf("body %.40q: %d changes and error %v, want KindInvalid", d.Body, len(changes), err)
@@ -169,7 +170,8 @@ func FuzzDecode(f *testing.F, h Harness) {
 
 func (b *bundle) decodeSafely(t *testing.T, src provider.WebhookSource, d provider.Webhook) {
 	t.Helper()
-	changes, err := src.Decode(b.ctx, d)
+	got, err := src.Decode(b.ctx, d)
+	changes := got.Changes
 	if err != nil {
 		if len(changes) != 0 {
 			t.Errorf("body %.60q: both changes and an error", d.Body)
