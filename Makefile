@@ -79,6 +79,14 @@ bench-flow: ## measure webhook to applied and to the live stream, steady and in 
 bench-conflict: ## measure apply with detection at 100,000 and 1,000,000 bookings
 	@$(GO) run ./internal/bench/cmd/bench conflict
 
+.PHONY: chaos-ingest
+chaos-ingest: ## kill server, Postgres and Temporal under load, 20 times per point, and check (10 minutes)
+	@$(GO) run ./internal/chaos/cmd/chaos ingest
+
+.PHONY: chaos-ingest-check
+chaos-ingest-check: ## the same with one hit per point, and with programs that are wrong on purpose
+	@$(GO) test ./internal/chaos/... -count=1 -v
+
 .PHONY: compose-check
 compose-check: ## validate docker-compose.yml with what is installed
 	@$(GO) run ./tools/composecheck docker-compose.yml

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/failpoint"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/store"
 	"github.com/wedsync/wedsync/internal/webhookauth"
@@ -169,6 +171,10 @@ func (in *Intake) Handle(c echo.Context) error {
 		in.m.accepted.Inc()
 		writeReceipt(c.Response(), http.StatusAccepted, stored.ID, `","status":"accepted"}`)
 	}
+	if failpoint.Enabled {
+		c.Response().Flush()
+		failpoint.Answered(string(stored.ID))
+	}
 	return nil
 }
 
@@ -242,6 +248,9 @@ func (in *Intake) accept(r *http.Request, id string, now time.Time) (store.Inser
 // dedupeKey names the message. A signed id stands for itself. An id that is not signed could be changed by whoever
 // replays a captured request, to take the place of a later message, so the body is a part of the key with it.
 func (e *intakeEntry) dedupeKey(h http.Header, result webhookauth.Result, body *bodyBuffer) [sha256.Size]byte {
+	if failpoint.NoDedupe { // a fault on purpose, in one build only
+		return sha256.Sum256([]byte(rand.Text()))
+	}
 	id, kind := result.MessageID, byte('m')
 	if e.dedupeHeader != "" {
 		if values := h[e.dedupeHeader]; len(values) == 1 && values[0] != "" && values[0] != result.MessageID {

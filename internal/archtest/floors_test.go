@@ -23,7 +23,7 @@ var floors = []floor{
 		[][]string{{"internal/contract", "internal/rules/calendartime"}, {"internal/rules/conflict", "internal/rules/privacy"},
 			{"internal/rules/availability", "internal/rules/reconcile"}, {"internal/rules/suggest"}}},
 	{2, "tools that know no tenant's data and could serve another product",
-		[][]string{{"internal/apiclient", "internal/clientaddr", "internal/httpx", "internal/jsonpointer", "internal/ratelimit", "internal/token", "internal/vault", "internal/webhookauth"}, {"internal/codec"}}},
+		[][]string{{"internal/apiclient", "internal/clientaddr", "internal/httpx", "internal/jsonpointer", "internal/ratelimit", "internal/token", "internal/vault", "internal/webhookauth"}, {"internal/codec", "internal/failpoint"}}},
 	{3, "the ports to the outside: each hides one foreign system behind our own words",
 		[][]string{{"internal/flow", "internal/provider", "internal/store", "internal/stream"}}},
 	{4, "what joins ports and rules: one provider per folder, and the transactions that apply, accept and dispatch",
@@ -34,8 +34,8 @@ var floors = []floor{
 	{8, "HTTP for people and vendors: it signals workflows by contract and flow and must run without a worker in the process",
 		[][]string{{"server"}}},
 	{9, "wiring, and the stories and measurements told on the wired program",
-		[][]string{{"internal/app", "internal/bench/load"}, {"internal/demo", "internal/bench/*"}}},
-	{10, "programs", [][]string{{"cmd/*", "internal/bench/cmd/*"}}},
+		[][]string{{"internal/app", "internal/bench/load"}, {"internal/demo", "internal/bench/*", "internal/chaos/*"}}},
+	{10, "programs", [][]string{{"cmd/*", "internal/bench/cmd/*", "internal/chaos/cmd/*"}}},
 }
 
 // apart are the packages beside the building.
@@ -47,7 +47,7 @@ var apart = []struct {
 	{"internal/devstack", "it starts servers for the product and for tests of every floor, so it must not need any of them", -1, nil},
 	{"internal/devstack/*", "it starts servers for the product and for tests of every floor, so it must not need any of them", -1, []string{"internal/devstack/*"}},
 	{"internal/sim/*", "simulators stand for systems of others: sharing our code with the code they try would hide faults", 2,
-		[]string{"internal/app", "cmd/*", "internal/bench/*", "internal/bench/cmd/*", "internal/demo", "internal/sim/*"}},
+		[]string{"internal/app", "cmd/*", "internal/bench/*", "internal/bench/cmd/*", "internal/chaos/*", "internal/demo", "internal/sim/*"}},
 	{"internal/archtest", "it holds tests only", -1, []string{"internal/archtest"}},
 }
 
@@ -161,7 +161,7 @@ func TestOutsideLibrariesAreImportedInOnePlace(t *testing.T) {
 		{"github.com/labstack/echo", "HTTP routing is the server's business, so that everything else can be called without it",
 			[]string{"server", "internal/bench/ingest"}}, // the bench mounts intake alone on a server of its own
 		{"github.com/jackc/pgx", "SQL lives beside the tables it needs; whoever writes SQL elsewhere goes around tenancy",
-			[]string{"internal/store", "internal/devstack", "internal/devstack/*", "internal/bench/*"}},
+			[]string{"internal/store", "internal/devstack", "internal/devstack/*", "internal/bench/*", "internal/chaos/*"}},
 		{"go.temporal.io/sdk/workflow", "workflow code is replayed and may live only where the replay test and workflowcheck look",
 			[]string{"workflows", "worker", "activities"}},
 		{"github.com/emersion/go-webdav", "a client library belongs to its provider or to the simulator of its system",

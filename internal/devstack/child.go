@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -75,6 +76,8 @@ type child struct {
 	hold *os.File // write end of the watcher's pipe
 	done chan struct{}
 	err  error // exit status, readable after done
+	// expected is set before the child is taken away on purpose.
+	expected atomic.Bool
 }
 
 var signalNames = map[syscall.Signal]string{

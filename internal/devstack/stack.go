@@ -200,6 +200,9 @@ func (s *Stack) watch(c *child) {
 	}
 	go func() {
 		<-c.done
+		if c.expected.Load() {
+			return
+		}
 		select {
 		case <-s.stopping:
 		default:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/failpoint"
 	"github.com/wedsync/wedsync/internal/flow"
 )
 
@@ -383,9 +384,11 @@ func (d *Dispatcher) send(to address, e errand) (left errand, err error) {
 	}
 	if e.deliveries {
 		s := contract.DeliveriesSignal{IDs: e.ids, More: e.more}
+		failpoint.Hit(failpoint.BeforeCall)
 		if err := d.count("deliveries", d.signals.Deliveries(ctx, to.ref, s)); err != nil {
 			return e, err
 		}
+		failpoint.Hit(failpoint.AfterCall)
 		e.deliveries, e.ids, e.more = false, nil, false
 	}
 	if e.pushes > 0 {

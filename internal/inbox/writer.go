@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/failpoint"
 	"github.com/wedsync/wedsync/internal/flow"
 	"github.com/wedsync/wedsync/internal/store"
 )
@@ -273,6 +274,9 @@ func (w *Writer) commit(batch []*waiting, rows []store.NewDelivery, fresh []Comm
 	for _, e := range batch {
 		rows = append(rows, e.delivery)
 	}
+	if failpoint.AckEarly {
+		batch = acknowledgeEarly(batch)
+	}
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), w.o.CommitTimeout)
 	stored, err := w.db.InsertDeliveries(ctx, rows)
@@ -299,6 +303,7 @@ func (w *Writer) commit(batch []*waiting, rows []store.NewDelivery, fresh []Comm
 		}
 		return
 	}
+	failpoint.Hit(failpoint.AfterCommit)
 	fresh = fresh[:0]
 	for i, e := range batch {
 		if !stored[i].Duplicate {
@@ -309,8 +314,21 @@ func (w *Writer) commit(batch []*waiting, rows []store.NewDelivery, fresh []Comm
 		e.done <- struct{}{} // e belongs to its caller again
 	}
 	if len(fresh) > 0 {
+		failpoint.HitAnswered(failpoint.AfterAnswer, string(fresh[0].ID))
 		w.committed(fresh)
 	}
+}
+
+// acknowledgeEarly answers before anything is stored. It exists in one build only, with a fault on purpose that the chaos
+// run must find, and returns stand-ins that nobody waits for.
+func acknowledgeEarly(batch []*waiting) []*waiting {
+	alone := make([]*waiting, len(batch))
+	for i, e := range batch {
+		alone[i] = &waiting{delivery: e.delivery, provider: e.provider, done: make(chan struct{}, 16)}
+		e.stored = store.InsertedDelivery{ID: e.delivery.ID}
+		e.done <- struct{}{}
+	}
+	return alone
 }
 
 // storageWait is told to vendors while storage is failing.

@@ -1,0 +1,6 @@
+//go:build chaos && chaos_nodedupe
+
+package failpoint
+
+// NoDedupe is a fault on purpose: every delivery counts as new.
+const NoDedupe = true

@@ -1,0 +1,7 @@
+//go:build !chaos || !chaos_nodedupe
+
+package failpoint
+
+// NoDedupe is a fault on purpose: every delivery counts as new.
+// It is false in this build.
+const NoDedupe = false
