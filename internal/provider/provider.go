@@ -36,6 +36,9 @@ type Registration struct {
 	// Validate checks settings and secrets without any network call. Errors are domain.Invalid with the path of the
 	// field; a wrong expression is reported with line and column.
 	Validate func(settings json.RawMessage, secrets map[string]string) error
+	// Trial lays settings that are to be tried over the stored ones, such as one part of them; nil = they replace them.
+	// Errors are domain.Invalid.
+	Trial func(stored, trial json.RawMessage) (json.RawMessage, error)
 	// Open makes a connection's value. It makes no network call and may be called often: the caller caches the
 	// value per integration version.
 	Open func(Connection) (any, error)
@@ -86,6 +89,45 @@ type Decoded struct {
 	// EventType is the vendor's word for what happened, such as booking.updated, for people to search by; at most
 	// MaxEventType bytes, "" if there is none.
 	EventType string
+}
+
+// Explainer is implemented by webhook sources that can show how they read a delivery, for trying settings out.
+type Explainer interface {
+	// Explain has the same outcome as Decode and is bounded as it is. What is told holds no value of the delivery, but
+	// Decoded does.
+	Explain(ctx context.Context, d Webhook) Explanation
+}
+
+// Explanation tells how a delivery was read.
+type Explanation struct {
+	Steps    []ExplainStep
+	Decoded  Decoded         // empty with Err
+	Priority domain.Priority // 0 = none set
+	Err      error           // what Decode would return
+	Cost     uint64          // of all steps, in units of the source
+}
+
+// ExplainStep is one step.
+type ExplainStep struct {
+	Name    string `json:"name"`              // such as conversion, schema, rule, items, entry
+	Subject string `json:"subject,omitempty"` // name of the rule, number of the entry
+	Result  string `json:"result"`            // in words
+	Cost    uint64 `json:"cost"`
+	Fault   *Fault `json:"fault,omitempty"`
+}
+
+// Fault is an error with its place.
+type Fault struct {
+	Position
+	Text string `json:"text"`
+}
+
+// Position is a place in an expression of the settings. Line and Column count from 1; both are 0 when the fault is not
+// about one expression.
+type Position struct {
+	Path   string `json:"path,omitempty"` // of the expression, such as settings.webhook.rules[0].when
+	Line   int    `json:"line,omitempty"`
+	Column int    `json:"column,omitempty"`
 }
 
 // MaxEventType bounds Decoded.EventType, in bytes.

@@ -40,6 +40,9 @@ func open(conn provider.Connection) (any, error) {
 	if c.now == nil {
 		c.now = time.Now
 	}
+	if c.webhook != nil {
+		c.webhook.now = c.now
+	}
 	return c.abilities(), nil
 }
 

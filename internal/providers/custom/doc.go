@@ -62,5 +62,6 @@ var Registration = provider.Registration{
 		{Name: SecretPassword, Doc: "Password for requests. Required with auth kind basic."},
 	},
 	Validate: Validate,
+	Trial:    trial,
 	Open:     open,
 }

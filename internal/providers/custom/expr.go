@@ -154,7 +154,9 @@ type program struct {
 	constant ref.Val // set for an expression that is a literal
 	source   string
 	path     string
-	field    string // last part of path, for errors about deliveries
+	offset   int      // characters before it in its text
+	ast      *cel.Ast // nil for a literal
+	field    string   // last part of path, for errors about deliveries
 	headers  []string
 	page     bool
 	plain    *plainPath // set for an expression that only walks down
@@ -205,7 +207,7 @@ func compile(src, path string, offset int, s scope, w want, allowed []string) (*
 			return nil, complain(leaf, "%q is not one of %s", safeName(string(text)), strings.Join(allowed, ", "))
 		}
 	}
-	p := &program{source: src, path: path, field: lastField(path), page: s == scopeAnswer && w != wantBool}
+	p := &program{source: src, path: path, offset: offset, field: lastField(path), page: s == scopeAnswer}
 	if err := p.inspect(tree.Expr(), complain); err != nil {
 		return nil, err
 	}
@@ -213,7 +215,7 @@ func compile(src, path string, offset int, s scope, w want, allowed []string) (*
 		p.constant = tree.Expr().AsLiteral()
 		return p, nil
 	}
-	p.plain = pathOf(tree.Expr())
+	p.plain, p.ast = pathOf(tree.Expr()), checked
 	limit := uint64(fieldCost)
 	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
 	if p.page {
@@ -358,6 +360,8 @@ type work struct {
 	ctx  context.Context
 	left uint64
 	vars vars
+	// trace collects the steps for a person; nil when nobody asks.
+	trace *trace
 }
 
 func newWork(ctx context.Context) *work { return &work{ctx: ctx, left: deliveryCost} }
@@ -424,11 +428,12 @@ func (w *work) evalAsIs(p *program) (ref.Val, error) {
 		if w.ctx.Err() != nil {
 			return nil, stopped(w.ctx)
 		}
-		return nil, domain.Invalid(p.field, "%s", evalText(p, err))
+		return nil, &exprError{at: p.placeOf(err), err: domain.Invalid(p.field, "%s", evalText(p, err))}
 	}
 	if cost := details.ActualCost(); cost != nil {
 		if *cost > w.left {
-			return nil, domain.E(domain.KindInvalid, "%s: %w", p.field, errTooMuchWork)
+			w.left = 0
+			return nil, &exprError{at: p.start(), err: domain.E(domain.KindInvalid, "%s: %w", p.field, errTooMuchWork)}
 		}
 		w.left -= *cost
 	}

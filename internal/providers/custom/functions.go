@@ -51,6 +51,7 @@ func functions() []cel.EnvOption {
 		global("truncate", []*cel.Type{text, num}, text, func(a []ref.Val) ref.Val { return truncate(str(a[0]), whole(a[1])) }),
 		global("parse_time", []*cel.Type{text, text}, text, func(a []ref.Val) ref.Val { return parseTime(str(a[0]), str(a[1])) }),
 		global("add_days", []*cel.Type{text, num}, text, func(a []ref.Val) ref.Val { return addDays(str(a[0]), whole(a[1])) }),
+		global("as_list", []*cel.Type{cel.DynType}, cel.ListType(cel.DynType), func(a []ref.Val) ref.Val { return asList(a[0]) }),
 		global("unix_ms", []*cel.Type{cel.TimestampType}, num, func(a []ref.Val) ref.Val {
 			t, _ := a[0].(types.Timestamp)
 			return types.Int(t.UnixMilli())
@@ -63,6 +64,17 @@ func functions() []cel.EnvOption {
 			return types.Timestamp{Time: time.UnixMilli(ms).UTC()}
 		}),
 	}
+}
+
+// asList makes a list of one value, so that an element or field that may be repeated is always a list.
+func asList(v ref.Val) ref.Val {
+	if v = present(v); v == nil {
+		return types.NewDynamicList(types.DefaultTypeAdapter, []any{})
+	}
+	if list, ok := v.(traits.Lister); ok {
+		return list
+	}
+	return types.NewRefValList(types.DefaultTypeAdapter, []ref.Val{v})
 }
 
 // maxUnixMilli is the last millisecond of the year 9999.

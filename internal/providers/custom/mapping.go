@@ -22,7 +22,8 @@ type mapper struct {
 	title, location, notes, contact                    *program
 	private, free, origin                              *program
 	usesHeaders                                        bool
-	local                                              *time.Location // of the resource
+	paths                                              map[string]string // of the fields that are mapped, in the settings
+	local                                              *time.Location    // of the resource
 }
 
 var (
@@ -67,7 +68,7 @@ func merged(common, own *Mapping, ownPath string) (Mapping, func(name string) st
 // compileMapping compiles all fields and reports every wrong one.
 func compileMapping(common, own *Mapping, ownPath string, local *time.Location) (*mapper, error) {
 	m, pathOf := merged(common, own, ownPath)
-	out := &mapper{local: local}
+	out := &mapper{local: local, paths: map[string]string{}}
 	var faults []error
 	for _, f := range []struct {
 		name    string
@@ -108,7 +109,7 @@ func compileMapping(common, own *Mapping, ownPath string, local *time.Location) 
 			faults = append(faults, err)
 			continue
 		}
-		*f.to = p
+		*f.to, out.paths[f.name] = p, p.path
 		out.usesHeaders = out.usesHeaders || len(p.headers) > 0
 	}
 	return out, errors.Join(faults...)
@@ -182,8 +183,13 @@ func (r *reader) value(p *program) ref.Val {
 	return v
 }
 
+// fail notes what is wrong with the value of an expression.
+func (r *reader) fail(p *program, format string, args ...any) {
+	r.err = &exprError{at: p.start(), err: domain.Invalid(p.field, format, args...)}
+}
+
 func (r *reader) wrong(p *program, w want, v ref.Val) {
-	r.err = domain.Invalid(p.field, "must be %s, is %s", wantWords[w], valueWord(v))
+	r.fail(p, "must be %s, is %s", wantWords[w], valueWord(v))
 }
 
 func (r *reader) text(p *program) string {
@@ -206,11 +212,11 @@ func (r *reader) text(p *program) string {
 func (r *reader) id(p *program) string {
 	s := r.text(p)
 	if len(s) > domain.MaxExternalID {
-		r.err = domain.Invalid(p.field, "at most %d bytes, has %d", domain.MaxExternalID, len(s))
+		r.fail(p, "at most %d bytes, has %d", domain.MaxExternalID, len(s))
 	}
 	for _, c := range []byte(s) {
 		if (c < ' ' || c == 0x7f) && r.err == nil {
-			r.err = domain.Invalid(p.field, "holds a control character")
+			r.fail(p, "holds a control character")
 		}
 	}
 	return s
@@ -228,7 +234,7 @@ func (r *reader) oneOf(p *program, allowed []string, absent string) string {
 		}
 	}
 	if r.err == nil {
-		r.err = domain.Invalid(p.field, "must be one of %s", strings.Join(allowed, ", "))
+		r.fail(p, "must be one of %s", strings.Join(allowed, ", "))
 	}
 	return ""
 }
@@ -254,7 +260,7 @@ func (r *reader) version(p *program) int64 {
 		n = int64(v)
 	case types.Uint:
 		if v > math.MaxInt64 {
-			r.err = domain.Invalid(p.field, "must be below 2^63")
+			r.fail(p, "must be below 2^63")
 			return 0
 		}
 		n = int64(v)
@@ -271,7 +277,7 @@ func (r *reader) version(p *program) int64 {
 		return 0
 	}
 	if n < 0 {
-		r.err = domain.Invalid(p.field, "must not be negative")
+		r.fail(p, "must not be negative")
 		return 0
 	}
 	return n

@@ -27,6 +27,10 @@ func TestSchemaHasExactlyTheFieldsOfSettings(t *testing.T) {
 		for typ.Kind() == reflect.Pointer {
 			typ = typ.Elem()
 		}
+		if typ.Kind() == reflect.Slice && typ.Elem().Kind() == reflect.Struct {
+			walk(m["items"], typ.Elem(), path+"[]")
+			return
+		}
 		if typ.Kind() != reflect.Struct {
 			return
 		}

@@ -72,9 +72,34 @@ type Mapping struct {
 type Webhook struct {
 	Verify       webhookauth.Config `json:"verify"`
 	DedupeHeader string             `json:"dedupe_header,omitempty"`
-	ContentTypes []string           `json:"content_types,omitempty"` // default application/json; the body is JSON in any case
-	Items        Expr               `json:"items,omitempty"`         // list of entries; default [body]
-	Mapping      *Mapping           `json:"mapping,omitempty"`
+	// ContentTypes are the accepted media types, default application/json. Bodies of application/x-www-form-urlencoded,
+	// application/xml, text/xml and what ends in +xml are converted; any other is JSON.
+	ContentTypes []string `json:"content_types,omitempty"`
+	// Schema is a JSON Schema (draft 2020-12) of the body after conversion. What does not fit is put aside.
+	Schema    json.RawMessage `json:"schema,omitempty"`
+	EventType Expr            `json:"event_type,omitempty"` // text by which people search, such as body.type
+	Rules     []Rule          `json:"rules,omitempty"`      // in order, before the mapping
+	Items     Expr            `json:"items,omitempty"`      // list of entries; default [body]
+	Mapping   *Mapping        `json:"mapping,omitempty"`
+}
+
+// Rule does one thing with the deliveries for which its condition holds: exactly one of Drop, Route and Priority.
+type Rule struct {
+	Name string `json:"name"` // for people, at most 60 bytes, each once
+	When Expr   `json:"when"` // bool over body, headers and received_at; no value counts as false
+	// Drop ignores the delivery; later rules are not asked.
+	Drop *Drop `json:"drop,omitempty"`
+	// Route hands the delivery as it came to other integrations of the organisation, at most 10. Without Keep it is not
+	// mapped here and later rules are not asked.
+	Route []string `json:"route,omitempty"`
+	Keep  bool     `json:"keep,omitempty"`
+	// Priority is urgent, high, normal or bulk. The first rule that applies decides.
+	Priority string `json:"priority,omitempty"`
+}
+
+// Drop says why a delivery is ignored.
+type Drop struct {
+	Reason string `json:"reason"` // for people, at most 200 bytes, no personal data
 }
 
 // Request is one HTTP request. Its templates see what its place offers.

@@ -27,14 +27,18 @@ const maxKeepHeaders = 10
 // webhookPart is a compiled Webhook.
 type webhookPart struct {
 	intake provider.Intake
+	schema *bodySchema // nil = any body
+	event  *program    // nil = no event type
+	rules  []rule
 	items  *program // nil = the body is the entry
 	mapper *mapper
+	now    func() time.Time
 }
 
 func compileWebhook(s Settings, secrets map[string]string, local *time.Location) (*webhookPart, error) {
 	const part = "settings.webhook"
 	w := s.Webhook
-	out := &webhookPart{}
+	out := &webhookPart{now: time.Now}
 	var faults []error
 	note := func(err error) {
 		if err != nil {
@@ -48,6 +52,16 @@ func compileWebhook(s Settings, secrets map[string]string, local *time.Location)
 		out.items, err = compile(string(w.Items), part+".items", 0, scopeAnswer, wantList, nil)
 		note(err)
 	}
+	if len(w.Schema) > 0 {
+		out.schema, err = compileBodySchema(w.Schema, part+".schema")
+		note(err)
+	}
+	if w.EventType != "" {
+		out.event, err = compile(string(w.EventType), part+".event_type", 0, scopeAnswer, wantText, nil)
+		note(err)
+	}
+	out.rules, err = compileRules(w.Rules, part+".rules")
+	note(err)
 	if w.DedupeHeader != "" && !headerName(w.DedupeHeader) {
 		note(domain.Invalid(part+".dedupe_header", "must be a header name"))
 	}
@@ -62,6 +76,12 @@ func compileWebhook(s Settings, secrets map[string]string, local *time.Location)
 		names := out.mapper.headerNames()
 		if out.items != nil {
 			names = append(names, out.items.headers...)
+		}
+		if out.event != nil {
+			names = append(names, out.event.headers...)
+		}
+		for _, r := range out.rules {
+			names = append(names, r.when.headers...)
 		}
 		for _, name := range names {
 			if name = http.CanonicalHeaderKey(name); !slices.Contains(keep, name) {
@@ -86,6 +106,9 @@ func compileWebhook(s Settings, secrets map[string]string, local *time.Location)
 		note(verifyFault(part, err))
 	}
 	out.intake = provider.Intake{Auth: w.Verify, Credentials: all, DedupeHeader: w.DedupeHeader, KeepHeaders: keep, ContentTypes: slices.Clone(w.ContentTypes)}
+	if setsPriority(out.rules) {
+		out.intake.Priority = out.priorityOf
+	}
 	return out, errors.Join(faults...)
 }
 
@@ -110,38 +133,112 @@ func (h hooks) Intake() provider.Intake { return h.c.webhook.intake }
 // Decode maps a delivery. If one of its entries cannot be understood, none is applied: the whole delivery is dead and
 // a person looks at it.
 func (h hooks) Decode(ctx context.Context, d provider.Webhook) (provider.Decoded, error) {
-	var none provider.Decoded
 	part := h.c.webhook
-	body, err := parseJSON(d.Body)
-	if err != nil {
-		return none, domain.Invalid("body", "%s", err)
+	if len(part.rules) > 0 || part.items != nil || part.event != nil {
+		// Only these look at a whole body, and only they can take long.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, decodeTime)
+		defer cancel()
 	}
-	w := newWork(ctx)
+	out, _, err := part.decode(newWork(ctx), d)
+	return out, err
+}
+
+// decode converts the body, checks it against the schema, asks the rules and maps what they leave. priority is what the
+// rules say.
+func (p *webhookPart) decode(w *work, d provider.Webhook) (out provider.Decoded, priority domain.Priority, err error) {
+	body, err := p.body(w, d)
+	if err != nil {
+		return provider.Decoded{}, 0, err
+	}
 	w.vars = vars{body: body, receivedAt: types.Timestamp{Time: d.ReceivedAt.UTC()}}
-	if len(part.intake.KeepHeaders) > 0 {
+	if len(p.intake.KeepHeaders) > 0 {
 		w.vars.headers = lowerHeaders(d.Header)
 	}
-	items := []any{body}
-	if part.items != nil {
-		if items, err = w.list(part.items); err != nil {
-			return none, err
+	if p.event != nil {
+		step := w.begin("event_type", "")
+		if out.EventType, err = w.eventType(p.event); err != nil {
+			step.failed(err)
+			return provider.Decoded{}, 0, err
 		}
+		step.done(strconv.Itoa(len(out.EventType)) + " bytes")
+	}
+	said, err := w.judge(p.rules)
+	if err != nil {
+		return provider.Decoded{}, 0, err
+	}
+	out.Ignore, out.Route = said.ignore, said.route
+	if out.Ignore != "" {
+		return out, said.priority, nil
+	}
+	if out.Changes, err = p.changes(w, body); err != nil {
+		return provider.Decoded{}, 0, err
+	}
+	return out, said.priority, nil
+}
+
+// body converts and checks a body.
+func (p *webhookPart) body(w *work, d provider.Webhook) (any, error) {
+	step := w.begin("conversion", "")
+	f, err := p.formatFor(d.Header.Get("Content-Type"))
+	if err != nil {
+		step.failed(err)
+		return nil, err
+	}
+	body, err := parseBody(f, d.Body)
+	if err != nil {
+		step.failed(err)
+		return nil, err
+	}
+	if step != nil {
+		step.done(summary(f, d.Body, body))
+	}
+	if p.schema != nil {
+		step := w.begin("schema", "")
+		if err := p.schema.check(body); err != nil {
+			step.failed(err)
+			return nil, err
+		}
+		step.done("fits")
+	}
+	return body, nil
+}
+
+// changes maps the entries of a body.
+func (p *webhookPart) changes(w *work, body any) ([]domain.Change, error) {
+	items := []any{body}
+	if p.items != nil {
+		step := w.begin("items", "")
+		var err error
+		if items, err = w.list(p.items); err != nil {
+			step.failed(err)
+			return nil, err
+		}
+		step.done(strconv.Itoa(len(items)) + " entries")
 	}
 	changes := make([]domain.Change, 0, len(items))
 	for i, item := range items {
 		w.vars.item = item
-		c, dropped, err := part.mapper.change(w)
-		if err != nil {
-			if len(items) > 1 {
-				return none, domain.E(domain.KindOf(err), "entry %s: %w", strconv.Itoa(i+1), err)
-			}
-			return none, err
+		var step *step
+		if i < maxExplained {
+			step = w.begin("entry", strconv.Itoa(i+1))
 		}
-		if !dropped {
+		c, dropped, err := p.mapper.change(w)
+		switch {
+		case err != nil:
+			step.failedIn(p.mapper, err)
+			if len(items) > 1 {
+				return nil, domain.E(domain.KindOf(err), "entry %s: %w", strconv.Itoa(i+1), err)
+			}
+			return nil, err
+		case dropped:
+			step.done("dropped")
+		default:
+			step.done(string(c.Op))
 			changes = append(changes, c)
 		}
 	}
-	return provider.Decoded{Changes: changes}, nil
+	return changes, nil
 }
 
 // list evaluates an expression that gives entries.
