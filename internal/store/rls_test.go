@@ -22,6 +22,9 @@ func (b *bundle) fill(org domain.OrgID) {
 	b.deliver(org, i.ID, 1)
 	k := b.booking(org, i.ResourceID, b.clock.now(), 2*3600e9)
 	c := b.conflict(org, k, "")
+	if _, err := b.LeaseAllowances(ctx, AllowanceLimit{Rate: 1, Burst: 1}, []AllowanceAsk{{Org: org, Want: 1}}, b.clock.now()); err != nil {
+		b.t.Fatal(err)
+	}
 	b.tenant(org, func(tx *Tx) error {
 		if err := tx.PutDecision(ctx, string(domain.NewID[domain.ConflictID](tx.Now)), c, domain.Resolution{Action: domain.ActionKeepBoth}); err != nil {
 			return err

@@ -1,0 +1,108 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wedsync/wedsync/internal/domain"
+)
+
+// AllowanceLimit is what one organisation may take over all servers: Rate tokens a second, Burst at once.
+type AllowanceLimit struct {
+	Rate  float64
+	Burst int
+}
+
+// AllowanceAsk is one server's wish for an organisation.
+type AllowanceAsk struct {
+	Org  domain.OrgID
+	Want int // tokens to be leased, as far as they are there
+	Used int // tokens that were given away already and are taken in any case
+}
+
+// allowanceTries: the second is for organisations whose row did not exist, the third for one that came and went.
+const allowanceTries = 3
+
+// LeaseAllowances takes tokens for many organisations in one statement and returns how many each ask got, in order. An
+// organisation must not be there twice, and one that does not exist gets nothing. at is the time; the zero time takes the
+// database's, which is the one clock that all servers share. What is leased is taken: it comes back with time only.
+func (s *Store) LeaseAllowances(ctx context.Context, l AllowanceLimit, asks []AllowanceAsk, at time.Time) ([]int, error) {
+	if !(l.Rate > 0) || l.Burst < 1 {
+		return nil, domain.Invalid("limit", "rate and burst must be positive")
+	}
+	out := make([]int, len(asks))
+	waiting := make([]int, len(asks))
+	for i := range asks {
+		waiting[i] = i
+	}
+	// One order for all servers, so that they queue instead of deadlocking.
+	slices.SortFunc(waiting, func(a, b int) int { return cmp.Compare(asks[a].Org, asks[b].Org) })
+	for try := 0; len(waiting) > 0 && try < allowanceTries; try++ {
+		if try > 0 {
+			if err := s.openAllowances(ctx, asks, waiting); err != nil {
+				return nil, fault("open allowances", err)
+			}
+		}
+		granted, err := s.lease(ctx, l, asks, waiting, at)
+		if err != nil {
+			return nil, fault("lease allowances", err)
+		}
+		waiting = slices.DeleteFunc(waiting, func(i int) bool {
+			n, ok := granted[int32(i)]
+			out[i] = n
+			return ok
+		})
+	}
+	return out, nil
+}
+
+func (s *Store) lease(ctx context.Context, l AllowanceLimit, asks []AllowanceAsk, waiting []int, at time.Time) (map[int32]int, error) {
+	var clock *time.Time
+	if !at.IsZero() {
+		clock = &at
+	}
+	rows, err := s.system.Query(ctx, `
+		WITH ask AS (SELECT * FROM unnest($1::int[], $2::uuid[], $3::bigint[], $4::bigint[]) a(n, org_id, want, used)),
+		have AS (SELECT ask.*, a.full_at FROM ask JOIN intake_allowances a USING (org_id) ORDER BY a.org_id FOR UPDATE OF a),
+		clock AS MATERIALIZED (SELECT coalesce($5::timestamptz, clock_timestamp()) AS at),
+		base AS (SELECT have.*, clock.at, greatest(have.full_at, clock.at) + make_interval(secs => have.used / $6::float8) AS used_to FROM have, clock),
+		given AS (SELECT base.*, greatest(0, least(want, floor(extract(epoch FROM at - used_to)::float8 * $6::float8 + $7::float8 + 1e-3)::bigint)) AS granted FROM base)
+		UPDATE intake_allowances a SET granted = g.granted,
+			full_at = least(g.used_to + make_interval(secs => g.granted / $6::float8), g.at + make_interval(secs => 2 * $7::float8 / $6::float8))
+		FROM given g WHERE a.org_id = g.org_id RETURNING g.n, g.granted`,
+		column(waiting, func(i int) int32 { return int32(i) }),
+		column(waiting, func(i int) domain.OrgID { return asks[i].Org }),
+		column(waiting, func(i int) int64 { return int64(max(0, asks[i].Want)) }),
+		column(waiting, func(i int) int64 { return int64(max(0, min(asks[i].Used, l.Burst))) }), clock, l.Rate, float64(l.Burst))
+	if err != nil {
+		return nil, err
+	}
+	granted := make(map[int32]int, len(waiting))
+	var n int32
+	var g int64
+	_, err = pgx.ForEachRow(rows, []any{&n, &g}, func() error {
+		granted[n] = int(g)
+		return nil
+	})
+	return granted, err
+}
+
+// openAllowances makes the rows of organisations that ask for the first time.
+func (s *Store) openAllowances(ctx context.Context, asks []AllowanceAsk, waiting []int) error {
+	_, err := s.system.Exec(ctx, `INSERT INTO intake_allowances (org_id, full_at)
+		SELECT o.id, '-infinity' FROM organizations o WHERE o.id = ANY($1::uuid[]) ORDER BY o.id ON CONFLICT (org_id) DO NOTHING`,
+		column(waiting, func(i int) domain.OrgID { return asks[i].Org }))
+	return err
+}
+
+// WaitingDeliveryCount counts deliveries that were received and not applied yet, of all tenants, up to most. It reads
+// most index entries at the worst.
+func (s *Store) WaitingDeliveryCount(ctx context.Context, most int) (int, error) {
+	var n int
+	err := s.system.QueryRow(ctx, "SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 'received' LIMIT $1) d", most).Scan(&n)
+	return n, fault("count waiting deliveries", err)
+}

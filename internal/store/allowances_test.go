@@ -1,0 +1,158 @@
+package store
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/ratelimit"
+)
+
+func TestLeasesTakeWhatIsThereAndComeBackWithTime(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	one, two := b.org(), b.org()
+	unknown := domain.NewID[domain.OrgID](b.clock.now())
+	l := AllowanceLimit{Rate: 10, Burst: 20}
+	at := b.clock.now()
+	lease := func(after time.Duration, asks ...AllowanceAsk) []int {
+		t.Helper()
+		got, err := b.LeaseAllowances(t.Context(), l, asks, at.Add(after))
+		b.must(err)
+		return got
+	}
+	for _, step := range []struct {
+		name  string
+		after time.Duration
+		asks  []AllowanceAsk
+		want  []int
+	}{
+		{"the first ask of several", 0, []AllowanceAsk{{two, 5, 0}, {unknown, 5, 0}, {one, 15, 0}}, []int{5, 0, 15}},
+		{"what is left", 0, []AllowanceAsk{{one, 15, 0}}, []int{5}},
+		{"nothing left", 0, []AllowanceAsk{{one, 15, 0}, {two, 1, 0}}, []int{0, 1}},
+		{"half a second later", 500 * time.Millisecond, []AllowanceAsk{{one, 15, 0}}, []int{5}},
+		{"what was used already counts first", time.Second, []AllowanceAsk{{one, 15, 3}}, []int{2}},
+		{"a debt is paid before anything is given", time.Second, []AllowanceAsk{{one, 1, 10}}, []int{0}},
+		{"paid", 2 * time.Second, []AllowanceAsk{{one, 1, 0}}, []int{0}},
+		{"and beyond", 2100 * time.Millisecond, []AllowanceAsk{{one, 5, 0}}, []int{1}},
+		{"never more than the burst", time.Hour, []AllowanceAsk{{one, 100, 0}}, []int{20}},
+		{"a clock that went back", time.Minute, []AllowanceAsk{{one, 1, 0}}, []int{0}},
+	} {
+		if diff := cmp.Diff(step.want, lease(step.after, step.asks...)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", step.name, diff)
+		}
+	}
+	if got, err := b.LeaseAllowances(t.Context(), l, []AllowanceAsk{{two, 1, 0}}, time.Time{}); err != nil || len(got) != 1 {
+		t.Errorf("by the clock of the database: %v, %v", got, err)
+	}
+	if _, err := b.LeaseAllowances(t.Context(), AllowanceLimit{}, nil, at); domain.KindOf(err) != domain.KindInvalid {
+		t.Errorf("no limit: %v", err)
+	}
+}
+
+func TestSimultaneousLeasesNeverGiveMoreThanThereIs(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	orgs := []domain.OrgID{b.org(), b.org(), b.org()}
+	at := b.clock.now()
+	var mu sync.Mutex
+	total := map[domain.OrgID]int{}
+	var all sync.WaitGroup
+	for worker := range 4 {
+		all.Go(func() {
+			for range 20 {
+				asks := make([]AllowanceAsk, len(orgs))
+				for i := range orgs {
+					asks[i] = AllowanceAsk{Org: orgs[(i+worker)%len(orgs)], Want: 3}
+				}
+				got, err := b.LeaseAllowances(context.WithoutCancel(t.Context()), AllowanceLimit{Rate: 1, Burst: 100}, asks, at)
+				if err != nil {
+					t.Errorf("lease: %v", err)
+					return
+				}
+				mu.Lock()
+				for i, n := range got {
+					total[asks[i].Org] += n
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	for _, org := range orgs {
+		if total[org] != 100 {
+			t.Errorf("%d tokens leased; want the 100 there are", total[org])
+		}
+	}
+}
+
+// TestTheLimitOfAnOrganisationHoldsOverThreeServers drives three limiters on one Postgres with a clock of the test.
+func TestTheLimitOfAnOrganisationHoldsOverThreeServers(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		offered [3]float64 // a second
+		dies    int        // the server that stops half way with what it holds, -1 for none
+		most    int
+	}{
+		"uneven load":             {[3]float64{2500, 900, 100}, -1, 6050},
+		"one dies with its lease": {[3]float64{1500, 1500, 1500}, 0, 5550},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			org := b.org()
+			raw, _ := domain.ParseUUID(string(org))
+			const rate, burst, seconds = 500, 500, 10
+			at := b.clock.now()
+			now := at
+			var servers [3]*ratelimit.Shared
+			for i := range servers {
+				servers[i] = ratelimit.NewShared(ratelimit.SharedOptions{Rate: rate, Burst: burst, Lease: func(ctx context.Context, asks []ratelimit.Ask) ([]int, error) {
+					if len(asks) != 1 || asks[0].Key != ratelimit.Key(raw) {
+						t.Errorf("asked for %+v", asks)
+					}
+					return b.LeaseAllowances(ctx, AllowanceLimit{Rate: rate, Burst: burst}, []AllowanceAsk{{org, asks[0].Want, asks[0].Used}}, now)
+				}})
+			}
+			given := 0
+			var owed [3]float64
+			const step = 10 * time.Millisecond
+			for ; now.Before(at.Add(seconds * time.Second)); now = now.Add(step) {
+				for i, s := range servers {
+					if i == c.dies && now.Sub(at) > seconds*time.Second/2 {
+						continue
+					}
+					for owed[i] += c.offered[i] * step.Seconds(); owed[i] >= 1; owed[i]-- {
+						if s.Allow(raw, 1, now).OK {
+							given++
+						}
+					}
+					if now.Sub(at)%(4*step) == time.Duration(i)*step {
+						b.must(s.Refill(t.Context(), now))
+					}
+				}
+			}
+			// 5,500: the burst at once, and the rate for ten seconds.
+			if given < 4950 || given > c.most {
+				t.Errorf("%d given in %d s; want 5500 within 10 %%, and at most %d", given, seconds, c.most)
+			}
+		})
+	}
+}
+
+func TestWaitingDeliveriesAreCountedUpToALimit(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	org := b.org()
+	i := b.integration(org)
+	b.deliver(org, i.ID, 5)
+	for most, want := range map[int]int{3: 3, 100: 5} {
+		if n, err := b.WaitingDeliveryCount(t.Context(), most); err != nil || n != want {
+			t.Errorf("up to %d: %d, %v; want %d", most, n, err, want)
+		}
+	}
+}
