@@ -156,3 +156,58 @@ func TestWaitingDeliveriesAreCountedUpToALimit(t *testing.T) {
 		}
 	}
 }
+
+func TestARepeatIsRecognisedForAsLongAsItsIntegrationSays(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	org := b.org()
+	i := b.integration(org)
+	put := func(window time.Duration) InsertedDelivery {
+		t.Helper()
+		d := b.delivery(org, i.ID, "same")
+		if window > 0 {
+			d.RepeatsSince = b.clock.now().Add(-window)
+		}
+		out, err := b.InsertDeliveries(t.Context(), []NewDelivery{d, b.delivery(org, i.ID, string(d.ID))})
+		b.must(err)
+		return out[0]
+	}
+	const month = 30 * 24 * time.Hour
+	first := put(month)
+	b.clock.advance(month)
+	if again := put(month); !again.Duplicate || again.ID != first.ID {
+		t.Errorf("on the last day: %+v; want the repeat of %s", again, first.ID)
+	}
+	b.clock.advance(time.Second)
+	if again := put(0); !again.Duplicate || again.ID != first.ID {
+		t.Errorf("without an end: %+v; want the repeat of %s", again, first.ID)
+	}
+	// Later, many at once: one is new, the others repeat that one.
+	got := make([]InsertedDelivery, 8)
+	var all sync.WaitGroup
+	for n := range got {
+		d := b.delivery(org, i.ID, "same")
+		d.RepeatsSince = b.clock.now().Add(-month)
+		all.Go(func() {
+			out, err := b.InsertDeliveries(t.Context(), []NewDelivery{d})
+			if err != nil {
+				t.Errorf("insert: %v", err)
+				return
+			}
+			got[n] = out[0]
+		})
+	}
+	all.Wait()
+	fresh := 0
+	for _, g := range got {
+		if g.ID != got[0].ID || g.ID == first.ID {
+			t.Errorf("ids %s and %s; want one, and not the old one", g.ID, got[0].ID)
+		}
+		if !g.Duplicate {
+			fresh++
+		}
+	}
+	if fresh != 1 {
+		t.Errorf("%d are new; want one", fresh)
+	}
+}

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"slices"
 	"strings"
 	"time"
@@ -18,9 +19,11 @@ type NewDelivery struct {
 	OrgID         domain.OrgID
 	IntegrationID domain.IntegrationID
 	Dedupe        [32]byte // SHA-256 over the vendor's message id or the body
-	Size          int      // bytes of the body as received
-	ReceivedAt    time.Time
-	Content       []byte // sealed by SealDelivery for this ID
+	// RepeatsSince bounds how old a delivery may be of which this one is a repeat; the zero time means for ever.
+	RepeatsSince time.Time
+	Size         int // bytes of the body as received
+	ReceivedAt   time.Time
+	Content      []byte // sealed by SealDelivery for this ID
 }
 
 // InsertedDelivery tells what became of a NewDelivery.
@@ -34,7 +37,7 @@ const insertTries = 3
 
 // InsertDeliveries stores a batch in one statement and one commit, and returns one result per delivery, in order. All
 // are on disk when the error is nil; on an error the whole batch may or may not be, and may be given again. A delivery
-// that its integration has sent before, in this batch or ever, keeps the id it got then.
+// that its integration has sent before, in this batch or since its RepeatsSince, keeps the id it got then.
 //
 // Batches may run at the same time: each takes its keys in one order, so that two with the same duplicates queue instead
 // of deadlocking. 64 to 500 deliveries per batch are a good size.
@@ -135,7 +138,7 @@ func (s *Store) insertNew(ctx context.Context, batch []NewDelivery, waiting []in
 
 // findStored looks up the ids of duplicates and returns the indexes it found nothing for.
 func (s *Store) findStored(ctx context.Context, batch []NewDelivery, waiting []int, stored []domain.DeliveryID) ([]int, error) {
-	rows, err := s.system.Query(ctx, `SELECT v.n, d.id FROM unnest($1::int[], $2::uuid[], $3::bytea[]) v(n, integration_id, dedupe)
+	rows, err := s.system.Query(ctx, `SELECT v.n, d.id, d.received_at FROM unnest($1::int[], $2::uuid[], $3::bytea[]) v(n, integration_id, dedupe)
 		JOIN deliveries d USING (integration_id, dedupe)`,
 		column(waiting, func(i int) int32 { return int32(i) }),
 		column(waiting, func(i int) domain.IntegrationID { return batch[i].IntegrationID }),
@@ -145,11 +148,45 @@ func (s *Store) findStored(ctx context.Context, batch []NewDelivery, waiting []i
 	}
 	var n int32
 	var id domain.DeliveryID
-	if _, err := pgx.ForEachRow(rows, []any{&n, &id}, func() error {
-		stored[n] = id
+	var received time.Time
+	var old []oldDelivery
+	if _, err := pgx.ForEachRow(rows, []any{&n, &id, &received}, func() error {
+		if received.Before(batch[n].RepeatsSince.Truncate(time.Microsecond)) { // as exact as it is stored
+			old = append(old, oldDelivery{n: int(n), id: id})
+		} else {
+			stored[n] = id
+		}
 		return nil
 	}); err != nil {
 		return nil, err
 	}
+	if err := s.releaseKeys(ctx, batch, old); err != nil {
+		return nil, err
+	}
 	return slices.DeleteFunc(waiting, func(i int) bool { return stored[i] != "" }), nil
+}
+
+// oldDelivery has the key of delivery n of a batch, and is too old for n to be its repeat.
+type oldDelivery struct {
+	n  int
+	id domain.DeliveryID
+}
+
+// releaseKeys gives the keys of old deliveries free by putting others in their place, which no message can have. Of two
+// who do so at once the second finds nothing to do, and the unique index decides who stores the new one.
+func (s *Store) releaseKeys(ctx context.Context, batch []NewDelivery, old []oldDelivery) error {
+	if len(old) == 0 {
+		return nil
+	}
+	_, err := s.system.Exec(ctx, `UPDATE deliveries d SET dedupe = v.instead
+		FROM unnest($1::uuid[], $2::bytea[], $3::uuid[], $4::bytea[]) v(integration_id, dedupe, id, instead)
+		WHERE d.integration_id = v.integration_id AND d.dedupe = v.dedupe AND d.id = v.id`,
+		column(old, func(o oldDelivery) domain.IntegrationID { return batch[o.n].IntegrationID }),
+		column(old, func(o oldDelivery) []byte { return batch[o.n].Dedupe[:] }),
+		column(old, func(o oldDelivery) domain.DeliveryID { return o.id }),
+		column(old, func(o oldDelivery) []byte {
+			instead := sha256.Sum256(append(append([]byte("released\x00"), batch[o.n].Dedupe[:]...), o.id...))
+			return instead[:]
+		}))
+	return err
 }
