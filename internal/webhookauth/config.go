@@ -80,6 +80,15 @@ type Config struct {
 	Content Content `json:"content,omitempty"`
 	// ToleranceSeconds is how far a timestamp may be from now on either side: 1 to 86400, 0 means 300.
 	ToleranceSeconds int `json:"tolerance_seconds,omitempty"`
+	// JWT is for the scheme of the same name only.
+	JWT *JWT `json:"jwt,omitempty"`
+	// Query names a parameter of the address that carries the key, in place of a header. APIKey only.
+	Query string `json:"query,omitempty"`
+	// Certificate is for ClientCertificate only.
+	Certificate *Certificate `json:"client_certificate,omitempty"`
+	// AllowAddresses are addresses and CIDR ranges from which alone requests are taken, beside what the scheme asks
+	// for; empty means from everywhere. At most MaxAllowAddresses.
+	AllowAddresses []string `json:"allow_addresses,omitempty"`
 }
 
 // Validate returns an error of kind invalid that names the first wrong field, by its JSON name, and the limit.
@@ -103,7 +112,10 @@ func (c Config) resolve() (Config, spec, error) {
 	if c.ToleranceSeconds == 0 {
 		c.ToleranceSeconds = DefaultToleranceSeconds
 	}
-	if c.Header == "" {
+	if err := c.checkOthers(); err != nil {
+		return c, s, err
+	}
+	if c.Header == "" && !s.headerless {
 		return c, s, domain.Invalid("header", "missing; want the name of the header with the signature")
 	}
 	names := []struct {

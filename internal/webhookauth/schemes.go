@@ -10,6 +10,13 @@ import (
 var schemes = map[Scheme]spec{
 	StandardWebhooks: standardSpec,
 	HMACSHA256:       hmacSpec,
+
+	JWTBearer:         jwtSpec,
+	Bearer:            bearerSpec,
+	Basic:             basicSpec,
+	APIKey:            apiKeySpec,
+	PathToken:         pathTokenSpec,
+	ClientCertificate: certificateSpec,
 }
 
 // spec is what a scheme's file provides.
@@ -23,6 +30,12 @@ type spec struct {
 	build func(Config, [][]byte, Options) (engine, error)
 	// secretless reports whether a config needs no secret. nil means that the scheme always needs one.
 	secretless func(Config) bool
+	// headerless lets a config do without Header.
+	headerless bool
+	// split parts a text that holds several secrets. nil parts it at blanks and line ends.
+	split func(string) []string
+	// generate makes the text of a new secret, in the form that key takes. nil makes 32 random bytes in base64url.
+	generate func(Config) (string, error)
 }
 
 // engine does a scheme's work. It must be safe for many goroutines.

@@ -3,6 +3,7 @@ package webhookauth
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -20,7 +21,7 @@ import (
 // at any time. This is stricter than the official library in three ways: id and timestamp may hold no dot, since dots
 // part the signed fields; the timestamp is signed as received and has one spelling only; and an entry must be exactly
 // a version and a signature.
-var standardSpec = spec{check: checkStandard, key: standardKey, build: buildStandard}
+var standardSpec = spec{check: checkStandard, key: standardKey, build: buildStandard, generate: generateStandard}
 
 const (
 	minStandardKey = 24
@@ -71,6 +72,12 @@ func standardKey(secret Secret) ([]byte, error) {
 		return nil, fmt.Errorf("%d bytes after decoding; want %d to %d", n, minStandardKey, maxStandardKey)
 	}
 	return key[:n], nil
+}
+
+func generateStandard(Config) (string, error) {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails
+	return "whsec_" + base64.StdEncoding.EncodeToString(b), nil
 }
 
 type standard struct {

@@ -77,6 +77,9 @@ type Result struct {
 	// of use. A scheme that needs no secret leaves them zero.
 	SecretIndex int
 	Credential  string
+	// Hint reports that the request proves no more than that its sender knows the address. Nothing in the body may be
+	// believed: take it as a hint that something changed, and read from the system what.
+	Hint bool
 }
 
 // Code names why a request was refused; it is stable and fit for metrics.
@@ -96,6 +99,23 @@ const (
 	NoSupportedSignature Code = "no_supported_signature"
 	SignatureMismatch    Code = "signature_mismatch"
 	CredentialExpired    Code = "credential_expired"
+
+	AddressNotAllowed     Code = "address_not_allowed"
+	CredentialMismatch    Code = "credential_mismatch"
+	MalformedCredential   Code = "malformed_credential"
+	MalformedToken        Code = "malformed_token"
+	AlgorithmNotAllowed   Code = "algorithm_not_allowed"
+	UnknownKey            Code = "unknown_key"
+	KeysUnavailable       Code = "keys_unavailable" // the sender's keys cannot be had now; a retry may pass
+	TokenExpired          Code = "token_expired"
+	TokenNotYetValid      Code = "token_not_yet_valid"
+	WrongIssuer           Code = "wrong_issuer"
+	WrongAudience         Code = "wrong_audience"
+	MissingClaim          Code = "missing_claim"
+	BodyMismatch          Code = "body_mismatch"
+	MissingCertificate    Code = "missing_certificate"
+	CertificateExpired    Code = "certificate_expired"
+	CertificateNotTrusted Code = "certificate_not_trusted"
 )
 
 // Reason is why a request was refused, written for the operator of the integration. Text holds no secret, signature or
@@ -116,6 +136,7 @@ func refuse(code Code, format string, args ...any) *Reason {
 type Verifier struct {
 	engine      engine
 	credentials []Credential // without their secrets
+	addresses   []netip.Prefix
 }
 
 // New compiles a config with 1 to [MaxSecrets] credentials, of which any may match; schemes that need no secret take
@@ -133,6 +154,9 @@ func New(cfg Config, credentials []Credential, o Options) (*Verifier, error) {
 		return nil, domain.Invalid("secrets", "%d; want %d to %d", len(credentials), least, MaxSecrets)
 	}
 	v := &Verifier{credentials: make([]Credential, len(credentials))}
+	if v.addresses, err = parseAddresses(cfg.AllowAddresses); err != nil {
+		return nil, err
+	}
 	keys := make([][]byte, len(credentials))
 	for i, c := range credentials {
 		if keys[i], err = s.key(c.Secret); err != nil {
@@ -149,6 +173,9 @@ func New(cfg Config, credentials []Credential, o Options) (*Verifier, error) {
 // Verify returns what the request says about itself if it is genuine and fresh at now, and a [*Reason] if not. It
 // looks at nothing but its arguments, except for keys that it asks Options.KeySets for.
 func (v *Verifier) Verify(ctx context.Context, req Request, now time.Time) (Result, error) {
+	if reason := v.checkAddress(req.Peer); reason != nil {
+		return Result{}, reason
+	}
 	result, reason := v.engine.verify(ctx, req, now)
 	if reason != nil {
 		return Result{}, reason

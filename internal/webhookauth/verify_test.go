@@ -195,7 +195,7 @@ func TestConfigFaultsNameFieldAndLimit(t *testing.T) {
 		cfg  Config
 		want string
 	}{
-		"no scheme":               {Config{}, "scheme: unknown; want one of hmac-sha256, standard-webhooks"},
+		"no scheme":               {Config{}, "scheme: unknown; want one of "},
 		"unknown scheme":          {Config{Scheme: "none"}, "scheme: unknown"},
 		"standard encoding":       {Config{Scheme: StandardWebhooks, Encoding: Hex}, "encoding: "},
 		"standard prefix":         {Config{Scheme: StandardWebhooks, Prefix: "v1,"}, "prefix: "},

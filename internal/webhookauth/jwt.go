@@ -1,0 +1,429 @@
+package webhookauth
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/wedsync/wedsync/internal/domain"
+)
+
+// JWTBearer is a signed JSON Web Token (RFC 7519) in "Authorization: Bearer …", or alone in a header of its own. Keys come
+// from the credentials or from the configured address and never from the token: jwk, jku, x5u and x5c in its header are
+// not looked at. The token says nothing about the body unless BodyHashClaim is set.
+const JWTBearer Scheme = "jwt"
+
+// JWT is what a token must be. Algorithms, Issuer and Audience are required, and every token must have exp.
+type JWT struct {
+	// Algorithms are the accepted ones: HS, RS, PS or ES with 256, 384 or 512, and EdDSA. Shared secrets (HS) and
+	// public keys do not go together.
+	Algorithms []string `json:"algorithms"`
+	Issuer     string   `json:"issuer"`
+	Audience   string   `json:"audience"`
+	// LeewaySeconds is how far clocks may differ, 0 to 300.
+	LeewaySeconds int `json:"leeway_seconds,omitempty"`
+	// RequireNotBefore refuses tokens without nbf. One that is there is always held against the clock.
+	RequireNotBefore bool `json:"require_nbf,omitempty"`
+	// MaxAgeSeconds is how long after iat a token is taken, up to 86400; 0 means until exp. With it iat is required.
+	MaxAgeSeconds int `json:"max_age_seconds,omitempty"`
+	// Type is what the header's typ must say, such as "secevent+jwt". Empty takes "JWT" and tokens without typ.
+	Type string `json:"type,omitempty"`
+	// JWKSURL is where the sender publishes its public keys. Empty means that the credentials are the keys.
+	JWKSURL string `json:"jwks_url,omitempty"`
+	// BodyHashClaim names the claim with the SHA-256 of the body in hex, base64 or base64url; it is then required.
+	BodyHashClaim string `json:"body_hash_claim,omitempty"`
+	// SharedToken says that the sender uses one token for several messages. Its jti then names no message, and
+	// messages are told apart by their bodies.
+	SharedToken bool `json:"shared_token,omitempty"`
+}
+
+// Limits of tokens and their settings.
+const (
+	// MaxToken is the longest token in bytes.
+	MaxToken = 8 << 10
+	// MaxLeewaySeconds is the largest leeway.
+	MaxLeewaySeconds = 300
+	maxJWTText       = 512
+	maxClaimDepth    = 8
+	maxAudiences     = 16
+	latestTime       = 253402300799 // the end of the year 9999
+)
+
+var jwtSpec = spec{check: checkJWT, key: jwtKeyText, build: buildJWT, split: splitKeys, generate: generateJWT,
+	secretless: func(c Config) bool { return c.JWT != nil && c.JWT.JWKSURL != "" }}
+
+var jwtAlgorithms = []string{"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+
+func checkJWT(c *Config) error {
+	if err := c.unused(); err != nil {
+		return err
+	}
+	if c.IDHeader != "" {
+		return domain.Invalid("id_header", "the id of a message is the token's jti; leave it empty")
+	}
+	j := c.JWT
+	if j == nil {
+		return domain.Invalid("jwt", "missing; required with scheme %q", JWTBearer)
+	}
+	if len(j.Algorithms) == 0 || len(j.Algorithms) > len(jwtAlgorithms) {
+		return domain.Invalid("jwt.algorithms", "missing; want some of %s", strings.Join(jwtAlgorithms, ", "))
+	}
+	symmetric := 0
+	for i, a := range j.Algorithms {
+		if !slices.Contains(jwtAlgorithms, a) {
+			return domain.Invalid("jwt.algorithms", "entry %d is unknown; want some of %s", i+1, strings.Join(jwtAlgorithms, ", "))
+		}
+		if slices.Contains(j.Algorithms[:i], a) {
+			return domain.Invalid("jwt.algorithms", "%s stands there twice", a)
+		}
+		if strings.HasPrefix(a, "HS") {
+			symmetric++
+		}
+	}
+	if symmetric > 0 && symmetric < len(j.Algorithms) {
+		return domain.Invalid("jwt.algorithms", "HS is for shared secrets and the others are for public keys; want one kind only")
+	}
+	for _, f := range []struct{ name, value string }{{"issuer", j.Issuer}, {"audience", j.Audience}} {
+		if f.value == "" || len(f.value) > maxJWTText {
+			return domain.Invalid("jwt."+f.name, "required, at most %d bytes", maxJWTText)
+		}
+	}
+	if j.LeewaySeconds < 0 || j.LeewaySeconds > MaxLeewaySeconds {
+		return domain.Invalid("jwt.leeway_seconds", "%d; want 0 to %d", j.LeewaySeconds, MaxLeewaySeconds)
+	}
+	if j.MaxAgeSeconds < 0 || j.MaxAgeSeconds > MaxToleranceSeconds {
+		return domain.Invalid("jwt.max_age_seconds", "%d; want 0 to %d", j.MaxAgeSeconds, MaxToleranceSeconds)
+	}
+	if len(j.Type) > maxJWTText || !visible(j.Type) || len(j.BodyHashClaim) > maxJWTText {
+		return domain.Invalid("jwt.type", "type and body_hash_claim have at most %d visible characters", maxJWTText)
+	}
+	if slices.Contains([]string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}, j.BodyHashClaim) {
+		return domain.Invalid("jwt.body_hash_claim", "%s has another meaning", j.BodyHashClaim)
+	}
+	if j.JWKSURL != "" {
+		if symmetric > 0 {
+			return domain.Invalid("jwt.jwks_url", "shared secrets are not published; leave it empty with HS")
+		}
+		u, err := url.Parse(j.JWKSURL)
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "" || len(j.JWKSURL) > 2*maxJWTText {
+			return domain.Invalid("jwt.jwks_url", "want an https address without user and fragment, at most %d bytes", 2*maxJWTText)
+		}
+	}
+	if c.Header != "" && !strings.EqualFold(c.Header, "Authorization") {
+		if len(c.Prefix) > MaxPrefix || strings.HasPrefix(c.Prefix, " ") || !visible(strings.ReplaceAll(c.Prefix, " ", "")) {
+			return domain.Invalid("prefix", "want at most %d visible ASCII characters, not starting with a blank", MaxPrefix)
+		}
+	} else if c.Prefix != "" {
+		return domain.Invalid("prefix", "in Authorization it is always Bearer; leave it empty")
+	}
+	fill(&c.Header, "Authorization")
+	return nil
+}
+
+type jwtEngine struct {
+	config         JWT
+	header, prefix string
+	bearer         bool
+	keys           []any // by position of the credential
+	sets           KeySets
+}
+
+func buildJWT(c Config, texts [][]byte, o Options) (engine, error) {
+	e := &jwtEngine{config: *c.JWT, header: c.Header, prefix: c.Prefix, bearer: c.Header == "Authorization", sets: o.KeySets}
+	e.config.Algorithms = slices.Clone(c.JWT.Algorithms)
+	if e.config.JWKSURL != "" && len(texts) > 0 {
+		return nil, domain.Invalid("secrets", "%d; want none beside jwks_url", len(texts))
+	}
+	for i, text := range texts {
+		key, err := jwtKey(e.config.Algorithms, text)
+		if err != nil {
+			return nil, domain.Invalid(fmt.Sprintf("secrets[%d]", i), "%s", err)
+		}
+		e.keys = append(e.keys, key)
+	}
+	return e, nil
+}
+
+// token is a token taken apart, with nothing verified.
+type token struct {
+	raw, algorithm, keyID string
+	claims                map[string]any
+}
+
+func (e *jwtEngine) verify(ctx context.Context, req Request, now time.Time) (Result, *Reason) {
+	raw, reason := e.read(req.Header)
+	if reason != nil {
+		return Result{}, reason
+	}
+	t, reason := e.parse(raw)
+	if reason != nil {
+		return Result{}, reason
+	}
+	result := Result{}
+	if e.config.JWKSURL != "" {
+		key, reason := e.published(ctx, t)
+		if reason == nil {
+			reason = e.check(t, key, now)
+		}
+		if reason != nil {
+			return Result{}, reason
+		}
+	} else {
+		fitting := false
+		reason = nil
+		for i, key := range e.keys {
+			if !keyFits(t.algorithm, key) {
+				continue
+			}
+			fitting = true
+			if reason = e.check(t, key, now); reason == nil || reason.Code != SignatureMismatch {
+				result.SecretIndex = i
+				break
+			}
+		}
+		if !fitting {
+			return Result{}, refuse(UnknownKey, "none of the %d keys is for %s", len(e.keys), t.algorithm)
+		}
+		if reason != nil {
+			return Result{}, reason
+		}
+	}
+	return e.accept(t, req.Body, now, result)
+}
+
+func (e *jwtEngine) read(h http.Header) (string, *Reason) {
+	if e.bearer {
+		return authorization(h, e.header, "Bearer", len("Bearer ")+MaxToken)
+	}
+	value, reason := required(h, e.header, MaxPrefix+MaxToken)
+	if reason != nil {
+		return "", reason
+	}
+	raw, ok := strings.CutPrefix(value, e.prefix)
+	if !ok {
+		return "", refuse(MalformedCredential, "header %s does not start with %q", e.header, e.prefix)
+	}
+	if len(raw) > MaxToken {
+		return "", refuse(HeaderTooLong, "the token has %d bytes; want at most %d", len(raw), MaxToken)
+	}
+	return raw, nil
+}
+
+// parse takes a token apart more strictly than the library does: members that come twice, other types and unknown
+// critical extensions have led other verifiers astray.
+func (e *jwtEngine) parse(raw string) (token, *Reason) {
+	t := token{raw: raw}
+	parts := strings.SplitN(raw, ".", 4)
+	if len(parts) != 3 {
+		return t, refuse(MalformedToken, "the token has not three parts; encrypted tokens and other forms are not taken")
+	}
+	head, err := strictObject(parts[0])
+	if err != nil {
+		return t, refuse(MalformedToken, "the token's header %s", err)
+	}
+	var ok bool
+	if t.algorithm, ok = head["alg"].(string); !ok {
+		return t, refuse(MalformedToken, "the token's header names no algorithm")
+	}
+	if !slices.Contains(e.config.Algorithms, t.algorithm) {
+		return t, refuse(AlgorithmNotAllowed, "the token is signed by an algorithm other than %s", strings.Join(e.config.Algorithms, ", "))
+	}
+	for _, name := range []string{"crit", "b64", "enc", "zip"} {
+		if _, there := head[name]; there {
+			return t, refuse(MalformedToken, "the token's header has %s, which is not understood here", name)
+		}
+	}
+	if kid, there := head["kid"]; there {
+		if t.keyID, ok = kid.(string); !ok || t.keyID == "" || len(t.keyID) > MaxMessageID {
+			return t, refuse(MalformedToken, "the token's kid is not a text of 1 to %d bytes", MaxMessageID)
+		}
+	}
+	typ, ok := head["typ"].(string)
+	if _, there := head["typ"]; there && !ok {
+		return t, refuse(MalformedToken, "the token's typ is not a text")
+	}
+	if !e.typeFits(typ) {
+		return t, refuse(MalformedToken, "the token's typ is that of another kind of token")
+	}
+	if t.claims, err = strictObject(parts[1]); err != nil {
+		return t, refuse(MalformedToken, "the token's claims %s", err)
+	}
+	for _, name := range []string{"exp", "nbf", "iat"} {
+		if v, there := t.claims[name]; there {
+			if seconds, ok := number(v); !ok || seconds < 0 || seconds > latestTime {
+				return t, refuse(MalformedToken, "the token's %s is not a number of seconds since 1970", name)
+			}
+		}
+	}
+	if v, there := t.claims["jti"]; there {
+		if id, ok := v.(string); !ok || id == "" || len(id) > MaxMessageID || !visible(id) {
+			return t, refuse(MalformedToken, "the token's jti is not a text of 1 to %d visible ASCII characters", MaxMessageID)
+		}
+	}
+	if list, ok := t.claims["aud"].([]any); ok && len(list) > maxAudiences {
+		return t, refuse(MalformedToken, "the token's aud has more than %d entries", maxAudiences)
+	}
+	return t, nil
+}
+
+// typeFits compares media types: in any case, with "application/" left out or not (RFC 7515, 4.1.9).
+func (e *jwtEngine) typeFits(typ string) bool {
+	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
+	if e.config.Type != "" {
+		return typ == strings.TrimPrefix(strings.ToLower(e.config.Type), "application/")
+	}
+	return typ == "" || typ == "jwt"
+}
+
+// published finds the key that the sender published under the token's kid.
+func (e *jwtEngine) published(ctx context.Context, t token) (any, *Reason) {
+	if e.sets == nil {
+		return nil, refuse(KeysUnavailable, "published keys are not available in this program")
+	}
+	key, err := e.sets.Key(ctx, e.config.JWKSURL, t.keyID)
+	switch {
+	case domain.KindOf(err) == domain.KindNotFound:
+		return nil, refuse(UnknownKey, "the sender's published keys have none of the token's kid")
+	case err != nil:
+		return nil, refuse(KeysUnavailable, "the sender's published keys cannot be had: %s", err)
+	case key.Use != "" && key.Use != "sig":
+		return nil, refuse(UnknownKey, "the published key is not for signatures")
+	case len(key.Operations) > 0 && !slices.Contains(key.Operations, "verify"):
+		return nil, refuse(UnknownKey, "the published key is not for verifying")
+	case key.Algorithm != "" && key.Algorithm != t.algorithm:
+		return nil, refuse(UnknownKey, "the published key is for another algorithm")
+	}
+	if CheckPublicKey(key.Key) != nil || !keyFits(t.algorithm, key.Key) {
+		return nil, refuse(UnknownKey, "the published key is not one for %s", t.algorithm)
+	}
+	return key.Key, nil
+}
+
+// check verifies signature, times, issuer and audience with one key.
+func (e *jwtEngine) check(t token, key any, now time.Time) *Reason {
+	options := []jwt.ParserOption{jwt.WithValidMethods(e.config.Algorithms), jwt.WithExpirationRequired(), jwt.WithIssuedAt(),
+		jwt.WithIssuer(e.config.Issuer), jwt.WithAudience(e.config.Audience), jwt.WithStrictDecoding(),
+		jwt.WithLeeway(time.Duration(e.config.LeewaySeconds) * time.Second), jwt.WithTimeFunc(func() time.Time { return now })}
+	if e.config.RequireNotBefore {
+		options = append(options, jwt.WithNotBeforeRequired())
+	}
+	_, err := jwt.NewParser(options...).ParseWithClaims(t.raw, jwt.MapClaims{}, func(*jwt.Token) (any, error) { return key, nil })
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
+		return refuse(SignatureMismatch, "the token's signature fits none of the keys")
+	case errors.Is(err, jwt.ErrTokenRequiredClaimMissing):
+		return refuse(MissingClaim, "the token lacks one of exp, iss and aud%s", map[bool]string{true: " or nbf"}[e.config.RequireNotBefore])
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return refuse(TokenExpired, "the token has expired (a replay, a slow sender or a wrong clock)")
+	case errors.Is(err, jwt.ErrTokenNotValidYet), errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
+		return refuse(TokenNotYetValid, "the token is valid only later (a wrong clock)")
+	case errors.Is(err, jwt.ErrTokenInvalidIssuer):
+		return refuse(WrongIssuer, "the token is of another issuer")
+	case errors.Is(err, jwt.ErrTokenInvalidAudience):
+		return refuse(WrongAudience, "the token is for another audience")
+	}
+	return refuse(MalformedToken, "the token cannot be understood")
+}
+
+// accept checks what the library does not know of and makes the result.
+func (e *jwtEngine) accept(t token, body []byte, now time.Time, result Result) (Result, *Reason) {
+	if iat, ok := number(t.claims["iat"]); ok {
+		result.Timestamp = time.Unix(int64(iat), 0).UTC()
+	}
+	if most := e.config.MaxAgeSeconds; most > 0 {
+		if result.Timestamp.IsZero() {
+			return Result{}, refuse(MissingClaim, "the token lacks iat, which max_age_seconds needs")
+		}
+		if age := now.Unix() - result.Timestamp.Unix(); age > int64(most+e.config.LeewaySeconds) {
+			return Result{}, refuse(TimestampTooOld, "issued %d s ago; the limit is %d s", age, most)
+		}
+	}
+	if name := e.config.BodyHashClaim; name != "" {
+		text, ok := t.claims[name].(string)
+		if !ok {
+			return Result{}, refuse(MissingClaim, "the token lacks %s, the hash of the body", name)
+		}
+		sum := sha256.Sum256(body)
+		if subtle.ConstantTimeCompare(decodeSum(text), sum[:]) != 1 {
+			return Result{}, refuse(BodyMismatch, "the token was made for another body; check that nothing on the way changes it")
+		}
+	}
+	if id, ok := t.claims["jti"].(string); ok && !e.config.SharedToken {
+		result.MessageID, result.IDSigned = id, true
+	}
+	return result, nil
+}
+
+// decodeSum reads a SHA-256 sum in one of its spellings, nil if it is none.
+func decodeSum(s string) []byte {
+	var sum []byte
+	var err error
+	switch len(s) {
+	case 2 * sha256.Size:
+		sum, err = hex.DecodeString(s)
+	case 43:
+		sum, err = base64.RawURLEncoding.Strict().DecodeString(s)
+	case 44:
+		sum, err = base64.StdEncoding.Strict().DecodeString(s)
+	}
+	if err != nil {
+		return nil
+	}
+	return sum
+}
+
+func number(v any) (float64, bool) {
+	n, ok := v.(json.Number)
+	if !ok {
+		return 0, false
+	}
+	f, err := n.Float64()
+	return f, err == nil
+}
+
+// sign makes a token for ts with a shared secret; public keys make none.
+func (e *jwtEngine) sign(h http.Header, id string, ts time.Time, body []byte) error {
+	if len(e.keys) == 0 || !strings.HasPrefix(e.config.Algorithms[0], "HS") {
+		return domain.Invalid("jwt.algorithms", "a token can only be made here with a shared secret")
+	}
+	claims := jwt.MapClaims{"iss": e.config.Issuer, "aud": e.config.Audience, "iat": ts.Unix(), "nbf": ts.Unix(), "exp": ts.Unix() + 60}
+	if id != "" {
+		if len(id) > MaxMessageID || !visible(id) {
+			return domain.Invalid("id", "want 1 to %d visible ASCII characters", MaxMessageID)
+		}
+		claims["jti"] = id
+	}
+	if e.config.BodyHashClaim != "" {
+		sum := sha256.Sum256(body)
+		claims[e.config.BodyHashClaim] = hex.EncodeToString(sum[:])
+	}
+	t := jwt.NewWithClaims(jwt.GetSigningMethod(e.config.Algorithms[0]), claims)
+	if e.config.Type != "" {
+		t.Header["typ"] = e.config.Type
+	}
+	text, err := t.SignedString(e.keys[0])
+	if err != nil {
+		return domain.E(domain.KindInternal, "sign token: %w", err)
+	}
+	if e.bearer {
+		text = "Bearer " + text
+	} else {
+		text = e.prefix + text
+	}
+	h.Set(e.header, text)
+	return nil
+}
