@@ -30,6 +30,9 @@ const deliveryTries = 14
 type ApplyDeliveriesInput struct {
 	Org         domain.OrgID         `json:"org"`
 	Integration domain.IntegrationID `json:"integration"`
+	// Oldest takes the oldest instead of the most urgent. The workflow sets it every few batches, so that nothing waits
+	// for ever behind what is more urgent.
+	Oldest bool `json:"oldest,omitempty"`
 }
 
 // ApplyDeliveriesResult counts what became of them.
@@ -43,8 +46,12 @@ type ApplyDeliveriesResult struct {
 	NeedsReload bool      `json:"needs_reload,omitempty"`
 }
 
-// ApplyDeliveries takes the oldest waiting deliveries of an integration and applies them in one transaction: delivery
-// states, bookings, allocations, conflicts, audit lines, live events and work for other systems commit together.
+// ApplyDeliveries takes the most urgent waiting deliveries of an integration and applies them in one transaction:
+// delivery states, bookings, allocations, conflicts, audit lines, live events and work for other systems commit together.
+//
+// Deliveries of one entry of the outside system take effect in order of arrival whatever their priorities: inside a batch
+// they are applied in that order, and when a batch overtakes older ones it remembers the entries it told of, so that what
+// the older ones say about those entries is found stale.
 //
 // It is safe to run twice, also at the same time: deliveries are locked before they are read, and one that was applied
 // is no longer waiting.
@@ -112,10 +119,11 @@ func (a *Deliveries) applyWaiting(ctx context.Context, in ApplyDeliveriesInput, 
 			out.NeedsReload = true
 			return nil
 		}
-		waiting, err := tx.WaitingDeliveries(ctx, in.Integration, limit)
+		taken, err := tx.WaitingBatch(ctx, in.Integration, limit, in.Oldest)
 		if err != nil {
 			return err
 		}
+		waiting := taken.Deliveries
 		if len(waiting) == 0 {
 			return out.next(ctx, tx, in.Integration)
 		}
@@ -128,8 +136,16 @@ func (a *Deliveries) applyWaiting(ctx context.Context, in ApplyDeliveriesInput, 
 				break
 			}
 		}
+		if taken.Overtaken {
+			if err := b.dropOvertaken(ctx, tx, in.Integration); err != nil {
+				return err
+			}
+		}
 		applied, err := apply.Changes(ctx, tx, i, b.changes)
 		if err != nil {
+			return err
+		}
+		if err := b.overtake(ctx, tx, in.Integration, taken, applied.Outcomes); err != nil {
 			return err
 		}
 		outcomes := b.settle(applied.Outcomes)
@@ -187,12 +203,13 @@ func (r *ApplyDeliveriesResult) count(ctx context.Context, tx *store.Tx, integra
 
 // batch decodes deliveries and remembers which changes came from which.
 type batch struct {
-	changes []domain.Change
-	owner   []int // index of the delivery that a change came from
-	waiting []domain.RawDelivery
-	decoded []provider.Decoded // per delivery; its Changes are in changes
-	errs    []error            // per delivery: why it could not be decoded
-	now     time.Time
+	changes   []domain.Change
+	owner     []int // index of the delivery that a change came from
+	waiting   []domain.RawDelivery
+	decoded   []provider.Decoded // per delivery; its Changes are in changes
+	errs      []error            // per delivery: why it could not be decoded
+	overtaken []int              // deliveries with changes that came too late
+	now       time.Time
 }
 
 // decode adds a delivery to the batch. It is false when the batch has no room for its changes.
@@ -247,6 +264,9 @@ func (b *batch) settle(effects []reconcile.Outcome) []store.DeliveryOutcome {
 		if err := b.errs[n]; err != nil {
 			out[n] = b.failed(d, err)
 		}
+	}
+	for _, n := range b.overtaken {
+		out[n].State, out[n].Reason = domain.DeliveryApplied, string(reconcile.EffectStale)+": a newer delivery of this entry was more urgent"
 	}
 	for k, e := range effects {
 		o := &out[b.owner[k]]

@@ -73,6 +73,7 @@ type createIntegrationInput struct {
 		Settings    json.RawMessage   `json:"settings,omitempty" doc:"As the provider's settings_schema says"`
 		Secrets     map[string]string `json:"secrets,omitempty" writeOnly:"true" doc:"Taken and sealed; never returned"`
 		PollSeconds int64             `json:"poll_seconds,omitempty" minimum:"0" maximum:"2592000" doc:"How often to read the system; 0 = only when asked"`
+		Priority    domain.Priority   `json:"priority,omitempty" enum:"high,normal,bulk" doc:"Of deliveries that no rule of the provider decides about; a wedding at hand makes them urgent"`
 		Reason      string            `json:"reason,omitempty" maxLength:"500"`
 	}
 }
@@ -103,7 +104,7 @@ func (s *Server) createIntegration(ctx context.Context, in *createIntegrationInp
 		}
 	}
 	i := domain.Integration{ID: id, OrgID: who.Org, Name: b.Name, Provider: b.Provider, State: domain.IntegrationActive, StateReason: "created",
-		Direction: b.Direction, ResourceID: resource, Settings: b.Settings, PollEvery: time.Duration(b.PollSeconds) * time.Second}
+		Direction: b.Direction, ResourceID: resource, Settings: b.Settings, PollEvery: time.Duration(b.PollSeconds) * time.Second, Priority: b.Priority.OrNormal()}
 	if i.Settings, err = s.checkIntegration(ctx, i, b.Secrets, true); err != nil {
 		return nil, err
 	}
@@ -216,7 +217,7 @@ func secretNames(reg provider.Registration) string {
 // integrationFacts is what the trail keeps of an integration: plain values and the names of its secrets.
 func integrationFacts(i domain.Integration, secrets map[string]string) map[string]string {
 	facts := map[string]string{"provider": i.Provider, "direction": string(i.Direction), "resource": string(i.ResourceID),
-		"state": string(i.State), "poll_seconds": strconv.FormatInt(int64(i.PollEvery/time.Second), 10)}
+		"state": string(i.State), "poll_seconds": strconv.FormatInt(int64(i.PollEvery/time.Second), 10), "priority": i.Priority.OrNormal().String()}
 	if i.Version > 0 {
 		facts["version"] = strconv.FormatInt(i.Version, 10)
 	}
@@ -284,6 +285,7 @@ type updateIntegrationInput struct {
 		Settings    json.RawMessage   `json:"settings,omitempty" doc:"Replaces all settings"`
 		Secrets     map[string]string `json:"secrets,omitempty" writeOnly:"true" doc:"Replaces the named secrets; an empty value removes one; others stay"`
 		PollSeconds *int64            `json:"poll_seconds,omitempty" minimum:"0" maximum:"2592000"`
+		Priority    *domain.Priority  `json:"priority,omitempty" enum:"high,normal,bulk"`
 		Reason      string            `json:"reason,omitempty" maxLength:"500"`
 	}
 }
@@ -330,6 +332,9 @@ func (s *Server) updateIntegration(ctx context.Context, in *updateIntegrationInp
 	}
 	if b.PollSeconds != nil {
 		now.PollEvery = time.Duration(*b.PollSeconds) * time.Second
+	}
+	if b.Priority != nil {
+		now.Priority = *b.Priority
 	}
 	merged := maps.Clone(secrets)
 	if merged == nil {

@@ -30,6 +30,9 @@ type intakeEntry struct {
 	keep         []keptHeader
 	contentTypes []string
 	takesJSON    bool
+	urgentUntil  time.Time // the end of a wedding at hand
+	priority     domain.Priority
+	rule         func(http.Header, []byte) (domain.Priority, bool) // the provider's; may be nil
 
 	fault     error // why webhooks cannot be taken; the fields above are then not set
 	readAt    time.Time
@@ -154,7 +157,8 @@ func (c *intakeCache) load(ctx context.Context, id domain.IntegrationID, old *in
 // prepare compiles a record. Settings were checked when they were stored, so a fault here is ours and is logged.
 func (c *intakeCache) prepare(record store.IntakeRecord) *intakeEntry {
 	i := record.Integration
-	e := &intakeEntry{id: i.ID, org: i.OrgID, provider: i.Provider, version: i.Version}
+	e := &intakeEntry{id: i.ID, org: i.OrgID, provider: i.Provider, version: i.Version, urgentUntil: record.UrgentUntil,
+		priority: i.Priority.OrNormal()}
 	if err := c.compile(e, record); err != nil {
 		if domain.KindOf(err) != domain.KindNotFound {
 			c.log.Error("integration cannot take webhooks", "integration", i.ID, "provider", i.Provider, "error", err)
@@ -193,6 +197,7 @@ func (c *intakeCache) compile(e *intakeEntry, record store.IntakeRecord) error {
 	if e.verifier, err = webhookauth.New(intake.Auth, intake.Credentials, webhookauth.Options{}); err != nil {
 		return domain.E(domain.KindInternal, "make the verifier: %w", err)
 	}
+	e.rule = intake.Priority
 	if intake.DedupeHeader != "" {
 		e.dedupeHeader = http.CanonicalHeaderKey(intake.DedupeHeader)
 	}
@@ -211,6 +216,20 @@ func (c *intakeCache) compile(e *intakeEntry, record store.IntakeRecord) error {
 		e.takesJSON = e.takesJSON || t == defaultMediaType
 	}
 	return nil
+}
+
+// priorityOf decides how urgent a verified delivery is: a wedding at hand goes before everything, then what the provider's
+// rule says of this delivery, then what the admin chose for the connection.
+func (e *intakeEntry) priorityOf(h http.Header, body []byte, now time.Time) domain.Priority {
+	if now.Before(e.urgentUntil) {
+		return domain.PriorityUrgent
+	}
+	if e.rule != nil {
+		if p, said := e.rule(h, body); said && p.Valid() {
+			return p
+		}
+	}
+	return e.priority
 }
 
 func (e *intakeEntry) keepHeaders(names ...string) {
@@ -281,7 +300,8 @@ func (c *intakeCache) invalidate(id domain.IntegrationID) {
 	delete(s.unknown, id)
 	if e := s.ready[id]; e != nil {
 		stale := &intakeEntry{id: e.id, org: e.org, provider: e.provider, version: e.version, verifier: e.verifier,
-			dedupeHeader: e.dedupeHeader, keep: e.keep, contentTypes: e.contentTypes, takesJSON: e.takesJSON, allowance: e.allowance}
+			dedupeHeader: e.dedupeHeader, keep: e.keep, contentTypes: e.contentTypes, takesJSON: e.takesJSON, urgentUntil: e.urgentUntil,
+			priority: e.priority, rule: e.rule, allowance: e.allowance}
 		stale.used.Store(e.used.Load())
 		s.ready[id] = stale // readAt is zero
 	}

@@ -240,6 +240,7 @@ func (in *Intake) accept(r *http.Request, id string, now time.Time) (store.Inser
 	d := store.NewDelivery{
 		ID: domain.NewID[domain.DeliveryID](now), OrgID: from.org, IntegrationID: from.id,
 		Dedupe: from.dedupeKey(r.Header, result, body), Size: len(body.bytes), ReceivedAt: now,
+		Priority: from.priorityOf(r.Header, body.bytes, now),
 	}
 	d.Content = in.deps.Seal(d.OrgID, d.ID, headers, body.bytes)
 	return in.deps.Put(r.Context(), d, from.provider)

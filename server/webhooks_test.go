@@ -587,3 +587,43 @@ func TestDedupeKeysTellSignedAndUnsignedIDsApart(t *testing.T) {
 	same("no id, same body", key("", "", false, "x"), key("", "", false, "x"), true)
 	same("signed and unsigned", key("", "a", true, "x"), key("", "a", false, "x"), false)
 }
+
+func TestAWeddingAtHandGoesBeforeTheRuleAndTheRuleBeforeTheSetting(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	rule := func(p domain.Priority, said bool) func(http.Header, []byte) (domain.Priority, bool) {
+		return func(_ http.Header, body []byte) (domain.Priority, bool) { return p, said && len(body) > 0 }
+	}
+	for name, c := range map[string]struct {
+		entry *intakeEntry
+		want  domain.Priority
+	}{
+		"the setting":             {&intakeEntry{priority: domain.PriorityHigh}, domain.PriorityHigh},
+		"a rule":                  {&intakeEntry{priority: domain.PriorityHigh, rule: rule(domain.PriorityBulk, true)}, domain.PriorityBulk},
+		"a rule that is silent":   {&intakeEntry{priority: domain.PriorityHigh, rule: rule(domain.PriorityBulk, false)}, domain.PriorityHigh},
+		"a rule that is nonsense": {&intakeEntry{priority: domain.PriorityNormal, rule: rule(9, true)}, domain.PriorityNormal},
+		"a wedding":               {&intakeEntry{urgentUntil: now.Add(time.Second), rule: rule(domain.PriorityBulk, true)}, domain.PriorityUrgent},
+		"a wedding that is over":  {&intakeEntry{priority: domain.PriorityNormal, urgentUntil: now}, domain.PriorityNormal},
+	} {
+		if got := c.entry.priorityOf(http.Header{}, []byte("{}"), now); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+	rig := newIntakeRig(t, IntakeLimits{})
+	id := rig.add(func(r *store.IntakeRecord) { r.UrgentUntil = now.Add(time.Hour) })
+	for n, at := range []time.Time{now, now.Add(2 * time.Hour)} {
+		rig.at(at)
+		if _, err := tryPost(signedHook(t, rig.url+string(id), fmt.Sprint("m", n), `{"type":"event.created"}`, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rig.mu.Lock()
+	defer rig.mu.Unlock()
+	got := map[domain.Priority]int{}
+	for _, d := range rig.rows {
+		got[d.Priority]++
+	}
+	if diff := cmp.Diff(map[domain.Priority]int{domain.PriorityUrgent: 1, domain.PriorityNormal: 1}, got); diff != "" {
+		t.Errorf("stored with priorities (-want +got):\n%s", diff)
+	}
+}

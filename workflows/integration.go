@@ -30,6 +30,10 @@ const resyncLimit = 5
 // applyRounds bounds the batches applied before pushes, syncs and people get their turn.
 const applyRounds = 10
 
+// oldestEvery is how often a batch takes the oldest deliveries whatever their priority, so that bulk gets at least that
+// share of the work however much is more urgent.
+const oldestEvery = 8
+
 // orphanAfter is how long a new run waits for the end of a sync that the run before it started. Only its signal tells,
 // which a terminated sync does not send.
 const orphanAfter = 24 * time.Hour
@@ -49,6 +53,7 @@ type integration struct {
 	cancel   workflow.CancelFunc
 	retryAt  time.Time // database steps failed: nothing before this
 	pushFail int       // failed writing steps in a row
+	batches  int       // of deliveries, in this run
 	orphanAt time.Time // a sync run taken over from the run before counts as lost at this time
 	attrs    domain.IntegrationState
 	finished bool
@@ -246,7 +251,8 @@ func (s *integration) applyDeliveries(ctx workflow.Context) {
 		s.Deliveries = false
 		var out activities.ApplyDeliveriesResult
 		err := workflow.ExecuteLocalActivity(database(ctx, "apply deliveries"), steps.Deliveries.ApplyDeliveries,
-			activities.ApplyDeliveriesInput{Org: s.in.OrgID, Integration: s.in.IntegrationID}).Get(ctx, &out)
+			activities.ApplyDeliveriesInput{Org: s.in.OrgID, Integration: s.in.IntegrationID, Oldest: s.batches%oldestEvery == oldestEvery-1}).Get(ctx, &out)
+		s.batches++
 		if err != nil {
 			s.Deliveries = true
 			s.failed(ctx, "apply deliveries", err)

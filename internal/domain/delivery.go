@@ -21,6 +21,7 @@ type Delivery struct {
 	IntegrationID IntegrationID `json:"integration_id"`
 	DedupeKey     string        `json:"dedupe_key"` // hex of SHA-256 over the vendor's message id or the body
 	State         DeliveryState `json:"state"`
+	Priority      Priority      `json:"priority"`         // decides the order among those that wait
 	Reason        string        `json:"reason,omitempty"` // outcome or error in words, without personal data
 	Size          int           `json:"size"`             // bytes of the body as received
 	Attempts      int           `json:"attempts"`

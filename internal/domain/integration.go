@@ -45,6 +45,8 @@ type Integration struct {
 	// Settings is the provider's own configuration, without secrets. Its shape is checked by the provider.
 	Settings  json.RawMessage `json:"settings"`
 	PollEvery time.Duration   `json:"-"` // reconcile interval; 0 = never polled
+	// Priority is given to deliveries that nothing else decides about; the zero value is PriorityNormal.
+	Priority Priority `json:"priority"`
 	// SyncCursor is the provider's opaque position; "" means that the next pull is a full listing.
 	SyncCursor     string     `json:"-"`
 	LastDeliveryAt *time.Time `json:"last_delivery_at,omitempty"`

@@ -10,13 +10,13 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 )
 
-const deliveryColumns = "id, org_id, integration_id, dedupe, state, attempts, size, received_at, next_attempt_at, applied_at, reason"
+const deliveryColumns = "id, org_id, integration_id, dedupe, state, attempts, size, received_at, next_attempt_at, applied_at, reason, priority"
 
 func scanDeliveryWith(row pgx.Row, more ...any) (domain.Delivery, error) {
 	var d domain.Delivery
 	var dedupe []byte
 	targets := append([]any{&d.ID, &d.OrgID, &d.IntegrationID, &dedupe, &d.State, &d.Attempts, &d.Size, &d.ReceivedAt,
-		&d.NextAttemptAt, &d.AppliedAt, &d.Reason}, more...)
+		&d.NextAttemptAt, &d.AppliedAt, &d.Reason, &d.Priority}, more...)
 	err := row.Scan(targets...)
 	d.DedupeKey = hex.EncodeToString(dedupe)
 	d.ReceivedAt, d.NextAttemptAt, d.AppliedAt = d.ReceivedAt.UTC(), utc(d.NextAttemptAt), utc(d.AppliedAt)
@@ -34,39 +34,29 @@ func (tx *Tx) scanRawDelivery(row pgx.Row) (domain.RawDelivery, error) {
 	return tx.OpenDelivery(d, sealed)
 }
 
-// WaitingDeliveries locks and opens up to limit deliveries of an integration that were received, or are due for another
-// try, oldest first. A second caller waits for the first one's transaction and then meets only what that one left.
-func (tx *Tx) WaitingDeliveries(ctx context.Context, integration domain.IntegrationID, limit int) ([]domain.RawDelivery, error) {
-	rows, err := tx.Query(ctx, waitingQuery, tx.Org, integration, limit, tx.Now)
-	out, err := collect(rows, err, tx.scanRawDelivery)
-	return out, fault("read waiting deliveries", err)
-}
-
-// Each kind is read through its own index, so that retries that are not due yet cost nothing. A row that another
-// transaction finished while this one waited for its lock no longer fits the last condition.
-const waitingQuery = "SELECT " + deliveryColumns + `, content FROM deliveries WHERE org_id = $1 AND id IN (
-		SELECT id FROM (
-			(SELECT id FROM deliveries WHERE integration_id = $2 AND state = 'received' ORDER BY id LIMIT $3)
-			UNION ALL
-			(SELECT id FROM deliveries WHERE integration_id = $2 AND state = 'retrying' AND next_attempt_at <= $4
-			ORDER BY next_attempt_at, id LIMIT $3)) w ORDER BY id LIMIT $3)
-	AND state IN ('received', 'retrying') ORDER BY id FOR UPDATE`
-
 // maxWaiting bounds how far waiting rows are counted.
 const maxWaiting = 10000
 
 // NextDeliveryDue returns when an integration has something to do next: Now if a delivery waits, the time of the nearest
-// retry otherwise, the zero time if there is none. waiting counts both kinds, up to 10,000.
+// retry otherwise, the zero time if there is none. waiting counts both kinds, up to 10,000. When nothing waits, nothing can
+// come too late either, so what Overtake remembered is dropped.
 func (tx *Tx) NextDeliveryDue(ctx context.Context, integration domain.IntegrationID) (due time.Time, waiting int, err error) {
 	var received int
+	var overtaken bool
 	var retry *time.Time
 	err = tx.QueryRow(ctx, `SELECT
 		(SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE integration_id = $1 AND state = 'received' LIMIT $2) r),
 		(SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE integration_id = $1 AND state = 'retrying' LIMIT $2) r),
-		(SELECT min(next_attempt_at) FROM deliveries WHERE integration_id = $1 AND state = 'retrying')`,
-		integration, maxWaiting).Scan(&received, &waiting, &retry)
+		(SELECT min(next_attempt_at) FROM deliveries WHERE integration_id = $1 AND state = 'retrying'),
+		EXISTS (SELECT 1 FROM overtakes WHERE org_id = $3 AND integration_id = $1)`,
+		integration, maxWaiting, tx.Org).Scan(&received, &waiting, &retry, &overtaken)
 	if err != nil {
 		return time.Time{}, 0, fault("look for waiting deliveries", err)
+	}
+	if overtaken && received+waiting == 0 {
+		if err := tx.forgetOvertakes(ctx, integration); err != nil {
+			return time.Time{}, 0, err
+		}
 	}
 	switch {
 	case received > 0 || retry != nil && retry.Before(tx.Now):
@@ -121,10 +111,11 @@ func (tx *Tx) FinishDeliveries(ctx context.Context, outcomes []DeliveryOutcome) 
 	return fault("finish deliveries", err)
 }
 
-// ReplayDelivery makes a dead or ignored delivery wait again, in the hands of a person. Any other state is KindConflict.
+// ReplayDelivery makes a dead or ignored delivery wait again, in the hands of a person, behind what vendors send now. Any
+// other state is KindConflict.
 func (tx *Tx) ReplayDelivery(ctx context.Context, id domain.DeliveryID) error {
-	tag, err := tx.Exec(ctx, `UPDATE deliveries SET state = 'received', reason = '', next_attempt_at = NULL, applied_at = NULL
-		WHERE org_id = $1 AND id = $2 AND state IN ('dead', 'ignored')`, tx.Org, id)
+	tag, err := tx.Exec(ctx, `UPDATE deliveries SET state = 'received', reason = '', next_attempt_at = NULL, applied_at = NULL,
+		priority = $3 WHERE org_id = $1 AND id = $2 AND state IN ('dead', 'ignored')`, tx.Org, id, int16(domain.PriorityBulk))
 	if err != nil {
 		return fault("replay delivery", err)
 	}

@@ -23,7 +23,8 @@ type NewDelivery struct {
 	RepeatsSince time.Time
 	Size         int // bytes of the body as received
 	ReceivedAt   time.Time
-	Content      []byte // sealed by SealDelivery for this ID
+	Content      []byte          // sealed by SealDelivery for this ID
+	Priority     domain.Priority // zero = normal
 }
 
 // InsertedDelivery tells what became of a NewDelivery.
@@ -114,8 +115,8 @@ func (s *Store) insertUnique(ctx context.Context, batch []NewDelivery, waiting [
 }
 
 func (s *Store) insertNew(ctx context.Context, batch []NewDelivery, waiting []int) (map[domain.DeliveryID]struct{}, error) {
-	rows, err := s.system.Query(ctx, `INSERT INTO deliveries (id, org_id, integration_id, dedupe, size, received_at, content)
-		SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::int[], $6::timestamptz[], $7::bytea[])
+	rows, err := s.system.Query(ctx, `INSERT INTO deliveries (id, org_id, integration_id, dedupe, size, received_at, content, priority)
+		SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::int[], $6::timestamptz[], $7::bytea[], $8::smallint[])
 		ON CONFLICT (integration_id, dedupe) DO NOTHING RETURNING id`,
 		column(waiting, func(i int) domain.DeliveryID { return batch[i].ID }),
 		column(waiting, func(i int) domain.OrgID { return batch[i].OrgID }),
@@ -123,7 +124,8 @@ func (s *Store) insertNew(ctx context.Context, batch []NewDelivery, waiting []in
 		column(waiting, func(i int) []byte { return batch[i].Dedupe[:] }),
 		column(waiting, func(i int) int32 { return int32(batch[i].Size) }),
 		column(waiting, func(i int) time.Time { return batch[i].ReceivedAt }),
-		column(waiting, func(i int) []byte { return batch[i].Content }))
+		column(waiting, func(i int) []byte { return batch[i].Content }),
+		column(waiting, func(i int) int16 { return int16(batch[i].Priority.OrNormal()) }))
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 const integrationColumns = `i.id, i.org_id, i.name, i.provider, i.state, i.state_reason, i.direction, i.resource_id,
-	i.settings, i.poll_seconds, i.sync_cursor, i.last_delivery_at, i.last_sync_at, i.created_at, i.updated_at, i.version`
+	i.settings, i.poll_seconds, i.sync_cursor, i.last_delivery_at, i.last_sync_at, i.created_at, i.updated_at, i.version, i.priority`
 
 // maxReason bounds a stored explanation, in bytes.
 const maxReason = 1000
@@ -22,7 +22,7 @@ func scanIntegration(row pgx.Row, more ...any) (domain.Integration, error) {
 	var poll int64
 	var settings []byte
 	targets := append([]any{&i.ID, &i.OrgID, &i.Name, &i.Provider, &i.State, &i.StateReason, &i.Direction, &i.ResourceID,
-		&settings, &poll, &i.SyncCursor, &i.LastDeliveryAt, &i.LastSyncAt, &i.CreatedAt, &i.UpdatedAt, &i.Version}, more...)
+		&settings, &poll, &i.SyncCursor, &i.LastDeliveryAt, &i.LastSyncAt, &i.CreatedAt, &i.UpdatedAt, &i.Version, &i.Priority}, more...)
 	err := row.Scan(targets...)
 	i.Settings = json.RawMessage(settings)
 	i.PollEvery = time.Duration(poll) * time.Second
@@ -52,10 +52,10 @@ func (tx *Tx) CreateIntegration(ctx context.Context, i domain.Integration, secre
 		i.State = domain.IntegrationActive
 	}
 	_, err := tx.Exec(ctx, `INSERT INTO integrations (id, org_id, name, provider, state, state_reason, direction, resource_id,
-			settings, secrets, poll_seconds, sync_cursor, created_at, updated_at, version)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, 1)`,
+			settings, secrets, poll_seconds, sync_cursor, created_at, updated_at, version, priority)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, 1, $14)`,
 		i.ID, tx.Org, i.Name, i.Provider, string(i.State), clip(i.StateReason, maxReason), string(i.Direction), i.ResourceID,
-		settings(i.Settings), tx.sealSecrets(i.ID, secrets), seconds(i.PollEvery), i.SyncCursor, tx.Now)
+		settings(i.Settings), tx.sealSecrets(i.ID, secrets), seconds(i.PollEvery), i.SyncCursor, tx.Now, int16(i.Priority.OrNormal()))
 	if err != nil {
 		return fault("create integration", err)
 	}
@@ -109,7 +109,7 @@ func (tx *Tx) Integrations(ctx context.Context, p Page) ([]domain.Integration, s
 	return all, next, nil
 }
 
-// UpdateIntegration replaces name, direction, resource, settings and poll interval, and the secrets unless nil, if the
+// UpdateIntegration replaces name, direction, resource, settings, poll interval and priority, and the secrets unless nil, if the
 // stored version is expectVersion, which then grows by one. State, provider and cursor stay. Another version, or a
 // deleted integration, is KindConflict. It tells the live stream and, through the outbox, the workflow.
 func (tx *Tx) UpdateIntegration(ctx context.Context, i domain.Integration, secrets map[string]string, expectVersion int64) error {
@@ -122,10 +122,10 @@ func (tx *Tx) UpdateIntegration(ctx context.Context, i domain.Integration, secre
 	}
 	var state domain.IntegrationState
 	err := tx.QueryRow(ctx, `UPDATE integrations SET name = $3, direction = $4, resource_id = $5, settings = $6,
-			poll_seconds = $7, secrets = coalesce($8, secrets), updated_at = $9, version = version + 1
+			poll_seconds = $7, secrets = coalesce($8, secrets), updated_at = $9, version = version + 1, priority = $11
 		WHERE org_id = $1 AND id = $2 AND version = $10 AND state <> 'deleted' RETURNING state`,
 		tx.Org, i.ID, i.Name, string(i.Direction), i.ResourceID, settings(i.Settings), seconds(i.PollEvery), sealed, tx.Now,
-		expectVersion).Scan(&state)
+		expectVersion, int16(i.Priority.OrNormal())).Scan(&state)
 	if err == pgx.ErrNoRows {
 		now, err := tx.Integration(ctx, i.ID)
 		if err != nil {
@@ -223,6 +223,9 @@ type IntakeRecord struct {
 	Integration domain.Integration
 	Secrets     map[string]string // opened; must not reach logs or errors
 	Zone        string            // IANA zone of the integration's resource
+	// UrgentUntil is the end of the last wedding of the resource that is going on or begins within domain.UrgentWithin of
+	// the reading; the zero time if there is none.
+	UrgentUntil time.Time
 }
 
 // IntakeRecord reads across tenants, because a webhook names only its integration. An unknown and a deleted one are
@@ -230,16 +233,31 @@ type IntakeRecord struct {
 func (s *Store) IntakeRecord(ctx context.Context, id domain.IntegrationID) (IntakeRecord, error) {
 	var r IntakeRecord
 	var sealed []byte
-	i, err := scanIntegration(s.system.QueryRow(ctx, "SELECT "+integrationColumns+`, i.secrets, r.zone
-		FROM integrations i JOIN resources r ON r.org_id = i.org_id AND r.id = i.resource_id
-		WHERE i.id = $1 AND i.state <> 'deleted'`, id), &sealed, &r.Zone)
+	var until *time.Time
+	now := s.timestamp()
+	i, err := scanIntegration(s.system.QueryRow(ctx, intakeQuery, id, now, now.Add(-longStay), now.Add(domain.UrgentWithin)),
+		&sealed, &r.Zone, &until)
 	if err != nil {
 		return r, missing("integration", "read integration for intake", err)
+	}
+	if until != nil {
+		r.UrgentUntil = until.UTC()
 	}
 	r.Integration = i
 	r.Secrets, err = s.openSecrets(i.OrgID, id, sealed)
 	return r, err
 }
+
+// intakeQuery looks for weddings the way overlaps are read: most begin within longStay before now, and the few that are
+// longer have an index of their own.
+const intakeQuery = "SELECT " + integrationColumns + `, i.secrets, r.zone, (SELECT max(ends_at) FROM (
+		(SELECT ends_at FROM allocations WHERE resource_id = i.resource_id AND NOT long AND busy_from > $3 AND busy_from < $4
+			AND category = 'wedding' AND starts_at < $4 AND ends_at > $2)
+		UNION ALL
+		(SELECT ends_at FROM allocations WHERE resource_id = i.resource_id AND long AND busy_to > $2
+			AND category = 'wedding' AND starts_at < $4 AND ends_at > $2)) w)
+	FROM integrations i JOIN resources r ON r.org_id = i.org_id AND r.id = i.resource_id
+	WHERE i.id = $1 AND i.state <> 'deleted'`
 
 // IntegrationVersions returns the version of every integration changed at or after since, deleted ones included. Times
 // are those of transactions, which commit a little later: a poller asks from a minute before its last question.

@@ -171,3 +171,31 @@ func TestWaitingWorkIsFoundThroughItsIndexes(t *testing.T) {
 		return nil
 	})
 }
+
+func TestABacklogOfFourPrioritiesIsReadThroughItsIndex(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx := t.Context()
+	org := b.org()
+	i := b.integration(org)
+	owner := b.owner()
+	_, err := owner.Exec(ctx, `INSERT INTO deliveries (id, org_id, integration_id, dedupe, priority, size, received_at, content)
+		SELECT gen_random_uuid(), $1, $2, sha256(n::text::bytea), 1 + n % 4, 1, $3, '' FROM generate_series(1, 20000) n`, org, i.ID, b.timestamp())
+	b.must(err)
+	_, err = owner.Exec(ctx, "ANALYZE deliveries")
+	b.must(err)
+	b.tenant(org, func(tx *Tx) error {
+		for _, sql := range []string{waitingQuery, oldestQuery} {
+			plan := explain(t, tenantQuery{t, tx}, sql, org, i.ID, 100, tx.Now)
+			uses(t, plan, "deliveries_received", "deliveries_retrying", "deliveries_pkey")
+			if strings.Contains(plan, "Sort Key: deliveries.priority") {
+				t.Errorf("the backlog is sorted:\n%s", plan)
+			}
+		}
+		return nil
+	})
+	uses(t, explain(t, systemQuery{b}, sweepQuery, rowID(firstUUID), rowID(lastUUID), b.timestamp(), 10, 51, sweepHops), "deliveries_received", "(priority = p.p)")
+	b.manyBookings(org)
+	now := b.timestamp()
+	uses(t, explain(t, systemQuery{b}, intakeQuery, i.ID, now, now.Add(-longStay), now.Add(domain.UrgentWithin)), "allocations_short", "allocations_long")
+}

@@ -36,6 +36,9 @@ func (b *bundle) fill(org domain.OrgID) {
 			VALUES ($1, $2, $3, $4, 'e', false, $5)`, domain.NewID[domain.LinkID](tx.Now), org, i.ID, k.ID, tx.Now); err != nil {
 			return err
 		}
+		if err := tx.Overtake(ctx, i.ID, []EntryArrival{{ExternalID: "e", Delivery: domain.NewID[domain.DeliveryID](tx.Now)}}); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, `INSERT INTO pushes (id, org_id, integration_id, booking_id, op, want_version, state, created_at, updated_at)
 			VALUES ($1, $2, $3, $4, 'put', 1, 'pending', $5, $5)`, domain.NewID[domain.PushID](tx.Now), org, i.ID, k.ID, tx.Now)
 		return err
@@ -222,7 +225,7 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 		refused(sql, err)
 	}
 	for _, sql := range []string{"SELECT 1 FROM bookings", "SELECT 1 FROM audit_entries", "UPDATE audit_heads SET seq = 0", "UPDATE deliveries SET state = 'dead'",
-		"UPDATE integrations SET secrets = ''", "DELETE FROM organizations", "SELECT 1 FROM allocations"} {
+		"UPDATE integrations SET secrets = ''", "DELETE FROM organizations", "SELECT booking_id FROM allocations"} {
 		_, err := b.system.Exec(ctx, sql)
 		refused(sql, err)
 	}

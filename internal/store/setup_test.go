@@ -124,7 +124,7 @@ func (b *bundle) integration(org domain.OrgID) domain.Integration {
 	b.t.Helper()
 	i := domain.Integration{ID: domain.NewID[domain.IntegrationID](b.clock.now()), Name: "CRM", Provider: "custom",
 		Direction: domain.DirectionBidirectional, ResourceID: b.resource(org).ID, Settings: json.RawMessage(`{"a": 1}`),
-		PollEvery: 5 * time.Minute}
+		PollEvery: 5 * time.Minute, Priority: domain.PriorityNormal}
 	b.tenant(org, func(tx *Tx) error { return tx.CreateIntegration(b.t.Context(), i, testSecrets) })
 	return i
 }

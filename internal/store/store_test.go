@@ -38,8 +38,12 @@ func TestMigrateIsDoneOnceByConcurrentCallers(t *testing.T) {
 	if err != nil || have != want {
 		t.Fatalf("version %d, want %d, %v", have, want, err)
 	}
-	if sum := applied[0] + applied[1] + applied[2]; int64(sum) != want {
-		t.Fatalf("%d steps applied in all, want %d", sum, want)
+	files, err := migrationFiles.ReadDir("migrations")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum := applied[0] + applied[1] + applied[2]; sum != len(files) {
+		t.Fatalf("%d steps applied in all, want %d", sum, len(files))
 	}
 }
 

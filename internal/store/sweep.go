@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -18,7 +19,8 @@ const (
 type WaitingIntegration struct {
 	Org         domain.OrgID
 	Integration domain.IntegrationID
-	IDs         []domain.DeliveryID // the oldest, at most 50
+	IDs         []domain.DeliveryID // the most urgent, oldest first, at most 50
+	Priority    domain.Priority     // of the most urgent; normal if there is none
 	More        bool                // there are deliveries beyond IDs
 	Pushes      int                 // waiting pushes, counted up to 50
 }
@@ -67,13 +69,15 @@ WITH RECURSIVE hop(id, n) AS (
 		n + 1
 	FROM hop WHERE hop.id IS NOT NULL AND hop.id < $2 AND n < $6
 )
-(SELECT i.org_id, i.id, received.ids, retrying.ids, pushing.n
+(SELECT i.org_id, i.id, received.ids, received.priorities, retrying.ids, retrying.priorities, pushing.n
 FROM hop JOIN integrations i ON i.id = hop.id AND i.state NOT IN ('paused', 'deleted')
-CROSS JOIN LATERAL (SELECT array_agg(id ORDER BY id) AS ids FROM (SELECT id FROM (
-		SELECT id, received_at FROM deliveries WHERE integration_id = hop.id AND state = 'received' ORDER BY integration_id, id LIMIT $5) d
-	WHERE received_at <= $3) d) received
-CROSS JOIN LATERAL (SELECT array_agg(id ORDER BY id) AS ids FROM (
-	SELECT id FROM deliveries WHERE integration_id = hop.id AND state = 'retrying' AND next_attempt_at <= $3
+CROSS JOIN LATERAL (SELECT array_agg(d.id ORDER BY d.priority, d.id) AS ids, array_agg(d.priority ORDER BY d.priority, d.id) AS priorities
+	FROM unnest('{1,2,3,4}'::smallint[]) p CROSS JOIN LATERAL (
+		SELECT id, priority, received_at FROM deliveries WHERE integration_id = hop.id AND state = 'received' AND priority = p
+		ORDER BY integration_id, priority, id LIMIT $5) d
+	WHERE d.received_at <= $3) received
+CROSS JOIN LATERAL (SELECT array_agg(id ORDER BY priority, id) AS ids, array_agg(priority ORDER BY priority, id) AS priorities FROM (
+	SELECT id, priority FROM deliveries WHERE integration_id = hop.id AND state = 'retrying' AND next_attempt_at <= $3
 	ORDER BY integration_id, next_attempt_at, id LIMIT $5) d) retrying
 CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
 	SELECT 1 FROM pushes WHERE integration_id = hop.id AND state IN ('pending', 'retrying')
@@ -81,7 +85,7 @@ CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
 WHERE hop.n > 0 AND hop.id <= $2 AND (received.ids IS NOT NULL OR retrying.ids IS NOT NULL OR pushing.n > 0)
 ORDER BY hop.n LIMIT $4)
 UNION ALL
-SELECT NULL, hop.id, NULL, NULL, 0 FROM hop WHERE hop.n = $6 AND hop.id < $2`
+SELECT NULL, hop.id, NULL, NULL, NULL, NULL, 0 FROM hop WHERE hop.n = $6 AND hop.id < $2`
 
 // sweep looks behind after and up to upTo. next is where it stopped, "" if it came to the end.
 func (s *Store) sweep(ctx context.Context, before time.Time, after, upTo string, limit, hops int) (found []WaitingIntegration, next string, err error) {
@@ -100,26 +104,30 @@ func (s *Store) sweep(ctx context.Context, before time.Time, after, upTo string,
 }
 
 func scanWaiting(row pgx.Row) (WaitingIntegration, error) {
-	var w WaitingIntegration
-	var retrying []domain.DeliveryID
-	err := row.Scan(&w.Org, &w.Integration, &w.IDs, &retrying, &w.Pushes)
-	w.IDs = mergeIDs(w.IDs, retrying)
-	if len(w.IDs) > sweepIDs {
-		w.IDs, w.More = w.IDs[:sweepIDs], true
+	w := WaitingIntegration{Priority: domain.PriorityNormal}
+	var received, retrying []domain.DeliveryID
+	var receivedAs, retryingAs []domain.Priority
+	if err := row.Scan(&w.Org, &w.Integration, &received, &receivedAs, &retrying, &retryingAs, &w.Pushes); err != nil {
+		return w, err
+	}
+	w.IDs = make([]domain.DeliveryID, 0, min(len(received)+len(retrying), sweepIDs))
+	// Two lists in order of priority and arrival become one.
+	for len(received)+len(retrying) > 0 {
+		if len(w.IDs) == sweepIDs {
+			w.More = true
+			break
+		}
+		from, as := &received, &receivedAs
+		if len(received) == 0 || len(retrying) > 0 &&
+			cmp.Or(cmp.Compare(retryingAs[0], receivedAs[0]), cmp.Compare(retrying[0], received[0])) < 0 {
+			from, as = &retrying, &retryingAs
+		}
+		if len(w.IDs) == 0 {
+			w.Priority = (*as)[0]
+		}
+		w.IDs = append(w.IDs, (*from)[0])
+		*from, *as = (*from)[1:], (*as)[1:]
 	}
 	w.Pushes = min(w.Pushes, sweepIDs)
-	return w, err
-}
-
-// mergeIDs joins two sorted lists.
-func mergeIDs(a, b []domain.DeliveryID) []domain.DeliveryID {
-	out := make([]domain.DeliveryID, 0, len(a)+len(b))
-	for len(a) > 0 && len(b) > 0 {
-		if a[0] < b[0] {
-			out, a = append(out, a[0]), a[1:]
-		} else {
-			out, b = append(out, b[0]), b[1:]
-		}
-	}
-	return append(append(out, a...), b...)
+	return w, nil
 }

@@ -38,8 +38,8 @@ func TestSweepFindsOnlyWorkThatIsOverdue(t *testing.T) {
 	b.deliver(org, fresh, 1)
 	got, err := b.IntegrationsWithWork(ctx, 10*time.Second, 100)
 	b.must(err)
-	want := []WaitingIntegration{{Org: org, Integration: busy, IDs: old[:50], More: true}, {Org: org, Integration: retrying, IDs: again[:1]},
-		{Org: org, Integration: pushing.ID, IDs: []domain.DeliveryID{}, Pushes: 1}}
+	want := []WaitingIntegration{{Org: org, Integration: busy, IDs: old[:50], Priority: domain.PriorityNormal, More: true}, {Org: org, Integration: retrying, IDs: again[:1], Priority: domain.PriorityNormal},
+		{Org: org, Integration: pushing.ID, IDs: []domain.DeliveryID{}, Priority: domain.PriorityNormal, Pushes: 1}}
 	slices.SortFunc(want, func(a, b WaitingIntegration) int { return cmpText(a.Integration, b.Integration) })
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatal(diff)
