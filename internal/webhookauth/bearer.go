@@ -29,11 +29,15 @@ const (
 )
 
 var (
-	bearerSpec = spec{check: checkBearer, key: shownKey, build: buildBearer}
-	basicSpec  = spec{check: checkBearer, key: basicKey, build: buildBearer, split: splitLines,
+	bearerSpec = spec{about: "Authorization: Bearer and a fixed token", secret: "the token, 16 to 512 visible characters",
+		fields: []string{"header", "id_header"}, check: checkBearer, key: shownKey, build: buildBearer}
+	basicSpec = spec{about: "Authorization: Basic, in UTF-8", secret: "user:password",
+		fields: []string{"header", "id_header"}, check: checkBearer, key: basicKey, build: buildBearer, split: splitLines,
 		generate: func(Config) (string, error) { return "wedsync:" + randomText(32), nil }}
-	apiKeySpec    = spec{check: checkAPIKey, key: shownKey, build: buildAPIKey, headerless: true}
-	pathTokenSpec = spec{check: checkPathToken, key: pathTokenKey, build: buildPathToken, headerless: true}
+	apiKeySpec = spec{about: "a fixed key in a header of its own or in a parameter of the address; one of header and query is required", secret: "the key, 16 to 512 visible characters",
+		fields: []string{"header", "prefix", "query", "id_header"}, check: checkAPIKey, key: shownKey, build: buildAPIKey, headerless: true}
+	pathTokenSpec = spec{about: "a part of the address that cannot be guessed; deliveries are hints only", secret: "the token at the end of the address",
+		fields: []string{"id_header"}, check: checkPathToken, key: pathTokenKey, build: buildPathToken, headerless: true}
 )
 
 const (

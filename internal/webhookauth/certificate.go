@@ -41,7 +41,8 @@ const (
 	maxName  = 512
 )
 
-var certificateSpec = spec{check: checkCertificate, key: certificateKey, build: buildCertificate, headerless: true,
+var certificateSpec = spec{about: "mutual TLS, with the certificate handed on by a trusted proxy", secret: "fingerprints (sha256:... or spki-sha256:...), or none with client_certificate.ca",
+	fields: []string{"client_certificate"}, check: checkCertificate, key: certificateKey, build: buildCertificate, headerless: true,
 	secretless: func(c Config) bool { return c.Certificate != nil },
 	generate: func(Config) (string, error) {
 		return "", domain.Invalid("generate", "a fingerprint comes from the sender's certificate")

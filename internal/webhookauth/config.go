@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -18,19 +19,27 @@ type Scheme string
 // Encoding is how a signature is written in its header.
 type Encoding string
 
-// Content is what a signature covers.
+// Content is what a signature covers: one of the names below or, for HMAC, a template such as "{id}.{timestamp}.{body}".
 type Content string
 
 const (
-	// StandardWebhooks is Standard Webhooks v1: HMAC-SHA256 of "id.timestamp.body" in base64.
+	// StandardWebhooks is Standard Webhooks v1 and v1a: HMAC-SHA256 or Ed25519 of "id.timestamp.body" in base64.
 	StandardWebhooks Scheme = "standard-webhooks"
 	// HMACSHA256 is the family of HMAC-SHA256 signatures in a single header.
 	HMACSHA256 Scheme = "hmac-sha256"
+	// HMAC is the family of HMAC signatures with any hash, encoding and content. It includes HMACSHA256.
+	HMAC Scheme = "hmac"
+	// Twilio signs the registered address and the form, or the digest of the body, with HMAC-SHA1.
+	Twilio Scheme = "twilio"
+	// MessageSignatures is HTTP Message Signatures (RFC 9421) over at least the Content-Digest (RFC 9530).
+	MessageSignatures Scheme = "http-message-signatures"
 
 	// Hex is base 16, in either case.
 	Hex Encoding = "hex"
 	// Base64 is the standard alphabet with padding.
 	Base64 Encoding = "base64"
+	// Base64URL is the alphabet for addresses, with or without padding.
+	Base64URL Encoding = "base64url"
 
 	// BodyOnly signs the body alone.
 	BodyOnly Content = "body"
@@ -64,20 +73,45 @@ const (
 // no secret and is stored as JSON in the integration row.
 type Config struct {
 	Scheme Scheme `json:"scheme"`
-	// Header carries the signature. Required for HMACSHA256; StandardWebhooks: "webhook-signature".
+	// Header carries the signature. Required for HMAC and HMACSHA256; StandardWebhooks: "webhook-signature".
 	Header string `json:"header,omitempty"`
-	// Encoding of the signature. HMACSHA256: hex by default. StandardWebhooks: always base64.
+	// Algorithm is the hash of HMAC: "sha256" by default, "sha384", "sha512", or "sha1" with AllowSHA1. For
+	// MessageSignatures it is "hmac-sha256" or "ed25519" and required.
+	Algorithm string `json:"algorithm,omitempty"`
+	// AllowSHA1 says that the sender has nothing better than SHA-1.
+	AllowSHA1 bool `json:"allow_sha1,omitempty"`
+	// Encoding of the signature. HMAC and HMACSHA256: hex by default. StandardWebhooks: always base64.
 	Encoding Encoding `json:"encoding,omitempty"`
-	// Prefix stands before the signature, such as "sha256=". It is compared exactly. HMACSHA256 only.
+	// SecretEncoding is how the sender writes the secret of HMAC and MessageSignatures: "raw" by default, "hex" or "base64".
+	SecretEncoding string `json:"secret_encoding,omitempty"`
+	// Prefix stands before the signature, such as "sha256=". It is compared exactly. HMAC and HMACSHA256 only.
 	Prefix string `json:"prefix,omitempty"`
-	// TimestampHeader carries the Unix time in seconds. HMACSHA256: only with content "timestamp.body", and required
-	// there. StandardWebhooks: "webhook-timestamp".
+	// SignatureKey and TimestampKey are for signature headers of HMAC that are lists such as "t=1700000000,v1=5257a8...":
+	// the names of the entries with a signature ("v1", of which there may be several) and with the time ("t").
+	SignatureKey string `json:"signature_key,omitempty"`
+	TimestampKey string `json:"timestamp_key,omitempty"`
+	// TimestampHeader carries the Unix time. HMAC: with "{timestamp}" in the content, unless TimestampKey is set.
+	// HMACSHA256: only with content "timestamp.body", and required there. StandardWebhooks: "webhook-timestamp".
 	TimestampHeader string `json:"timestamp_header,omitempty"`
-	// IDHeader carries the sender's id of the message. HMACSHA256: optional, and not covered by the signature.
+	// TimestampUnit of HMAC is "seconds" by default, or "milliseconds".
+	TimestampUnit string `json:"timestamp_unit,omitempty"`
+	// IDHeader carries the sender's id of the message. HMACSHA256: optional, and not covered by the signature. HMAC:
+	// the same unless the content has "{id}".
 	// StandardWebhooks: "webhook-id", covered.
 	IDHeader string `json:"id_header,omitempty"`
-	// Content is what is signed. HMACSHA256: the body by default. StandardWebhooks: fixed, leave empty.
+	// Content is what is signed. HMAC and HMACSHA256: the body by default. StandardWebhooks: fixed, leave empty.
 	Content Content `json:"content,omitempty"`
+	// URL is the address as it was registered with the sender, for schemes that sign it.
+	URL string `json:"url,omitempty"`
+	// Components must be covered by MessageSignatures, beside "content-digest": "@method", "@target-uri", "x-event".
+	// Default "@method".
+	Components []string `json:"components,omitempty"`
+	// Label names the signature of MessageSignatures where a request may have several; "" means the only one.
+	Label string `json:"label,omitempty"`
+	// KeyID is the keyid that MessageSignatures must carry; "" means any.
+	KeyID string `json:"key_id,omitempty"`
+	// Challenge is the handshake by which the sender tests the address before it sends anything. See [Verifier.Challenge].
+	Challenge Handshake `json:"challenge,omitempty"`
 	// ToleranceSeconds is how far a timestamp may be from now on either side: 1 to 86400, 0 means 300.
 	ToleranceSeconds int `json:"tolerance_seconds,omitempty"`
 	// JWT is for the scheme of the same name only.
@@ -103,7 +137,16 @@ func (c Config) resolve() (Config, spec, error) {
 	if !ok {
 		return c, s, domain.Invalid("scheme", "unknown; want one of %s", strings.Join(schemeNames(), ", "))
 	}
+	if err := c.checkOthers(); err != nil {
+		return c, s, err
+	}
+	if err := c.checkFields(s.fields); err != nil {
+		return c, s, err
+	}
 	if err := s.check(&c); err != nil {
+		return c, s, err
+	}
+	if err := checkChallenge(c.Challenge); err != nil {
 		return c, s, err
 	}
 	if c.ToleranceSeconds < 0 || c.ToleranceSeconds > MaxToleranceSeconds {
@@ -111,9 +154,6 @@ func (c Config) resolve() (Config, spec, error) {
 	}
 	if c.ToleranceSeconds == 0 {
 		c.ToleranceSeconds = DefaultToleranceSeconds
-	}
-	if err := c.checkOthers(); err != nil {
-		return c, s, err
 	}
 	if c.Header == "" && !s.headerless {
 		return c, s, domain.Invalid("header", "missing; want the name of the header with the signature")
@@ -134,6 +174,24 @@ func (c Config) resolve() (Config, spec, error) {
 		}
 	}
 	return c, s, nil
+}
+
+// commonFields may be set with every scheme.
+var commonFields = []string{"scheme", "challenge", "allow_addresses"}
+
+// checkFields refuses a field that the scheme would ignore, since whoever set it relies on it. nil allows all.
+func (c Config) checkFields(allowed []string) error {
+	if allowed == nil {
+		return nil
+	}
+	v := reflect.ValueOf(c)
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		if !v.Field(i).IsZero() && !slices.Contains(commonFields, name) && !slices.Contains(allowed, name) {
+			return domain.Invalid(name, "%s has no use for it; leave it empty", c.Scheme)
+		}
+	}
+	return nil
 }
 
 func checkHeaderName(field, name string) error {
@@ -164,8 +222,8 @@ func schemeNames() []string {
 	return names
 }
 
-// Secret is what sender and receiver share, in the form the sender shows it: "whsec_…" for StandardWebhooks, the raw
-// bytes for HMACSHA256. It never prints itself and refuses to become JSON; seal its bytes to store it.
+// Secret is what sender and receiver share, in the form the sender shows it: "whsec_…" or "whpk_…" for StandardWebhooks,
+// the raw bytes for HMACSHA256. It never prints itself and refuses to become JSON; seal its bytes to store it.
 type Secret []byte
 
 // String hides the secret.

@@ -61,7 +61,8 @@ const (
 	latestTime       = 253402300799 // the end of the year 9999
 )
 
-var jwtSpec = spec{check: checkJWT, key: jwtKeyText, build: buildJWT, split: splitKeys, generate: generateJWT,
+var jwtSpec = spec{about: "a signed JSON Web Token of pinned algorithms, issuer and audience", secret: "a shared secret or PEM public keys, or none with jwt.jwks_url",
+	fields: []string{"jwt", "header", "prefix"}, required: []string{"jwt"}, check: checkJWT, key: jwtKeyText, build: buildJWT, split: splitKeys, generate: generateJWT,
 	secretless: func(c Config) bool { return c.JWT != nil && c.JWT.JWKSURL != "" }}
 
 var jwtAlgorithms = []string{"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}

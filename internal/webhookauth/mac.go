@@ -3,11 +3,12 @@ package webhookauth
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/sha512"
 	"hash"
 	"sync"
 )
 
-// macKey computes HMAC-SHA256 under one key without allocating: keyed states are kept and reset, which also saves
+// macKey computes HMAC under one key without allocating: keyed states are kept and reset, which also saves
 // hashing the key anew each time.
 type macKey struct {
 	states sync.Pool
@@ -16,15 +17,18 @@ type macKey struct {
 type macState struct {
 	hash hash.Hash
 	head []byte // what is signed before the body
-	sum  [sha256.Size]byte
-	text [64]byte // the sum in hex (64) or base64 (44), or the signature taken from hex
+	sum  [sha512.Size]byte
+	text [128]byte // the sum in base64, or the signature taken from hex
 }
 
-func newMACKeys(keys [][]byte) []*macKey {
+// newMACKeys is for SHA-256.
+func newMACKeys(keys [][]byte) []*macKey { return newMACKeysOf(sha256.New, keys) }
+
+func newMACKeysOf(newHash func() hash.Hash, keys [][]byte) []*macKey {
 	out := make([]*macKey, len(keys))
 	for i, key := range keys {
 		out[i] = &macKey{}
-		out[i].states.New = func() any { return &macState{hash: hmac.New(sha256.New, key)} }
+		out[i].states.New = func() any { return &macState{hash: hmac.New(newHash, key)} }
 	}
 	return out
 }
@@ -42,10 +46,15 @@ func (k *macKey) put(s *macState) {
 	k.states.Put(s)
 }
 
-// compute leaves the code of head and body in s.sum.
+// compute leaves the code of head and body in s.sum, as long as the hash has bytes.
 func (s *macState) compute(body []byte) {
+	s.begin(body)
+	s.hash.Sum(s.sum[:0])
+}
+
+// begin takes head and body in; what else is to be covered may be written to s.hash before its Sum.
+func (s *macState) begin(body []byte) {
 	s.hash.Reset()
 	s.hash.Write(s.head)
 	s.hash.Write(body)
-	s.hash.Sum(s.sum[:0])
 }

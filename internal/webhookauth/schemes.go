@@ -9,7 +9,23 @@ import (
 // schemes is the list of schemes; each is one file.
 var schemes = map[Scheme]spec{
 	StandardWebhooks: standardSpec,
-	HMACSHA256:       hmacSpec,
+	HMACSHA256:       hmacSHA256Spec,
+	HMAC:             hmacSpec,
+	Twilio:           twilioSpec,
+	Svix:             svixSpec,
+	Stripe:           presetSpec(Stripe),
+	GitHub:           presetSpec(GitHub),
+	Slack:            presetSpec(Slack),
+	Shopify:          presetSpec(Shopify),
+	Square:           presetSpec(Square),
+	HubSpotV3:        presetSpec(HubSpotV3),
+	Calendly:         presetSpec(Calendly),
+	Acuity:           presetSpec(Acuity),
+	CalCom:           presetSpec(CalCom),
+	Tripleseat:       presetSpec(Tripleseat),
+	Zoom:             presetSpec(Zoom),
+
+	MessageSignatures: messageSpec,
 
 	JWTBearer:         jwtSpec,
 	Bearer:            bearerSpec,
@@ -21,6 +37,11 @@ var schemes = map[Scheme]spec{
 
 // spec is what a scheme's file provides.
 type spec struct {
+	// about is one sentence for operators, and secret what they give as the secret ("" for none).
+	about, secret string
+	// fields are the JSON names of the Config fields that the scheme reads beside the common ones, and required those
+	// without a default. nil fields leave the refusal of others to check.
+	fields, required []string
 	// check refuses what the scheme has no use for and fills its defaults in. Header names, tolerance and their
 	// limits are checked after it, for all schemes alike.
 	check func(*Config) error

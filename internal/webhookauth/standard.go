@@ -3,6 +3,7 @@ package webhookauth
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -16,17 +17,35 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 )
 
-// Standard Webhooks 1.0.0, signature version v1. The signature header is a list of "version,signature" parted by
-// blanks; one match is enough. Entries of other versions, v1a (ed25519) among them, are ignored: a sender may add one
-// at any time. This is stricter than the official library in three ways: id and timestamp may hold no dot, since dots
-// part the signed fields; the timestamp is signed as received and has one spelling only; and an entry must be exactly
-// a version and a signature.
-var standardSpec = spec{check: checkStandard, key: standardKey, build: buildStandard, generate: generateStandard}
+// Standard Webhooks 1.0.0, signature versions v1 (HMAC-SHA256, whsec_ secrets) and v1a (Ed25519, whpk_ public keys). The
+// signature header is a list of "version,signature" parted by blanks; one match is enough. Entries of other versions,
+// and of a version for which there is no credential, are ignored: a sender may add one at any time. This is stricter
+// than the official library in three ways: id and timestamp may hold no dot, since dots part the signed fields; the
+// timestamp is signed as received and has one spelling only; and an entry must be exactly a version and a signature.
+var standardSpec = spec{
+	about:  "Standard Webhooks v1 and v1a: HMAC-SHA256 or Ed25519 over id.timestamp.body",
+	secret: "whsec_ and base64 of 24 to 64 bytes, or whpk_ and base64 of an Ed25519 public key",
+	fields: []string{"header", "timestamp_header", "id_header", "encoding", "prefix", "content", "tolerance_seconds"},
+	check:  checkStandard, key: standardKey, build: buildStandard, generate: generateStandard,
+}
+
+// Svix has its own header names for the same scheme.
+var svixSpec = spec{
+	about:  "Standard Webhooks under the headers svix-id, svix-timestamp and svix-signature",
+	secret: standardSpec.secret,
+	fields: []string{"tolerance_seconds"},
+	check: func(c *Config) error {
+		c.Header, c.TimestampHeader, c.IDHeader, c.Encoding = "svix-signature", "svix-timestamp", "svix-id", Base64
+		return nil
+	},
+	key: standardKey, build: buildStandard, generate: generateStandard,
+}
 
 const (
 	minStandardKey = 24
 	maxStandardKey = 64
 	macBase64      = 44 // length of a SHA-256 sum in base64
+	edBase64       = 88 // length of an Ed25519 signature in base64
 )
 
 func checkStandard(c *Config) error {
@@ -52,11 +71,19 @@ func fill(field *string, value string) {
 	}
 }
 
+// The kind of a key is the byte in front of it, since any 32 bytes may be a key of either kind.
+const (
+	macKind = 'm'
+	edKind  = 'e'
+)
+
 func standardKey(secret Secret) ([]byte, error) {
-	for _, asymmetric := range []string{"whpk_", "whsk_"} {
-		if bytes.HasPrefix(secret, []byte(asymmetric)) {
-			return nil, fmt.Errorf("%s keys belong to v1a signatures; want the whsec_ secret of v1", asymmetric)
-		}
+	if bytes.HasPrefix(secret, []byte("whsk_")) {
+		return nil, errors.New("whsk_ keys are the sender's own; want its whpk_ public key, or the whsec_ secret of v1")
+	}
+	if text, ok := bytes.CutPrefix(secret, []byte("whpk_")); ok {
+		key, err := ed25519Key(text)
+		return append([]byte{edKind}, key...), err
 	}
 	// Some senders show the base64 alone; the official library takes that too.
 	text := bytes.TrimPrefix(secret, []byte("whsec_"))
@@ -71,6 +98,16 @@ func standardKey(secret Secret) ([]byte, error) {
 	if n < minStandardKey || n > maxStandardKey {
 		return nil, fmt.Errorf("%d bytes after decoding; want %d to %d", n, minStandardKey, maxStandardKey)
 	}
+	return append([]byte{macKind}, key[:n]...), nil
+}
+
+// ed25519Key reads a public key in base64.
+func ed25519Key(text []byte) (ed25519.PublicKey, error) {
+	key := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
+	n, err := base64.StdEncoding.Decode(key, text)
+	if err != nil || n != ed25519.PublicKeySize {
+		return nil, fmt.Errorf("want standard base64 of an Ed25519 public key, %d bytes", ed25519.PublicKeySize)
+	}
 	return key[:n], nil
 }
 
@@ -83,11 +120,26 @@ func generateStandard(Config) (string, error) {
 type standard struct {
 	signature, timestamp, id string
 	tolerance                int64
-	keys                     []*macKey
+	keys                     []standardVerifier
+	macs, eds                bool // whether there are keys of the kind
+}
+
+// standardVerifier has one of the two.
+type standardVerifier struct {
+	mac *macKey
+	ed  ed25519.PublicKey
 }
 
 func buildStandard(c Config, keys [][]byte, _ Options) (engine, error) {
-	return &standard{c.Header, c.TimestampHeader, c.IDHeader, int64(c.ToleranceSeconds), newMACKeys(keys)}, nil
+	e := &standard{signature: c.Header, timestamp: c.TimestampHeader, id: c.IDHeader, tolerance: int64(c.ToleranceSeconds)}
+	for _, key := range keys {
+		if key[0] == edKind {
+			e.keys, e.eds = append(e.keys, standardVerifier{ed: key[1:]}), true
+		} else {
+			e.keys, e.macs = append(e.keys, standardVerifier{mac: newMACKeys([][]byte{key[1:]})[0]}), true
+		}
+	}
+	return e, nil
 }
 
 func (e *standard) verify(_ context.Context, req Request, now time.Time) (Result, *Reason) {
@@ -102,8 +154,8 @@ func (e *standard) verify(_ context.Context, req Request, now time.Time) (Result
 	if reason != nil {
 		return Result{}, reason
 	}
-	var list [MaxSignatures]string
-	entries, n := 0, 0
+	var list, edList [MaxSignatures]string
+	entries, n, eds := 0, 0, 0
 	for rest := header; rest != ""; {
 		var entry string
 		entry, rest, _ = strings.Cut(rest, " ")
@@ -113,13 +165,16 @@ func (e *standard) verify(_ context.Context, req Request, now time.Time) (Result
 		if entries++; entries > MaxSignatures {
 			return Result{}, refuse(TooManySignatures, "header %s lists more than %d signatures", e.signature, MaxSignatures)
 		}
-		if signature, ok := strings.CutPrefix(entry, "v1,"); ok && len(signature) == macBase64 {
+		if signature, ok := strings.CutPrefix(entry, "v1,"); ok && e.macs && len(signature) == macBase64 {
 			list[n] = signature
 			n++
+		} else if signature, ok := strings.CutPrefix(entry, "v1a,"); ok && e.eds && len(signature) == edBase64 {
+			edList[eds] = signature
+			eds++
 		}
 	}
-	if n == 0 {
-		return Result{}, refuse(NoSupportedSignature, "none of the %d entries of header %s is a well-formed v1 signature", entries, e.signature)
+	if n+eds == 0 {
+		return Result{}, refuse(NoSupportedSignature, "none of the %d entries of header %s is a well-formed %s signature", entries, e.signature, e.versions())
 	}
 	// Only now the clock, so that a sender who signs in another way altogether learns that first.
 	timestamp, at, reason := freshTimestamp(req.Header, e.timestamp, now, e.tolerance)
@@ -127,12 +182,40 @@ func (e *standard) verify(_ context.Context, req Request, now time.Time) (Result
 		return Result{}, reason
 	}
 	for i, key := range e.keys {
-		if key.matchStandard(id, timestamp, req.Body, list[:n]) {
+		if key.mac != nil && key.mac.matchStandard(id, timestamp, req.Body, list[:n]) ||
+			key.ed != nil && matchEd25519(key.ed, id, timestamp, req.Body, edList[:eds]) {
 			return Result{MessageID: id, IDSigned: true, Timestamp: at, SecretIndex: i}, nil
 		}
 	}
 	return Result{}, refuse(SignatureMismatch,
-		"none of the %d v1 signatures fits any of the %d secrets; check the secret and that nothing on the way changes the body", n, len(e.keys))
+		"none of the %d %s signatures fits any of the %d secrets; check the secret and that nothing on the way changes the body", n+eds, e.versions(), len(e.keys))
+}
+
+func (e *standard) versions() string {
+	switch {
+	case e.macs && e.eds:
+		return "v1 or v1a"
+	case e.eds:
+		return "v1a"
+	}
+	return "v1"
+}
+
+// matchEd25519 asks each signature in turn: a public key and a signature have nothing to hide from a clock.
+func matchEd25519(key ed25519.PublicKey, id, timestamp string, body []byte, signatures []string) bool {
+	if len(signatures) == 0 {
+		return false
+	}
+	message := make([]byte, 0, len(id)+len(timestamp)+2+len(body))
+	message = append(append(append(append(message, id...), '.'), timestamp...), '.')
+	message = append(message, body...)
+	for _, signature := range signatures {
+		raw, err := base64.StdEncoding.Strict().DecodeString(signature)
+		if err == nil && len(raw) == ed25519.SignatureSize && ed25519.Verify(key, message, raw) {
+			return true
+		}
+	}
+	return false
 }
 
 func (k *macKey) matchStandard(id, timestamp string, body []byte, signatures []string) bool {
@@ -171,8 +254,11 @@ func (e *standard) sign(h http.Header, id string, ts time.Time, body []byte) err
 	if err != nil {
 		return err
 	}
-	s := e.keys[0].get()
-	defer e.keys[0].put(s)
+	if e.keys[0].mac == nil {
+		return domain.Invalid("secrets[0]", "a public key verifies and cannot sign")
+	}
+	s := e.keys[0].mac.get()
+	defer e.keys[0].mac.put(s)
 	h.Set(e.id, id)
 	h.Set(e.timestamp, timestamp)
 	h.Set(e.signature, "v1,"+string(s.standardSignature(id, timestamp, body)))

@@ -31,10 +31,16 @@ func newUnlimited(t *testing.T, cfg Config, secret string) *Verifier {
 		t.Fatal(err)
 	}
 	key := []byte(secret)
-	if cfg.Scheme == StandardWebhooks {
-		if key, err = base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_")); err != nil {
+	if cfg.Scheme == StandardWebhooks || cfg.Scheme == Svix {
+		kind := byte(macKind)
+		text, public := strings.CutPrefix(secret, "whpk_")
+		if public {
+			kind = edKind
+		}
+		if key, err = base64.StdEncoding.DecodeString(strings.TrimPrefix(text, "whsec_")); err != nil {
 			t.Fatal(err)
 		}
+		key = append([]byte{kind}, key...)
 	}
 	e, err := s.build(cfg, [][]byte{key}, Options{})
 	if err != nil {

@@ -62,6 +62,8 @@ type PublicKey struct {
 // Options are what some schemes need beside their Config. The zero value serves all others.
 type Options struct {
 	KeySets KeySets
+	// VerifyToken is what a sender must show in the handshake [MetaHandshake], 16 to 512 bytes.
+	VerifyToken Secret
 }
 
 // Result describes a genuine request.
@@ -116,6 +118,11 @@ const (
 	MissingCertificate    Code = "missing_certificate"
 	CertificateExpired    Code = "certificate_expired"
 	CertificateNotTrusted Code = "certificate_not_trusted"
+
+	MalformedBody    Code = "malformed_body"
+	MissingComponent Code = "missing_component"
+	DigestMismatch   Code = "digest_mismatch"
+	KeyIDMismatch    Code = "key_id_mismatch"
 )
 
 // Reason is why a request was refused, written for the operator of the integration. Text holds no secret, signature or
@@ -137,7 +144,12 @@ type Verifier struct {
 	engine      engine
 	credentials []Credential // without their secrets
 	addresses   []netip.Prefix
+	handshake   handshake
+	idHeader    string
 }
+
+// IDHeader is the canonical name of the header with the message id, "" where the scheme has none.
+func (v *Verifier) IDHeader() string { return v.idHeader }
 
 // New compiles a config with 1 to [MaxSecrets] credentials, of which any may match; schemes that need no secret take
 // none. Errors are of kind invalid and name the field ("header", "secrets[1]") and the limit.
@@ -153,7 +165,7 @@ func New(cfg Config, credentials []Credential, o Options) (*Verifier, error) {
 	if len(credentials) < least || len(credentials) > MaxSecrets {
 		return nil, domain.Invalid("secrets", "%d; want %d to %d", len(credentials), least, MaxSecrets)
 	}
-	v := &Verifier{credentials: make([]Credential, len(credentials))}
+	v := &Verifier{credentials: make([]Credential, len(credentials)), idHeader: cfg.IDHeader}
 	if v.addresses, err = parseAddresses(cfg.AllowAddresses); err != nil {
 		return nil, err
 	}
@@ -165,6 +177,9 @@ func New(cfg Config, credentials []Credential, o Options) (*Verifier, error) {
 		v.credentials[i] = Credential{ID: c.ID, NotAfter: c.NotAfter}
 	}
 	if v.engine, err = s.build(cfg, keys, o); err != nil {
+		return nil, err
+	}
+	if v.handshake, err = newHandshake(cfg.Challenge, credentials, o.VerifyToken); err != nil {
 		return nil, err
 	}
 	return v, nil

@@ -195,7 +195,7 @@ func TestConfigFaultsNameFieldAndLimit(t *testing.T) {
 		cfg  Config
 		want string
 	}{
-		"no scheme":               {Config{}, "scheme: unknown; want one of "},
+		"no scheme":               {Config{}, "scheme: unknown; want one of acuity, api-key, "},
 		"unknown scheme":          {Config{Scheme: "none"}, "scheme: unknown"},
 		"standard encoding":       {Config{Scheme: StandardWebhooks, Encoding: Hex}, "encoding: "},
 		"standard prefix":         {Config{Scheme: StandardWebhooks, Prefix: "v1,"}, "prefix: "},
@@ -269,8 +269,8 @@ func TestSecretFaultsNameTheLimitAndHideTheSecret(t *testing.T) {
 		"65 bytes":            {standard, []string{"whsec_" + stdBase64(make([]byte, 65))}, "secrets[0]: 65 bytes after decoding"},
 		"huge":                {standard, []string{"whsec_" + strings.Repeat("A", 4000)}, "secrets[0]: too long"},
 		"not base64":          {standard, []string{"whsec_SecretButNotBase64!"}, "secrets[0]: want whsec_ and standard base64"},
-		"public ed25519 key":  {standard, []string{"whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="}, "secrets[0]: whpk_ keys belong to v1a"},
-		"private ed25519 key": {standard, []string{"whsk_xxxx"}, "secrets[0]: whsk_ keys belong to v1a"},
+		"short public key":    {standard, []string{"whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbO"}, "secrets[0]: want standard base64 of an Ed25519 public key, 32 bytes"},
+		"private ed25519 key": {standard, []string{"whsk_xxxx"}, "secrets[0]: whsk_ keys are the sender's own"},
 		"15 raw bytes":        {generic, []string{"SecretSecret_15"}, "secrets[0]: 15 bytes; want 16 to 512"},
 		"513 raw bytes":       {generic, []string{strings.Repeat("S", 513)}, "secrets[0]: 513 bytes; want 16 to 512"},
 	} {
