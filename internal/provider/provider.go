@@ -139,6 +139,8 @@ type Intake struct {
 	Auth webhookauth.Config
 	// Credentials are those of the connection itself. The intake adds those that were given to the integration since.
 	Credentials []webhookauth.Credential
+	// VerifyToken is what the sender shows in a handshake that needs one, see webhookauth.Options.
+	VerifyToken webhookauth.Secret
 	// DedupeHeader names the header that is equal in every retry of one message; "" uses the message id of the
 	// scheme, or the hash of the body where the scheme has none.
 	DedupeHeader string

@@ -47,6 +47,9 @@ const (
 	SecretAPIKey   = "api_key"        // for auth kinds header and query
 	SecretToken    = "token"          // for auth kind bearer
 	SecretPassword = "password"       // for auth kind basic
+
+	// SecretVerifyToken is what the sender shows in the handshake meta.
+	SecretVerifyToken = "webhook_verify_token"
 )
 
 // Registration describes the provider.
@@ -57,6 +60,7 @@ var Registration = provider.Registration{
 	SettingsSchema: json.RawMessage(schema),
 	Secrets: []provider.SecretField{
 		{Name: SecretWebhook, Doc: "Signing secret of the webhooks; several, separated by spaces or line ends, while one is being replaced. Required with the part webhook."},
+		{Name: SecretVerifyToken, Doc: "Verify token that you made up and told the sender, 16 to 512 characters. Required with webhook.verify.challenge meta."},
 		{Name: SecretAPIKey, Doc: "Key for requests. Required with auth kinds header and query."},
 		{Name: SecretToken, Doc: "Bearer token for requests. Required with auth kind bearer."},
 		{Name: SecretPassword, Doc: "Password for requests. Required with auth kind basic."},

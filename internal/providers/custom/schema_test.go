@@ -3,11 +3,34 @@ package custom
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/wedsync/wedsync/internal/webhookauth"
 )
+
+func TestSchemaNamesEveryWebhookScheme(t *testing.T) {
+	t.Parallel()
+	var root struct {
+		Defs map[string]struct {
+			Properties map[string]struct{ Enum []string }
+		} `json:"$defs"`
+	}
+	if err := json.Unmarshal(schema, &root); err != nil {
+		t.Fatal(err)
+	}
+	named := slices.Sorted(slices.Values(root.Defs["verify"].Properties["scheme"].Enum))
+	var want []string
+	for _, s := range webhookauth.Schemes() {
+		want = append(want, string(s.Scheme))
+	}
+	if diff := cmp.Diff(want, named); diff != "" {
+		t.Errorf("(-program +schema)\n%s", diff)
+	}
+}
 
 // TestSchemaHasExactlyTheFieldsOfSettings walks the schema beside the structs.
 func TestSchemaHasExactlyTheFieldsOfSettings(t *testing.T) {

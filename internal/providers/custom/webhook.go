@@ -99,13 +99,13 @@ func compileWebhook(s Settings, secrets map[string]string, local *time.Location)
 	}
 	if len(all) == 0 {
 		note(domain.Invalid("secrets."+SecretWebhook, "required with webhook"))
-	} else if _, err := webhookauth.New(w.Verify, all, webhookauth.Options{}); err != nil {
+	} else if _, err := webhookauth.New(w.Verify, all, webhookauth.Options{VerifyToken: webhookauth.Secret(secrets[SecretVerifyToken])}); err != nil {
 		note(verifyFault(part, err))
 	}
 	if err := w.Verify.Validate(); err != nil && len(all) == 0 {
 		note(verifyFault(part, err))
 	}
-	out.intake = provider.Intake{Auth: w.Verify, Credentials: all, DedupeHeader: w.DedupeHeader, KeepHeaders: keep, ContentTypes: slices.Clone(w.ContentTypes)}
+	out.intake = provider.Intake{Auth: w.Verify, Credentials: all, VerifyToken: webhookauth.Secret(secrets[SecretVerifyToken]), DedupeHeader: w.DedupeHeader, KeepHeaders: keep, ContentTypes: slices.Clone(w.ContentTypes)}
 	if setsPriority(out.rules) {
 		out.intake.Priority = out.priorityOf
 	}
@@ -117,6 +117,9 @@ func verifyFault(part string, err error) error {
 	var e *domain.Error
 	if !errors.As(err, &e) {
 		return domain.Invalid(part+".verify", "%s", err)
+	}
+	if e.Field == "verify_token" {
+		return domain.Invalid("secrets."+SecretVerifyToken, "%s", e.Text)
 	}
 	if strings.HasPrefix(e.Field, "secrets") {
 		return domain.Invalid("secrets."+SecretWebhook, "%s: %s", e.Field, e.Text)
