@@ -2,6 +2,7 @@ package webhookauth
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
@@ -26,7 +27,20 @@ var hmacSpec = spec{
 	fields: []string{"header", "algorithm", "allow_sha1", "encoding", "secret_encoding", "prefix", "signature_key", "timestamp_key",
 		"timestamp_header", "timestamp_unit", "id_header", "content", "url", "tolerance_seconds"},
 	required: []string{"header"},
-	check:    checkHMAC, key: hmacKey, build: buildHMAC,
+	check:    checkHMAC, key: hmacKey, build: buildHMAC, generate: generateHMAC,
+}
+
+// generateHMAC writes a new secret as the config says that secrets are written.
+func generateHMAC(c Config) (string, error) {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails: the program ends when the system has no randomness
+	switch c.SecretEncoding {
+	case "hex":
+		return hex.EncodeToString(b), nil
+	case "base64":
+		return base64.StdEncoding.EncodeToString(b), nil
+	}
+	return base64.RawURLEncoding.EncodeToString(b), nil
 }
 
 // The smaller scheme of the first release, kept for the settings that name it.

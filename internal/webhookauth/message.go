@@ -27,7 +27,13 @@ var messageSpec = spec{
 	secret:   "hmac-sha256: 16 to 512 bytes, as secret_encoding says; ed25519: the public key as base64, whpk_... or PEM",
 	fields:   []string{"algorithm", "secret_encoding", "components", "label", "key_id", "url", "tolerance_seconds"},
 	required: []string{"algorithm"},
-	check:    checkMessage, key: messageKey, build: buildMessage,
+	check:    checkMessage, key: messageKey, build: buildMessage, split: splitKeys,
+	generate: func(c Config) (string, error) {
+		if c.Algorithm == messageEd25519 {
+			return "", domain.Invalid("generate", "public keys come from the sender")
+		}
+		return generateHMAC(c)
+	},
 }
 
 // The algorithms of [MessageSignatures].

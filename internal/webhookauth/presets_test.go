@@ -227,7 +227,8 @@ func TestTheCatalogueDescribesEveryScheme(t *testing.T) {
 // configFields are the JSON names of Config, taken from its own JSON.
 func configFields() map[string]any {
 	full := Config{Scheme: "x", Header: "x", Algorithm: "x", AllowSHA1: true, Encoding: "x", SecretEncoding: "x", Prefix: "x", SignatureKey: "x", TimestampKey: "x",
-		TimestampHeader: "x", TimestampUnit: "x", IDHeader: "x", Content: "x", URL: "x", Components: []string{"x"}, Label: "x", KeyID: "x", Challenge: "x", ToleranceSeconds: 1}
+		TimestampHeader: "x", TimestampUnit: "x", IDHeader: "x", Content: "x", URL: "x", Components: []string{"x"}, Label: "x", KeyID: "x", Challenge: "x", ToleranceSeconds: 1,
+		JWT: &JWT{}, Query: "x", Certificate: &Certificate{}, AllowAddresses: []string{"x"}}
 	text, _ := json.Marshal(full)
 	var out map[string]any
 	_ = json.Unmarshal(text, &out)
