@@ -48,6 +48,7 @@ func expectations() map[string]expectation {
 		"resume-integration":   {path: at("/v1/integrations/{id}/resume", idIntegration), ok: 200},
 		"resync-integration":   {path: at("/v1/integrations/{id}/resync", idIntegration), ok: 202},
 		"list-syncs":           {path: at("/v1/integrations/{id}/syncs", idIntegration), ok: 200},
+		"list-refusals":        {path: at("/v1/integrations/{id}/refusals", idIntegration), ok: 200},
 		"get-sync":             {path: at("/v1/syncs/{id}", idRun), ok: 200},
 		"create-resource":      {body: `{"name":"x","kind":"room","zone":"Mars/Olympus"}`, ok: 422},
 		"list-resources":       {ok: 200},

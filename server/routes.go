@@ -68,6 +68,7 @@ func Routes() []Route {
 		{Method: "POST", Path: "/v1/integrations/{id}/resume", Access: AccessOperator, ID: "resume-integration", Tag: tagIntegrations, Summary: "Go on after a pause or a reconnect", mount: typed((*Server).resumeIntegration)},
 		{Method: "POST", Path: "/v1/integrations/{id}/resync", Access: AccessOperator, ID: "resync-integration", Tag: tagIntegrations, Summary: "Read the system anew", status: 202, mount: typed((*Server).resyncIntegration)},
 		{Method: "GET", Path: "/v1/integrations/{id}/syncs", Access: AccessViewer, ID: "list-syncs", Tag: tagIntegrations, Summary: "List the sync runs of an integration", mount: typed((*Server).listSyncs)},
+		{Method: "GET", Path: "/v1/integrations/{id}/refusals", Access: AccessOperator, ID: "list-refusals", Tag: tagIntegrations, Summary: "List a sample of the webhooks of an integration that were refused, newest first", mount: typed((*Server).listRefusals)},
 		{Method: "GET", Path: "/v1/syncs/{id}", Access: AccessViewer, ID: "get-sync", Tag: tagIntegrations, Summary: "Read a sync run and its progress", mount: typed((*Server).getSync)},
 
 		{Method: "POST", Path: "/v1/resources", Access: AccessAdmin, ID: "create-resource", Tag: tagBookings, Summary: "Add a resource", status: 201, mount: typed((*Server).createResource)},

@@ -26,6 +26,7 @@ type intakeEntry struct {
 	provider     string
 	version      int64
 	verifier     *webhookauth.Verifier
+	scheme       string // of verification, for operators
 	dedupeHeader string
 	keep         []keptHeader
 	contentTypes []string
@@ -198,6 +199,7 @@ func (c *intakeCache) compile(e *intakeEntry, record store.IntakeRecord) error {
 		return domain.E(domain.KindInternal, "make the verifier: %w", err)
 	}
 	e.rule = intake.Priority
+	e.scheme = string(intake.Auth.Scheme)
 	if intake.DedupeHeader != "" {
 		e.dedupeHeader = http.CanonicalHeaderKey(intake.DedupeHeader)
 	}
@@ -299,7 +301,7 @@ func (c *intakeCache) invalidate(id domain.IntegrationID) {
 	defer s.mu.Unlock()
 	delete(s.unknown, id)
 	if e := s.ready[id]; e != nil {
-		stale := &intakeEntry{id: e.id, org: e.org, provider: e.provider, version: e.version, verifier: e.verifier,
+		stale := &intakeEntry{id: e.id, org: e.org, provider: e.provider, version: e.version, verifier: e.verifier, scheme: e.scheme,
 			dedupeHeader: e.dedupeHeader, keep: e.keep, contentTypes: e.contentTypes, takesJSON: e.takesJSON, urgentUntil: e.urgentUntil,
 			priority: e.priority, rule: e.rule, allowance: e.allowance}
 		stale.used.Store(e.used.Load())

@@ -32,7 +32,7 @@ func (m *intakeMetrics) register(r prometheus.Registerer, in *Intake) error {
 	if r == nil {
 		return nil
 	}
-	for _, c := range []prometheus.Collector{m.answers, m.refusals, m.signatures, m.took,
+	for _, c := range []prometheus.Collector{m.answers, m.refusals, m.signatures, m.took, in.refusals.kept,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "wedsync_webhooks_in_flight", Help: "Webhooks under way."},
 			func() float64 { return float64(in.inFlight.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "wedsync_webhook_integrations_ready", Help: "Integrations kept ready for their webhooks."},

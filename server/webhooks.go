@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +38,8 @@ type IntakeDeps struct {
 	// Put stores a delivery and returns the id under which it is stored: inbox.Writer.Put. An error means that nothing
 	// may be acknowledged.
 	Put func(ctx context.Context, d store.NewDelivery, provider string) (store.InsertedDelivery, error)
+	// Refused stores a sample of refused webhooks for operators: store.Store.RecordRefusals. nil keeps none.
+	Refused func(ctx context.Context, batch []store.RefusedWebhook) error
 
 	Now     func() time.Time      // nil = time.Now
 	Log     *slog.Logger          // nil = slog.Default
@@ -100,6 +103,8 @@ type Intake struct {
 	gate  *rate.Limiter // genuine or not, over all integrations
 	says  *rate.Limiter // log lines about refused signatures
 
+	refusals *refusalLog
+
 	inFlight  atomic.Int64
 	bodyBytes atomic.Int64
 	draining  atomic.Bool
@@ -123,15 +128,19 @@ func NewIntake(deps IntakeDeps) (*Intake, error) {
 		says: rate.NewLimiter(1, 5),
 	}
 	in.cache = newIntakeCache(deps, in.log)
+	in.refusals = newRefusalLog(deps.Refused)
 	if err := in.m.register(deps.Metrics, in); err != nil {
 		return nil, domain.E(domain.KindInternal, "register intake metrics: %w", err)
 	}
 	return in, nil
 }
 
-// Run notices changes of integrations until ctx ends. It always returns nil after that.
+// Run notices changes of integrations, and stores the sample of refused webhooks, until ctx ends. It always returns nil after that.
 func (in *Intake) Run(ctx context.Context) error {
+	var parts sync.WaitGroup
+	parts.Go(func() { in.refusals.run(ctx) })
 	in.cache.follow(ctx)
+	parts.Wait()
 	return nil
 }
 
@@ -161,6 +170,7 @@ func (in *Intake) Handle(c echo.Context) error {
 	stored, err := in.accept(r, c.Param("integration"), start)
 	if err != nil {
 		in.refuse(c.Response(), r, err)
+		in.noteRefusal(r, c.Param("integration"), err)
 		return nil
 	}
 	in.m.took.Observe(in.deps.Now().Sub(start).Seconds())
@@ -228,6 +238,7 @@ func (in *Intake) accept(r *http.Request, id string, now time.Time) (store.Inser
 	result, err := from.verifier.Verify(r.Context(), webhookauth.Request{Header: r.Header, Body: body.bytes}, now)
 	if err != nil {
 		in.refused(from, err)
+		in.noteSignature(from, r, err)
 		return none, errSignature
 	}
 	if !from.allowance.bucket.AllowN(now, 1) {

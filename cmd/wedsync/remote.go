@@ -105,6 +105,7 @@ func integrationCommand() *cobra.Command {
 		remoteCommand("pause ID", "Stop applying and writing; what arrives is kept", 1, http.MethodPost, at("/pause"), because, why),
 		remoteCommand("resume ID", "Go on after a pause or a reconnect", 1, http.MethodPost, at("/resume"), because, why),
 		remoteCommand("delete ID", "Disconnect for good", 1, http.MethodDelete, at(""), nil, nil),
+		remoteCommand("refusals ID", "List a sample of the webhooks that were refused: from where, by which scheme, and why", 1, http.MethodGet, at("/refusals?limit=200"), nil, nil),
 		resyncCommand(),
 	)
 	return cmd

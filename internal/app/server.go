@@ -60,7 +60,7 @@ func NewServer(c *Core, addr string) (*Server, error) {
 		return nil, err
 	}
 	s.in, err = server.NewIntake(server.IntakeDeps{Record: c.Store.IntakeRecord, Versions: c.Store.IntegrationVersions, Provider: findProvider,
-		Connect: func(conn *provider.Connection) { conn.HTTP = c.HTTP }, Seal: c.Store.SealDelivery, Put: s.Inbox.Writer.Put, Log: c.Log,
+		Connect: func(conn *provider.Connection) { conn.HTTP = c.HTTP }, Seal: c.Store.SealDelivery, Put: s.Inbox.Writer.Put, Refused: c.Store.RecordRefusals, Log: c.Log,
 		Metrics: c.Metrics, Limits: server.IntakeLimits{MaxBody: c.Config.MaxBody, Rate: c.Config.IntegrationRate, Burst: int(2 * c.Config.IntegrationRate)}})
 	if err != nil {
 		return nil, err

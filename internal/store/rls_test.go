@@ -39,6 +39,12 @@ func (b *bundle) fill(org domain.OrgID) {
 		if err := tx.Overtake(ctx, i.ID, []EntryArrival{{ExternalID: "e", Delivery: domain.NewID[domain.DeliveryID](tx.Now)}}); err != nil {
 			return err
 		}
+		if err := b.RecordRefusals(ctx, []RefusedWebhook{{OrgID: org, IntegrationID: i.ID, At: tx.Now, Code: "wrong_signature"}}); err != nil {
+			return err
+		}
+		if _, err := b.system.Exec(ctx, "INSERT INTO retention_days (org_id, day) VALUES ($1, $2)", org, tx.Now); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, `INSERT INTO pushes (id, org_id, integration_id, booking_id, op, want_version, state, created_at, updated_at)
 			VALUES ($1, $2, $3, $4, 'put', 1, 'pending', $5, $5)`, domain.NewID[domain.PushID](tx.Now), org, i.ID, k.ID, tx.Now)
 		return err

@@ -65,7 +65,7 @@ func (tx *Tx) reseal(ctx context.Context, c sealedColumn, after string) (changed
 	empty := tx.sealer.Seal(nil, "rotation")
 	header := empty[:len(empty)-sealedTail]
 	rows, err := tx.Query(ctx, fmt.Sprintf(`SELECT id, %[2]s FROM %[1]s WHERE org_id = $1 AND id > $2
-		AND substring(%[2]s FROM 1 FOR $3) <> $4 ORDER BY id LIMIT $5 FOR NO KEY UPDATE`, c.table, c.column),
+		AND %[2]s <> '' AND substring(%[2]s FROM 1 FOR $3) <> $4 ORDER BY id LIMIT $5 FOR NO KEY UPDATE`, c.table, c.column),
 		tx.Org, rowID(after), len(header), header, c.batch)
 	type value struct {
 		id     rowID
