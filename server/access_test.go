@@ -32,6 +32,7 @@ var (
 	idConflict    = func(x tenant) string { return string(x.conflict) }
 	idDelivery    = func(x tenant) string { return string(x.delivery) }
 	idRun         = func(x tenant) string { return string(x.run) }
+	idSub         = func(x tenant) string { return string(x.sub) }
 )
 
 // expectations has an entry for every row of the table; a row without one fails the test.
@@ -68,6 +69,16 @@ func expectations() map[string]expectation {
 		"replay-delivery":      {path: at("/v1/deliveries/{id}/replay", idDelivery), ok: 409},
 		"list-audit":           {ok: 200},
 		"stream-events":        {ok: 200},
+		"create-subscription":  {body: `{"url":"ftp://x"}`, ok: 422},
+		"list-subscriptions":   {ok: 200},
+		"get-subscription":     {path: at("/v1/subscriptions/{id}", idSub), ok: 200},
+		"update-subscription":  {path: at("/v1/subscriptions/{id}", idSub), body: `{"version":99}`, ok: 409},
+		"delete-subscription":  {path: at("/v1/subscriptions/{id}?reason=%00", idSub), ok: 422},
+		"pause-subscription":   {path: at("/v1/subscriptions/{id}/pause", idSub), ok: 200},
+		"resume-subscription":  {path: at("/v1/subscriptions/{id}/resume", idSub), ok: 200},
+		"test-subscription":    {path: at("/v1/subscriptions/{id}/test", idSub), ok: 200},
+		"rotate-subscription":  {path: at("/v1/subscriptions/{id}/secrets", idSub), ok: 201},
+		"list-attempts":        {path: at("/v1/subscriptions/{id}/attempts", idSub), ok: 200},
 		"health":               {ok: 200}, "ready": {ok: 200}, "metrics": {ok: 200}, "openapi-json": {ok: 200}, "openapi-yaml": {ok: 200}, "docs": {ok: 200},
 		"codec-decode": {body: "{}", ok: 200}, "codec-encode": {body: "{}", ok: 200}, "codec-decode-preflight": {ok: 401}, "codec-encode-preflight": {ok: 401},
 		"asset":                 {path: func(tenant) string { return "/assets/app.css" }, ok: 200},
@@ -185,13 +196,13 @@ func TestForeignIDsAreUnknown(t *testing.T) {
 		if got.status != http.StatusNotFound {
 			t.Errorf("%s %s with an id of another organisation: %d %s, want 404", r.Method, r.Path, got.status, got.body)
 		}
-		nothing := tenant{integration: "no-uuid", resource: "no-uuid", booking: "no-uuid", conflict: "no-uuid", delivery: "no-uuid", run: "no-uuid"}
+		nothing := tenant{integration: "no-uuid", resource: "no-uuid", booking: "no-uuid", conflict: "no-uuid", delivery: "no-uuid", run: "no-uuid", sub: "no-uuid"}
 		if got := b.call(r, e, nothing, admin); got.status != http.StatusNotFound {
 			t.Errorf("%s %s with what is no id: %d %s, want 404", r.Method, r.Path, got.status, got.body)
 		}
 		unknown := "00000000-0000-7000-8000-000000000000"
 		nobody := tenant{integration: domain.IntegrationID(unknown), resource: domain.ResourceID(unknown), booking: domain.BookingID(unknown),
-			conflict: domain.ConflictID(unknown), delivery: domain.DeliveryID(unknown), run: domain.SyncRunID(unknown)}
+			conflict: domain.ConflictID(unknown), delivery: domain.DeliveryID(unknown), run: domain.SyncRunID(unknown), sub: domain.SubscriptionID(unknown)}
 		same := b.call(r, e, nobody, admin)
 		if !r.page && !strings.EqualFold(withoutRequestID(string(same.body)), withoutRequestID(string(got.body))) {
 			t.Errorf("%s %s: a foreign id and an unknown one are told apart:\n%s\n%s", r.Method, r.Path, got.body, same.body)
@@ -229,7 +240,7 @@ func withoutRequestID(s string) string {
 func TestListsShowOnlyTheCallersOrganisation(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	foreign := []string{string(b.b.org), string(b.b.resource), string(b.b.integration), string(b.b.booking), string(b.b.conflict), string(b.b.delivery), string(b.b.run)}
+	foreign := []string{string(b.b.org), string(b.b.resource), string(b.b.integration), string(b.b.booking), string(b.b.conflict), string(b.b.delivery), string(b.b.run), string(b.b.sub)}
 	admin := b.token(b.a.org, domain.RoleAdmin)
 	for _, r := range Routes() {
 		if r.Method != http.MethodGet || strings.Contains(r.Path, "{") || r.endless || r.Access.level() == 0 || r.ID == "get-availability" {

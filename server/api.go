@@ -92,7 +92,7 @@ func (s *Server) newAPI() huma.API {
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "Token of the admin API"},
 	}
-	for _, t := range []string{tagIntegrations, tagBookings, tagConflicts, tagDeliveries, tagLive, tagOperation, tagPages} {
+	for _, t := range []string{tagIntegrations, tagBookings, tagConflicts, tagDeliveries, tagLive, tagSubscription, tagOperation, tagPages} {
 		config.Tags = append(config.Tags, &huma.Tag{Name: t})
 	}
 	return humaecho.New(s.echo, config)
@@ -165,9 +165,14 @@ func describeRaw(op *huma.Operation, r Route) {
 	case "stream-events":
 		op.Description += " Server-sent events. Each has the id to resume from, a topic as its event name, and as data the " +
 			"topic, the time and the ids concerned. The stream ends with stream.closed and a reason; reconnect with " +
-			"Last-Event-ID and nothing is missed. stream.reset says that the given id is too old: read the lists anew."
+			"Last-Event-ID and nothing is missed, filters included. stream.gap says that events after the given id are no " +
+			"longer kept, and from where the stream goes on: read the lists anew. 429: the organisation has too many streams; " +
+			"503: the server has."
 		text("Last-Event-ID", "header", "Id of the last event seen; without it the stream starts now")
-		text("topics", "query", "Comma-separated prefixes of topics, such as conflict.,sync.progress")
+		text("topics", "query", "Topics, such as sync.progress, or all below one, such as delivery.*; up to 20, parted by commas or repeated, as in the other filters")
+		text("wedding", "query", "Ids of bookings that an event must name")
+		text("integration", "query", "Ids of integrations that an event must name")
+		text("resource", "query", "Ids of resources that an event must name")
 		ok.Content = map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: "string"}}}
 	case "receive-webhook":
 		op.Description += " The raw body is verified as the integration is configured, stored, and acknowledged with the id of the delivery: 202 for a new one, 200 for a repeat."

@@ -14,14 +14,14 @@ import (
 func (s *Server) streamEvents(c echo.Context) error {
 	r := c.Request()
 	who := callerOf(r.Context())
-	topics, err := stream.ParseTopics(c.QueryParam("topics"))
+	filter, err := stream.ParseFilter(c.QueryParams())
 	if err != nil {
 		return withStatus(http.StatusBadRequest, string(domain.KindInvalid), err)
 	}
 	if s.draining.Load() {
 		return domain.E(domain.KindUnavailable, "the server is stopping")
 	}
-	err = s.deps.Hub.Serve(c.Response(), r, stream.Request{Org: who.Org, After: r.Header.Get("Last-Event-ID"), Topics: topics, Until: who.Expires})
+	err = s.deps.Hub.Serve(c.Response(), r, stream.Request{Org: who.Org, After: r.Header.Get("Last-Event-ID"), Filter: filter, Until: who.Expires})
 	if domain.KindOf(err) == domain.KindInvalid {
 		return withStatus(http.StatusBadRequest, string(domain.KindInvalid), err)
 	}

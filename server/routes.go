@@ -49,6 +49,7 @@ const (
 	tagConflicts    = "Conflicts"
 	tagDeliveries   = "Deliveries and audit"
 	tagLive         = "Live stream"
+	tagSubscription = "Subscriptions"
 	tagOperation    = "Operation"
 	tagPages        = "Pages"
 )
@@ -93,6 +94,17 @@ func Routes() []Route {
 		{Method: "GET", Path: "/v1/audit", Access: AccessAdmin, ID: "list-audit", Tag: tagDeliveries, Summary: "List the audit trail, newest first", mount: typed((*Server).listAudit)},
 
 		{Method: "GET", Path: "/v1/stream", Access: AccessViewer, ID: "stream-events", Tag: tagLive, Summary: "Follow live events", endless: true, mount: raw((*Server).streamEvents)},
+
+		{Method: "POST", Path: "/v1/subscriptions", Access: AccessAdmin, ID: "create-subscription", Tag: tagSubscription, Summary: "Have webhooks sent to a receiver", status: 201, mount: typed((*Server).createSubscription)},
+		{Method: "GET", Path: "/v1/subscriptions", Access: AccessViewer, ID: "list-subscriptions", Tag: tagSubscription, Summary: "List subscriptions", mount: typed((*Server).listSubscriptions)},
+		{Method: "GET", Path: "/v1/subscriptions/{id}", Access: AccessViewer, ID: "get-subscription", Tag: tagSubscription, Summary: "Read a subscription", mount: typed((*Server).getSubscription)},
+		{Method: "PATCH", Path: "/v1/subscriptions/{id}", Access: AccessAdmin, ID: "update-subscription", Tag: tagSubscription, Summary: "Change a subscription; what waits is tried at once", mount: typed((*Server).updateSubscription)},
+		{Method: "DELETE", Path: "/v1/subscriptions/{id}", Access: AccessAdmin, ID: "delete-subscription", Tag: tagSubscription, Summary: "End a subscription for good", status: 204, mount: typed((*Server).deleteSubscription)},
+		{Method: "POST", Path: "/v1/subscriptions/{id}/pause", Access: AccessAdmin, ID: "pause-subscription", Tag: tagSubscription, Summary: "Stop sending; the position is kept", mount: typed((*Server).pauseSubscription)},
+		{Method: "POST", Path: "/v1/subscriptions/{id}/resume", Access: AccessAdmin, ID: "resume-subscription", Tag: tagSubscription, Summary: "Go on after a pause or after it was disabled", mount: typed((*Server).resumeSubscription)},
+		{Method: "POST", Path: "/v1/subscriptions/{id}/test", Access: AccessAdmin, ID: "test-subscription", Tag: tagSubscription, Summary: "Send a test message and see the answer", mount: typed((*Server).testSubscription)},
+		{Method: "POST", Path: "/v1/subscriptions/{id}/secrets", Access: AccessAdmin, ID: "rotate-subscription", Tag: tagSubscription, Summary: "Add a signing secret and let the others end", status: 201, mount: typed((*Server).rotateSubscription)},
+		{Method: "GET", Path: "/v1/subscriptions/{id}/attempts", Access: AccessViewer, ID: "list-attempts", Tag: tagSubscription, Summary: "List the last attempts, newest first", mount: typed((*Server).listAttempts)},
 
 		{Method: "GET", Path: "/healthz", Access: AccessPublic, ID: "health", Tag: tagOperation, Summary: "Is the process alive?", quiet: true, mount: raw((*Server).healthz)},
 		{Method: "GET", Path: "/readyz", Access: AccessPublic, ID: "ready", Tag: tagOperation, Summary: "Can this server do its work?", quiet: true, mount: raw((*Server).readyz)},

@@ -34,6 +34,10 @@ type Flow interface {
 	Resync(ctx context.Context, ref flow.IntegrationRef, r contract.ResyncRequest) (contract.ResyncResult, error)
 	Resolve(ctx context.Context, id domain.ConflictID, r contract.ResolveRequest) (contract.ResolveResult, error)
 	SyncProgress(ctx context.Context, run domain.SyncRunID) (contract.SyncProgress, error)
+	WakeSubscription(ctx context.Context, ref flow.SubscriptionRef, s contract.WakeSignal) error
+	PauseSubscription(ctx context.Context, ref flow.SubscriptionRef, r contract.PauseRequest) (contract.SubscriptionStateResult, error)
+	ResumeSubscription(ctx context.Context, ref flow.SubscriptionRef, r contract.SubscriptionResumeRequest) (contract.SubscriptionStateResult, error)
+	TestSubscription(ctx context.Context, ref flow.SubscriptionRef, r contract.TestRequest) (contract.TestResult, error)
 }
 
 // ManualChange is a booking as a person wants it to be.
@@ -90,6 +94,8 @@ type Options struct {
 	DrainTimeout     time.Duration // longest wait for requests in flight at the end; 20 s
 	// DrainDelay is how long /readyz says 503 before connections are refused, for load balancers to notice; 0.
 	DrainDelay time.Duration
+	// AllowPrivate lets subscribers have private addresses and plain http, for development.
+	AllowPrivate bool
 }
 
 func (o *Options) defaults() error {

@@ -35,6 +35,7 @@ type fakeFlow struct {
 	resyncs  []contract.ResyncRequest
 	told     []domain.DeliveryID
 	progress *contract.SyncProgress
+	wakes    int
 }
 
 func (f *fakeFlow) fail(err error) {
@@ -105,6 +106,42 @@ func (f *fakeFlow) SyncProgress(context.Context, domain.SyncRunID) (contract.Syn
 	return *f.progress, f.fault
 }
 
+func (f *fakeFlow) WakeSubscription(context.Context, flow.SubscriptionRef, contract.WakeSignal) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wakes++
+	return f.fault
+}
+
+// setSubscription does what the workflow's own step does.
+func (f *fakeFlow) setSubscription(ctx context.Context, ref flow.SubscriptionRef, state domain.SubscriptionState, fromNow bool) (contract.SubscriptionStateResult, error) {
+	f.mu.Lock()
+	fault := f.fault
+	f.mu.Unlock()
+	if fault != nil {
+		return contract.SubscriptionStateResult{}, fault
+	}
+	err := f.store.Tenant(ctx, ref.Org, func(ctx context.Context, tx *store.Tx) error {
+		_, err := tx.SetSubscriptionState(ctx, ref.ID, state, "asked", fromNow)
+		return err
+	})
+	return contract.SubscriptionStateResult{State: state}, err
+}
+
+func (f *fakeFlow) PauseSubscription(ctx context.Context, ref flow.SubscriptionRef, _ contract.PauseRequest) (contract.SubscriptionStateResult, error) {
+	return f.setSubscription(ctx, ref, domain.SubscriptionPaused, false)
+}
+
+func (f *fakeFlow) ResumeSubscription(ctx context.Context, ref flow.SubscriptionRef, r contract.SubscriptionResumeRequest) (contract.SubscriptionStateResult, error) {
+	return f.setSubscription(ctx, ref, domain.SubscriptionActive, r.FromNow)
+}
+
+func (f *fakeFlow) TestSubscription(_ context.Context, _ flow.SubscriptionRef, r contract.TestRequest) (contract.TestResult, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return contract.TestResult{Delivered: true, Status: 204, MessageID: "msg_" + string(r.ID)}, f.fault
+}
+
 // testProvider takes one required secret and refuses settings with "wrong" in them.
 var testProvider = provider.Registration{
 	Name: "plain", Title: "Plain", Doc: "A system for tests.",
@@ -133,6 +170,7 @@ type tenant struct {
 	conflict    domain.ConflictID
 	delivery    domain.DeliveryID
 	run         domain.SyncRunID
+	sub         domain.SubscriptionID
 }
 
 type bundle struct {
@@ -258,7 +296,8 @@ func (b *bundle) tenant() tenant {
 	b.Helper()
 	now := time.Now()
 	x := tenant{org: domain.NewID[domain.OrgID](now), resource: domain.NewID[domain.ResourceID](now), spare: domain.NewID[domain.ResourceID](now),
-		integration: domain.NewID[domain.IntegrationID](now), delivery: domain.NewID[domain.DeliveryID](now), run: domain.NewID[domain.SyncRunID](now)}
+		integration: domain.NewID[domain.IntegrationID](now), delivery: domain.NewID[domain.DeliveryID](now), run: domain.NewID[domain.SyncRunID](now),
+		sub: domain.NewID[domain.SubscriptionID](now)}
 	ctx := b.Context()
 	b.must(b.store.CreateOrganization(ctx, domain.Organization{ID: x.org, Name: "Lens & Light", Zone: "Europe/London"}, "system:test"))
 	b.must(b.store.Tenant(ctx, x.org, func(ctx context.Context, tx *store.Tx) error {
@@ -270,6 +309,10 @@ func (b *bundle) tenant() tenant {
 		}
 		if err := tx.CreateIntegration(ctx, domain.Integration{ID: x.integration, Name: "Studio CRM", Provider: "plain", Direction: domain.DirectionImport,
 			ResourceID: x.resource, StateReason: "created"}, map[string]string{"key": "very-secret-value"}); err != nil {
+			return err
+		}
+		key := newSecret(now)
+		if err := tx.CreateSubscription(ctx, domain.Subscription{ID: x.sub, URL: "https://receiver.example/" + string(x.sub), CreatedBy: "test"}, []store.SubscriptionKey{key}); err != nil {
 			return err
 		}
 		_, _, err := tx.StartSyncRun(ctx, domain.SyncRun{ID: x.run, IntegrationID: x.integration, RequestedBy: "schedule"})

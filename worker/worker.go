@@ -21,6 +21,7 @@ import (
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/httpx"
 	"github.com/wedsync/wedsync/internal/store"
 	"github.com/wedsync/wedsync/workflows"
 )
@@ -31,6 +32,10 @@ type Deps struct {
 	Store    *store.Store
 	Opener   *connect.Opener
 	Log      *slog.Logger
+	// Broadcast posts outgoing webhooks. Required to serve contract.QueueBroadcast.
+	Broadcast *httpx.Client
+	// BroadcastWait replaces the published schedule of retries, for tests.
+	BroadcastWait func(failures int) time.Duration
 }
 
 // Options tune a worker process. The zero value serves every queue with defaults for a small machine.
@@ -39,6 +44,7 @@ type Options struct {
 	DatabaseSteps int           // database steps at once; default 6
 	Reads         int           // reads of outside systems at once; default 32
 	Writes        int           // writes to outside systems at once; default 32
+	Posts         int           // subscribers that are sent to at once; default 64
 	StopTimeout   time.Duration // how long running activities may take to finish; default 20 s
 }
 
@@ -49,7 +55,7 @@ func (o Options) Validate() error {
 			return domain.Invalid("queues", "unknown queue %q; known are %s", q, strings.Join(contract.Queues(), ", "))
 		}
 	}
-	for name, n := range map[string]int{"database-steps": o.DatabaseSteps, "reads": o.Reads, "writes": o.Writes} {
+	for name, n := range map[string]int{"database-steps": o.DatabaseSteps, "reads": o.Reads, "writes": o.Writes, "posts": o.Posts} {
 		if n < 0 || n > 10_000 {
 			return domain.Invalid(name, "must be 0 (default) to 10000, is %d", n)
 		}
@@ -97,6 +103,9 @@ func New(d Deps, o Options) (*Worker, error) {
 		case contract.QueuePush:
 			options.DisableWorkflowWorker = true
 			options.MaxConcurrentActivityExecutionSize = orDefault(o.Writes, 32)
+		case contract.QueueBroadcast:
+			options.DisableWorkflowWorker = true
+			options.MaxConcurrentActivityExecutionSize = orDefault(o.Posts, 64)
 		}
 		one := worker.New(d.Temporal, q, options)
 		Register(one, q, d)
@@ -133,6 +142,9 @@ func Register(r Registry, queue string, d Deps) {
 	if queue == contract.QueuePush {
 		r.RegisterActivity(&activities.Pushes{Store: d.Store, Opener: d.Opener})
 	}
+	if queue == contract.QueueCore || queue == contract.QueueBroadcast {
+		r.RegisterActivity(&activities.Subscriptions{Store: d.Store, HTTP: d.Broadcast, Wait: d.BroadcastWait})
+	}
 }
 
 // RegisterWorkflows puts the workflows into a registry, as the replay test does too.
@@ -142,6 +154,7 @@ func RegisterWorkflows(r interface {
 	r.RegisterWorkflowWithOptions(workflows.Integration, workflow.RegisterOptions{Name: contract.IntegrationWorkflow})
 	r.RegisterWorkflowWithOptions(workflows.Sync, workflow.RegisterOptions{Name: contract.SyncWorkflow})
 	r.RegisterWorkflowWithOptions(workflows.Conflict, workflow.RegisterOptions{Name: contract.ConflictWorkflow})
+	r.RegisterWorkflowWithOptions(workflows.Subscription, workflow.RegisterOptions{Name: contract.SubscriptionWorkflow})
 }
 
 // Start begins to serve. It needs Temporal to be reachable.

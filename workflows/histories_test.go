@@ -37,6 +37,7 @@ import (
 	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/flow"
+	"github.com/wedsync/wedsync/internal/httpx"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/store"
 	"github.com/wedsync/wedsync/internal/vault"
@@ -139,7 +140,11 @@ func newWorld(t *testing.T) *world {
 	}
 	w.crm, w.cal = make(w.atCRM), make(w.atCal)
 
-	serve, err := worker.New(worker.Deps{Temporal: w.Temporal(), Store: w.Store, Opener: opener, Log: slog.New(slog.DiscardHandler)},
+	out, err := httpx.New(httpx.Options{Allow: httpx.AllowPrivate, MaxBody: 1 << 10, Timeouts: httpx.Timeouts{Header: time.Second, Total: time.Second}})
+	w.must(err)
+	t.Cleanup(out.Close)
+	serve, err := worker.New(worker.Deps{Temporal: w.Temporal(), Store: w.Store, Opener: opener, Log: slog.New(slog.DiscardHandler),
+		Broadcast: out, BroadcastWait: func(int) time.Duration { return 50 * time.Millisecond }},
 		worker.Options{StopTimeout: 5 * time.Second})
 	w.must(err)
 	w.must(serve.Start())

@@ -52,6 +52,32 @@ func writing(ctx workflow.Context, summary string) workflow.Context {
 	})
 }
 
+// broadcasting is for outgoing webhooks. Each subscription keeps its own retry schedule in Postgres, so the activity
+// itself is tried only a few times, for lost workers.
+func broadcasting(ctx workflow.Context, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              contract.QueueBroadcast,
+		StartToCloseTimeout:    5 * time.Minute,
+		ScheduleToCloseTimeout: 15 * time.Minute,
+		HeartbeatTimeout:       30 * time.Second,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute, MaximumAttempts: 5,
+		},
+		Summary: summary,
+	})
+}
+
+// testing is for a message that a person waits for: one try, within what the API waits.
+func testing(ctx workflow.Context) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              contract.QueueBroadcast,
+		StartToCloseTimeout:    20 * time.Second,
+		ScheduleToCloseTimeout: 25 * time.Second,
+		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
+		Summary:                "send test",
+	})
+}
+
 // backoff is the wait after the n-th failure in a row of a step, 1 s doubling to 5 minutes.
 func backoff(n int) time.Duration {
 	d := time.Second
@@ -69,4 +95,5 @@ var steps struct {
 	Syncs        *activities.Syncs
 	Pushes       *activities.Pushes
 	Conflicts    *activities.Conflicts
+	Subscription *activities.Subscriptions
 }

@@ -4,3 +4,4 @@ package workflows
 // replay test fails for a workflow without one.
 //
 //	1  the first release of Integration, Sync and Conflict
+//	2  Subscription is new; nothing changed for the others

@@ -50,15 +50,18 @@ func serverSettings(f *pflag.FlagSet, c *app.Config) {
 	f.Int64Var(&c.MaxBody, "max-body", c.MaxBody, "largest webhook body in bytes, 1024 to 67108864")
 	f.IntVar(&c.Committers, "committers", c.Committers, "webhook commits under way at once, 1 to 32")
 	f.Float64Var(&c.IntegrationRate, "integration-rate", c.IntegrationRate, "webhooks a second that this server takes of one integration, 1 to 1000000; twice that at once")
+	f.IntVar(&c.Streams, "streams", c.Streams, "live streams that this server keeps open, 1 to 100000; each takes a file descriptor")
+	f.IntVar(&c.StreamsPerOrg, "streams-per-org", c.StreamsPerOrg, "live streams of one organisation, 1 to 100000")
 	f.DurationVar(&c.DrainTimeout, "drain-timeout", c.DrainTimeout, "how long requests in flight may take to finish after SIGTERM, 1s to 10m")
 	f.DurationVar(&c.DrainDelay, "drain-delay", c.DrainDelay, "how long /readyz says 503 before connections are refused, 0s to 1m")
 }
 
 func workerSettings(f *pflag.FlagSet, c *app.Config) {
-	f.StringSliceVar(&c.Queues, "queues", c.Queues, "task queues to serve, of "+strings.Join(contract.Queues(), ",")+": workflows and database steps, reads of outside systems, writes to them; empty = all")
+	f.StringSliceVar(&c.Queues, "queues", c.Queues, "task queues to serve, of "+strings.Join(contract.Queues(), ",")+": workflows and database steps, reads of outside systems, writes to them, outgoing webhooks; empty = all")
 	f.IntVar(&c.DatabaseSteps, "database-steps", c.DatabaseSteps, "database steps of workflows that this process runs at once, up to 10000")
 	f.IntVar(&c.Reads, "reads", c.Reads, "reads of outside systems that this process runs at once, up to 10000")
 	f.IntVar(&c.Writes, "writes", c.Writes, "writes to outside systems that this process runs at once, up to 10000")
+	f.IntVar(&c.Posts, "posts", c.Posts, "subscribers that this process sends webhooks to at once, up to 10000")
 	f.DurationVar(&c.StopTimeout, "stop-timeout", c.StopTimeout, "how long running activities may take to finish after SIGTERM, 1s to 10m")
 }
 

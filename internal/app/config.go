@@ -49,6 +49,9 @@ type Config struct {
 	DatabaseSteps   int
 	Reads           int
 	Writes          int
+	Posts           int // subscribers that are sent to at once
+	Streams         int // live streams of this server
+	StreamsPerOrg   int
 	StopTimeout     time.Duration
 
 	logTo io.Writer // nil = standard error
@@ -58,7 +61,7 @@ type Config struct {
 func Defaults() Config {
 	return Config{DatabaseConns: 16, SystemConns: 10, TemporalAddress: "127.0.0.1:7233", TemporalNS: "default",
 		TokenIssuer: "wedsync", LogLevel: "info", LogFormat: "text", HTTPAddr: "127.0.0.1:8080", MaxBody: 1 << 20, Committers: 3,
-		IntegrationRate: 1000, DrainTimeout: 20 * time.Second, DatabaseSteps: 6, Reads: 32, Writes: 32, StopTimeout: 20 * time.Second}
+		IntegrationRate: 1000, DrainTimeout: 20 * time.Second, DatabaseSteps: 6, Reads: 32, Writes: 32, Posts: 64, Streams: 6000, StreamsPerOrg: 1000, StopTimeout: 20 * time.Second}
 }
 
 // Validate returns every fault at once, each naming the setting. Only a process that answers admins needs token keys.
@@ -87,6 +90,12 @@ func (c Config) Validate(admins bool) error {
 	}
 	if c.IntegrationRate < 1 || c.IntegrationRate > 1e6 {
 		bad("integration-rate", "must be 1 to 1000000 a second")
+	}
+	if c.Streams < 1 || c.Streams > 100_000 {
+		bad("streams", "must be 1 to 100000, is %d", c.Streams)
+	}
+	if c.StreamsPerOrg < 1 || c.StreamsPerOrg > 100_000 {
+		bad("streams-per-org", "must be 1 to 100000, is %d", c.StreamsPerOrg)
 	}
 	if c.DrainTimeout < time.Second || c.DrainTimeout > 10*time.Minute {
 		bad("drain-timeout", "must be 1s to 10m, is %s", c.DrainTimeout)
@@ -135,7 +144,7 @@ func (c Config) tokenKeys() ([]token.Key, error) {
 }
 
 func (c Config) worker() worker.Options {
-	return worker.Options{Queues: c.Queues, DatabaseSteps: c.DatabaseSteps, Reads: c.Reads, Writes: c.Writes, StopTimeout: c.StopTimeout}
+	return worker.Options{Queues: c.Queues, DatabaseSteps: c.DatabaseSteps, Reads: c.Reads, Writes: c.Writes, Posts: c.Posts, StopTimeout: c.StopTimeout}
 }
 
 // Logger makes the process's logger, on standard error unless the stack keeps a file.

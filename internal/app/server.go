@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/wedsync/wedsync/internal/apply"
+	"github.com/wedsync/wedsync/internal/broadcast"
 	"github.com/wedsync/wedsync/internal/codec"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/inbox"
@@ -43,6 +44,8 @@ type Server struct {
 	Inbox *inbox.Inbox
 	in    *server.Intake
 	hub   *stream.Hub
+	waker *broadcast.Waker
+	tell  *broadcast.Announcer
 }
 
 // NewServer wires a server. addr is where it will listen, for its default public URL.
@@ -51,8 +54,9 @@ func NewServer(c *Core, addr string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{core: c}
-	s.Inbox, err = inbox.New(inbox.Deps{Store: c.Store, Signals: c.Flow, Log: c.Log, Metrics: c.Metrics,
+	s := &Server{core: c, waker: broadcast.NewWaker(c.Store, c.Flow, broadcast.WakerOptions{Logger: c.Log}),
+		tell: broadcast.NewAnnouncer(c.Store.AnnounceAccepted, broadcast.AnnouncerOptions{Logger: c.Log})}
+	s.Inbox, err = inbox.New(inbox.Deps{Store: c.Store, Signals: c.Flow, Log: c.Log, Metrics: c.Metrics, Accepted: s.tell.Accepted,
 		Writer:     inbox.WriterOptions{Committers: c.Config.Committers},
 		Dispatcher: inbox.DispatcherOptions{Provider: c.providerName},
 		Relay:      inbox.RelayOptions{Conflict: inbox.ConflictReader(c.Store)}})
@@ -65,7 +69,9 @@ func NewServer(c *Core, addr string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.hub = stream.New(c.Store, stream.Options{Logger: c.Log})
+	c.checkFiles()
+	s.hub = stream.New(c.Store, stream.Options{Logger: c.Log, Total: c.Config.Streams, PerOrg: c.Config.StreamsPerOrg,
+		Watch: s.waker.Watch, Watching: s.waker.Watching})
 	handler, err := c.codecHandler()
 	if err != nil {
 		return nil, err
@@ -77,7 +83,8 @@ func NewServer(c *Core, addr string) (*Server, error) {
 	s.http, err = server.New(server.Deps{Store: c.Store, Flow: c.Flow, Hub: s.hub, Tokens: verifier, Providers: providers.All(),
 		ApplyManual: c.applyManual, Onboard: c.onboard, Intake: s.in, Codec: handler, Metrics: c.Metrics, Logger: c.Log,
 		Options: server.Options{PublicURL: public, Version: Version, TemporalUI: c.Config.TemporalUI, MetricsToken: c.Config.MetricsToken,
-			DrainTimeout: c.Config.DrainTimeout, DrainDelay: c.Config.DrainDelay}})
+			DrainTimeout: c.Config.DrainTimeout, DrainDelay: c.Config.DrainDelay,
+			AllowPrivate: c.Config.AllowPrivate}})
 	return s, err
 }
 
@@ -89,6 +96,16 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { s.in.Run(back) })
 	parts.Go(func() { s.core.purge(back) })
+	parts.Go(func() {
+		if err := s.waker.Run(back); err != nil {
+			s.core.Log.Error("waking of subscriptions stopped", "error", err)
+		}
+	})
+	parts.Go(func() {
+		if err := s.tell.Run(back); err != nil {
+			s.core.Log.Error("announcing of accepted webhooks stopped", "error", err)
+		}
+	})
 	parts.Go(func() {
 		if err := s.Inbox.Run(back); err != nil {
 			s.core.Log.Error("inbox stopped", "error", err)

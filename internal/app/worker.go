@@ -5,13 +5,19 @@ import (
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/httpx"
 	"github.com/wedsync/wedsync/worker"
 )
 
 // RunWorker serves task queues until ctx ends, and then lets running activities finish within the stop timeout. While
 // Temporal cannot be reached at the start it waits.
 func RunWorker(ctx context.Context, c *Core) error {
-	w, err := worker.New(worker.Deps{Temporal: c.Flow.Temporal(), Store: c.Store, Opener: c.Opener, Log: c.Log}, c.Config.worker())
+	out, err := c.broadcastClient()
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	w, err := worker.New(worker.Deps{Temporal: c.Flow.Temporal(), Store: c.Store, Opener: c.Opener, Log: c.Log, Broadcast: out}, c.Config.worker())
 	if err != nil {
 		return err
 	}
@@ -33,6 +39,16 @@ func RunWorker(ctx context.Context, c *Core) error {
 	case err := <-w.Fatal():
 		return domain.E(domain.KindUnavailable, "worker: %w", err)
 	}
+}
+
+// broadcastClient posts to subscribers. They answer within 15 s, and hardly anything that they say is read.
+func (c *Core) broadcastClient() (*httpx.Client, error) {
+	policy := httpx.PublicOnly
+	if c.Config.AllowPrivate {
+		policy = httpx.AllowPrivate
+	}
+	return httpx.New(httpx.Options{Allow: policy, UserAgent: "WedSync/" + Version, MaxBody: 64 << 10,
+		Timeouts: httpx.Timeouts{Header: 15 * time.Second, Total: 15 * time.Second}})
 }
 
 // awaitTemporal returns when Temporal answers, or with the context's error.

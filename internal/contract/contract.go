@@ -21,16 +21,21 @@ const (
 	QueueSync = "wedsync-sync"
 	// QueuePush runs writes to outside systems.
 	QueuePush = "wedsync-push"
+	// QueueBroadcast runs outgoing webhooks. It has workers of its own, so that receivers who let us wait do not hold up
+	// writes to calendars.
+	QueueBroadcast = "wedsync-broadcast"
 )
 
 // Queues lists every task queue.
-func Queues() []string { return []string{QueueCore, QueueSync, QueuePush} }
+func Queues() []string { return []string{QueueCore, QueueSync, QueuePush, QueueBroadcast} }
 
 // Workflow type names.
 const (
 	IntegrationWorkflow = "Integration"
 	SyncWorkflow        = "Sync"
 	ConflictWorkflow    = "Conflict"
+	// SubscriptionWorkflow sends webhooks to one receiver.
+	SubscriptionWorkflow = "Subscription"
 )
 
 // IntegrationWorkflowID is the id of the workflow that lives as long as a connection.

@@ -56,6 +56,15 @@ func words() map[string]any {
 		"conflict_status": ConflictStatus{State: domain.ConflictOpen, Severity: domain.SeverityHigh, Step: "waiting for a decision", Reminders: 2, NextAlarm: at},
 		"resolve_request": resolve,
 		"resolve_result":  ResolveResult{State: domain.ConflictResolving},
+		"subscription_input": SubscriptionInput{OrgID: id + "1", SubscriptionID: id + "9", Carried: &SubscriptionCarried{Work: true, Check: true,
+			RetryAt: at, Runs: 2, Failures: 1, Counts: SubscriptionCounts{Wakes: 1, Sent: 2, Failed: 3, Tests: 4}}},
+		"subscription_status": SubscriptionStatus{State: domain.SubscriptionActive, Counts: SubscriptionCounts{Wakes: 1, Sent: 2, Failed: 3, Tests: 4},
+			RetryAt: at, Failures: 1, Runs: 2},
+		"wake_signal":                 WakeSignal{Changed: true},
+		"subscription_resume_request": SubscriptionResumeRequest{By: "admin-1", FromNow: true},
+		"subscription_state_result":   SubscriptionStateResult{State: domain.SubscriptionPaused},
+		"test_request":                TestRequest{ID: id + "a", By: "admin-1"},
+		"test_result":                 TestResult{Delivered: true, Status: 204, Error: "e", TookMillis: 12, MessageID: "msg_1"},
 	}
 }
 
@@ -132,9 +141,11 @@ func TestNamesOnTheWireStay(t *testing.T) {
 	t.Parallel()
 	got := strings.Join([]string{IntegrationWorkflow, SyncWorkflow, ConflictWorkflow, strings.Join(Queues(), " "), SignalDeliveries, SignalPushes, SignalChanged,
 		SignalSynced, SignalRecheck, UpdatePause, UpdateResume, UpdateResync, UpdateResolve, QueryStatus, QueryProgress,
-		IntegrationWorkflowID("i"), SyncWorkflowID("s"), ConflictWorkflowID("c"), AttrOrg, AttrIntegration, AttrProvider, AttrState, AttrWeddingDate}, " ")
-	const want = "Integration Sync Conflict wedsync-core wedsync-sync wedsync-push deliveries pushes changed synced recheck Pause Resume Resync Resolve " +
-		"status progress integration/i sync/s conflict/c WedsyncOrg WedsyncIntegration WedsyncProvider WedsyncState WedsyncWeddingDate"
+		IntegrationWorkflowID("i"), SyncWorkflowID("s"), ConflictWorkflowID("c"), AttrOrg, AttrIntegration, AttrProvider, AttrState, AttrWeddingDate,
+		SubscriptionWorkflow, SignalWake, UpdateTest, SubscriptionWorkflowID("n")}, " ")
+	const want = "Integration Sync Conflict wedsync-core wedsync-sync wedsync-push wedsync-broadcast deliveries pushes changed synced recheck Pause Resume Resync Resolve " +
+		"status progress integration/i sync/s conflict/c WedsyncOrg WedsyncIntegration WedsyncProvider WedsyncState WedsyncWeddingDate " +
+		"Subscription wake Test subscription/n"
 	if got != want {
 		t.Errorf("names are\n%s\nwant\n%s", got, want)
 	}

@@ -7,6 +7,8 @@ type Topic string
 
 // The topics of the live stream.
 const (
+	// TopicDeliveryAccepted tells of webhooks that were stored. One event names up to 40 of them, parted by commas.
+	TopicDeliveryAccepted   Topic = "delivery.accepted"
 	TopicDeliveryApplied    Topic = "delivery.applied"
 	TopicDeliveryIgnored    Topic = "delivery.ignored"
 	TopicDeliveryRetrying   Topic = "delivery.retrying"
@@ -20,6 +22,12 @@ const (
 	TopicPushFailed         Topic = "push.failed"
 	TopicIntegrationChanged Topic = "integration.changed"
 	TopicResourceChanged    Topic = "resource.changed"
+	// TopicSubscriptionChanged tells that a subscription was made, changed, paused, resumed, disabled or deleted.
+	TopicSubscriptionChanged Topic = "subscription.changed"
+	// TopicSubscriptionTest is the topic of test messages. They are sent to one subscriber and are not in the stream.
+	TopicSubscriptionTest Topic = "subscription.test"
+	// TopicStreamGap tells a reader that events after its position are no longer kept. It is not in the stream either.
+	TopicStreamGap Topic = "stream.gap"
 )
 
 // Event is one line of an organisation's live stream. It carries ids, not people: a reader fetches details by id

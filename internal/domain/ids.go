@@ -19,6 +19,10 @@ type (
 	ConflictID    string
 	PushID        string
 	SyncRunID     string
+	// SubscriptionID names a receiver of outgoing webhooks.
+	SubscriptionID string
+	// AttemptID names one request to such a receiver.
+	AttemptID string
 )
 
 // AnyID is the set of identifier types.

@@ -24,6 +24,8 @@ type Deps struct {
 	Signals Signals
 	Log     *slog.Logger          // nil = slog.Default
 	Metrics prometheus.Registerer // nil = none
+	// Accepted, if set, is called after each commit with every delivery that is new. It must not block.
+	Accepted func(org domain.OrgID, integration domain.IntegrationID, id domain.DeliveryID)
 
 	Writer     WriterOptions
 	Dispatcher DispatcherOptions
@@ -52,7 +54,16 @@ func New(deps Deps) (*Inbox, error) {
 	m := newMetrics()
 	in := &Inbox{}
 	in.Dispatcher = newDispatcher(deps.Signals, deps.Dispatcher, log, m)
-	in.Writer = newWriter(deps.Store, deps.Writer, m, in.Dispatcher.deliver)
+	committed := in.Dispatcher.deliver
+	if deps.Accepted != nil {
+		committed = func(fresh []Committed) {
+			in.Dispatcher.deliver(fresh)
+			for _, c := range fresh {
+				deps.Accepted(c.Ref.Org, c.Ref.ID, c.ID)
+			}
+		}
+	}
+	in.Writer = newWriter(deps.Store, deps.Writer, m, committed)
 	in.Sweeper = newSweeper(deps.Store, in.Dispatcher, deps.Sweeper, log, m)
 	in.Relay = newRelay(deps.Store, in.Dispatcher, deps.Relay, log, m)
 	if err := m.register(deps.Metrics, in.Writer, in.Dispatcher); err != nil {

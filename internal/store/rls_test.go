@@ -49,6 +49,9 @@ func (b *bundle) fill(org domain.OrgID) {
 			VALUES ($1, $2, $3, $4, 'put', 1, 'pending', $5, $5)`, domain.NewID[domain.PushID](tx.Now), org, i.ID, k.ID, tx.Now)
 		return err
 	})
+	b.subscription(org)
+	_, err := b.system.Exec(ctx, "INSERT INTO stream_floors (org_id, xid, seq, at) VALUES ($1, '0', 0, now()) ON CONFLICT DO NOTHING", org)
+	b.must(err)
 }
 
 // schemaTables lists the tables of the schema except the one that counts migrations.

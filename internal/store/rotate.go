@@ -18,6 +18,7 @@ var sealedColumns = []sealedColumn{
 	{"resources", "name", 500},
 	{"integrations", "secrets", 500},
 	{"bookings", "details", 500},
+	{"subscriptions", "secrets", 500},
 	{"deliveries", "content", 50}, // bodies can be large
 }
 

@@ -137,4 +137,7 @@ func (s *Store) Ping(ctx context.Context) error {
 }
 
 // timestamp returns the clock in the precision that PostgreSQL keeps, so that a value written equals the value read.
+// Now reads the store's clock, in UTC and whole microseconds, as transactions do.
+func (s *Store) Now() time.Time { return s.timestamp() }
+
 func (s *Store) timestamp() time.Time { return s.now().UTC().Truncate(time.Microsecond) }

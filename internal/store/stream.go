@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,8 +89,9 @@ func parseStreamCursor(s string) (xid uint64, seq int64, err error) {
 // all running ones is held back, together with everything after it. A limit that was reached means that there may be
 // more. A malformed cursor is KindInvalid.
 //
-// Events older than the kept time are gone without notice, see [Store.PurgeStream]. After a restore into another cluster
-// the transaction ids start anew: empty the table then.
+// A cursor of one organisation is KindGoneToken when events of it after the cursor were purged ([Store.PurgeStream]), and
+// when the cursor lies ahead of this database, as after a restore into another cluster. The cursor returned beside the
+// error is where what is still kept begins.
 func (s *Store) StreamAfter(ctx context.Context, cursor string, org domain.OrgID, limit int) ([]domain.Event, string, error) {
 	xid, seq, err := parseStreamCursor(cursor)
 	if err != nil {
@@ -99,13 +102,18 @@ func (s *Store) StreamAfter(ctx context.Context, cursor string, org domain.OrgID
 	}
 	const query = `SELECT xid, seq, org_id, topic, at, refs FROM stream_events
 		WHERE (xid, seq) > ($1, $2) AND xid < pg_snapshot_xmin(pg_current_snapshot())`
-	var rows pgx.Rows
+	var events []domain.Event
 	if org == "" {
-		rows, err = s.system.Query(ctx, query+" ORDER BY xid, seq LIMIT $3", xid, seq, limit)
+		rows, queryErr := s.system.Query(ctx, query+" ORDER BY xid, seq LIMIT $3", xid, seq, limit)
+		events, err = collect(rows, queryErr, scanEvent)
 	} else {
-		rows, err = s.system.Query(ctx, query+" AND org_id = $4 ORDER BY xid, seq LIMIT $3", xid, seq, limit, org)
+		events, err = s.streamOf(ctx, query+" AND org_id = $4 ORDER BY xid, seq LIMIT $3", xid, seq, limit, org)
 	}
-	events, err := collect(rows, err, scanEvent)
+	if domain.KindOf(err) == domain.KindGoneToken {
+		var gone *goneCursor
+		errors.As(err, &gone)
+		return nil, gone.from, err
+	}
 	if err != nil {
 		return nil, cursor, fault("read live events", err)
 	}
@@ -113,6 +121,38 @@ func (s *Store) StreamAfter(ctx context.Context, cursor string, org domain.OrgID
 		cursor = events[len(events)-1].Cursor
 	}
 	return events, cursor, nil
+}
+
+// goneCursor says where what is still kept begins.
+type goneCursor struct{ from string }
+
+func (g *goneCursor) Error() string { return "events are kept from " + g.from + " on" }
+
+// streamOf reads the events first and what was purged after that: the other way round a purge in between would go
+// unnoticed.
+func (s *Store) streamOf(ctx context.Context, query string, xid uint64, seq int64, limit int, org domain.OrgID) (events []domain.Event, err error) {
+	b := &pgx.Batch{}
+	b.Queue(query, xid, seq, limit, org).Query(func(rows pgx.Rows) (err error) {
+		events, err = collect(rows, nil, scanEvent)
+		return err
+	})
+	if xid == 0 && seq == 0 {
+		return events, s.system.SendBatch(ctx, b).Close()
+	}
+	var floorXID uint64
+	var floorSeq int64
+	var ahead bool
+	b.Queue(`SELECT coalesce(f.xid, '0'::xid8), coalesce(f.seq, 0), $2::xid8 > pg_snapshot_xmax(pg_current_snapshot())
+		FROM (SELECT 1) x LEFT JOIN stream_floors f ON f.org_id = $1`, org, xid).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&floorXID, &floorSeq, &ahead)
+	})
+	if err := s.system.SendBatch(ctx, b).Close(); err != nil {
+		return nil, err
+	}
+	if ahead || xid < floorXID || xid == floorXID && seq < floorSeq {
+		return nil, domain.E(domain.KindGoneToken, "the cursor is no longer known: %w", &goneCursor{streamCursor(floorXID, floorSeq)})
+	}
+	return events, nil
 }
 
 func scanEvent(row pgx.Row) (e domain.Event, err error) {
@@ -133,9 +173,56 @@ func (s *Store) StreamHead(ctx context.Context) (string, error) {
 	return streamCursor(xid, 0), nil
 }
 
-// PurgeStream removes up to limit events that happened before a time, and returns how many.
+// PurgeStream removes up to limit events that happened before a time, and returns how many. Readers whose cursor lies
+// before what was removed of their organisation are told so, see [Store.StreamAfter].
 func (s *Store) PurgeStream(ctx context.Context, before time.Time, limit int) (int, error) {
-	tag, err := s.system.Exec(ctx, `DELETE FROM stream_events e USING
-		(SELECT xid, seq FROM stream_events WHERE at < $1 ORDER BY at LIMIT $2) old WHERE e.xid = old.xid AND e.seq = old.seq`, before, limit)
-	return int(tag.RowsAffected()), fault("purge live events", err)
+	var n int
+	err := s.system.QueryRow(ctx, `WITH gone AS (DELETE FROM stream_events e USING
+			(SELECT xid, seq FROM stream_events WHERE at < $1 ORDER BY at LIMIT $2) old WHERE e.xid = old.xid AND e.seq = old.seq
+			RETURNING e.org_id, e.xid, e.seq, e.at),
+		newest AS (SELECT DISTINCT ON (org_id) org_id, xid, seq, at FROM gone ORDER BY org_id, xid DESC, seq DESC),
+		floors AS (INSERT INTO stream_floors AS f (org_id, xid, seq, at) SELECT org_id, xid, seq, at FROM newest
+			ON CONFLICT (org_id) DO UPDATE SET xid = excluded.xid, seq = excluded.seq, at = excluded.at
+			WHERE (f.xid, f.seq) < (excluded.xid, excluded.seq))
+		SELECT count(*) FROM gone`, before, limit).Scan(&n)
+	return n, fault("purge live events", err)
+}
+
+// MaxAccepted is how many deliveries one event of topic delivery.accepted names. With more a row would no longer fit
+// into its page.
+const MaxAccepted = 40
+
+// Accepted are deliveries of one integration that were stored.
+type Accepted struct {
+	Org         domain.OrgID
+	Integration domain.IntegrationID
+	IDs         []domain.DeliveryID
+}
+
+// AnnounceAccepted adds events of topic delivery.accepted to the live streams of their organisations, [MaxAccepted]
+// deliveries to an event, all of them in one commit. Given again after an error it may announce twice.
+func (s *Store) AnnounceAccepted(ctx context.Context, all []Accepted) error {
+	var orgs []domain.OrgID
+	var refs []map[string]string
+	for _, a := range all {
+		for ids := range slices.Chunk(a.IDs, MaxAccepted) {
+			var list strings.Builder
+			for i, id := range ids {
+				if i > 0 {
+					list.WriteByte(',')
+				}
+				list.WriteString(string(id))
+			}
+			orgs = append(orgs, a.Org)
+			refs = append(refs, map[string]string{"integration": string(a.Integration), "deliveries": list.String(), "count": strconv.Itoa(len(ids))})
+		}
+	}
+	if len(orgs) == 0 {
+		return nil
+	}
+	_, err := s.system.Exec(ctx, `WITH written AS (
+			INSERT INTO stream_events (org_id, topic, at, refs)
+			SELECT org, $2, $3, refs FROM unnest($1::uuid[], $4::jsonb[]) WITH ORDINALITY v(org, refs, n) ORDER BY n)
+		SELECT pg_notify($5, '')`, arrayOf(orgs), string(domain.TopicDeliveryAccepted), s.timestamp(), arrayOf(refs), ChannelStream)
+	return fault("announce accepted deliveries", err)
 }

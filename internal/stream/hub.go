@@ -3,7 +3,6 @@ package stream
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -29,8 +28,15 @@ type Options struct {
 	Poll      time.Duration // how often to look without a notification; 250 ms
 	Heartbeat time.Duration // sign of life on a quiet stream; 15 s
 	Buffer    int           // events a subscriber may be behind before it is dropped; 256
-	PerOrg    int           // subscribers of one organisation in this process; 100
-	Total     int           // subscribers in this process; 2000
+	PerOrg    int           // subscribers of one organisation in this process; 1000
+	Total     int           // subscribers in this process; 6000
+	// Backlogs is how many subscribers may read what they missed at the same time, each a page at a time; the others wait
+	// their turn. 8.
+	Backlogs int
+	// Watch is given every page of new events, of all organisations, while Watching says so. It must not block. Both or
+	// none are set.
+	Watch    func([]domain.Event)
+	Watching func() bool
 	// WriteTimeout is how long one write to a subscriber may take; 10 s.
 	WriteTimeout time.Duration
 	Logger       *slog.Logger
@@ -50,10 +56,13 @@ func (o *Options) defaults() {
 		o.Buffer = 256
 	}
 	if o.PerOrg <= 0 {
-		o.PerOrg = 100
+		o.PerOrg = 1000
 	}
 	if o.Total <= 0 {
-		o.Total = 2000
+		o.Total = 6000
+	}
+	if o.Backlogs <= 0 {
+		o.Backlogs = 8
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -76,11 +85,12 @@ type Hub struct {
 	o      Options
 	page   int           // events per read of the tail: half a buffer, so that one page never fills an empty one
 	wake   chan struct{} // holds one: there may be news
+	turns  chan struct{} // one for each backlog that is being read
 
 	mu       sync.Mutex
 	position string // everything up to here was handed out; "" while nobody subscribes
 	joining  []*joining
-	subs     map[domain.OrgID][]*subscriber
+	subs     map[domain.OrgID]map[*subscriber]struct{}
 	total    int
 	closed   bool
 	counts   Counts
@@ -98,7 +108,8 @@ type Counts struct {
 // New makes a hub over source.
 func New(source Source, o Options) *Hub {
 	o.defaults()
-	return &Hub{source: source, o: o, page: max(1, o.Buffer/2), wake: make(chan struct{}, 1), subs: make(map[domain.OrgID][]*subscriber)}
+	return &Hub{source: source, o: o, page: max(1, o.Buffer/2), wake: make(chan struct{}, 1), turns: make(chan struct{}, o.Backlogs),
+		subs: make(map[domain.OrgID]map[*subscriber]struct{})}
 }
 
 // Counts returns the hub's numbers.
@@ -180,7 +191,7 @@ func (h *Hub) round(ctx context.Context) error {
 	joining := h.joining
 	h.joining = nil
 	h.mu.Unlock()
-	err := h.drain(ctx, len(joining) > 0)
+	err := h.drain(ctx, len(joining) > 0 || h.watching())
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, j := range joining {
@@ -188,13 +199,15 @@ func (h *Hub) round(ctx context.Context) error {
 			j.done <- joined{err: err}
 			continue
 		}
-		j.done <- h.admit(j.org)
+		j.done <- h.admit(j.org, j.filter)
 	}
-	if h.total == 0 {
+	if h.total == 0 && !h.watching() {
 		h.position = ""
 	}
 	return err
 }
+
+func (h *Hub) watching() bool { return h.o.Watching != nil && h.o.Watching() }
 
 // drain brings the position up to what can be read now. Without subscribers it only takes the head, if needed.
 func (h *Hub) drain(ctx context.Context, needed bool) error {
@@ -233,20 +246,33 @@ func (h *Hub) drain(ctx context.Context, needed bool) error {
 	}
 }
 
-// handOut gives events to their subscribers and moves the position on.
+// handOut gives events to the subscribers that want them and moves the position on. An event is rendered once, however
+// many there are.
 func (h *Hub) handOut(next string, events []domain.Event) {
+	if h.watching() && len(events) > 0 {
+		h.o.Watch(events)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.position = next
-	for _, e := range events {
-		for _, s := range slices.Clone(h.subs[e.OrgID]) {
-			select {
-			case s.events <- e:
-				h.counts.Events++
-			default:
+	for i := range events {
+		e := &events[i]
+		var shared *frame
+		for s := range h.subs[e.OrgID] {
+			if !s.filter.Match(*e) {
+				continue
+			}
+			if shared == nil {
+				shared = render(*e)
+			}
+			if len(s.queue) >= h.o.Buffer {
 				h.counts.Dropped++
 				h.remove(s, ReasonSlow)
+				continue
 			}
+			h.counts.Events++
+			s.queue = append(s.queue, shared)
+			s.poke()
 		}
 	}
 }
@@ -271,31 +297,66 @@ func (h *Hub) shutdown() {
 }
 
 func (h *Hub) dropAll(reason string) {
-	for _, list := range h.subs {
-		for _, s := range slices.Clone(list) {
+	for _, all := range h.subs {
+		for s := range all {
 			h.remove(s, reason)
 		}
 	}
 }
 
-// subscriber is one open stream.
+// subscriber is one open stream. Idle it holds no buffer: the queue grows with what waits and is given up when taken. All
+// fields but news belong to the hub's lock.
 type subscriber struct {
 	org    domain.OrgID
-	events chan domain.Event // closed when the hub lets go of it; reason says why
-	reason string            // written before events is closed
+	filter domain.EventFilter
+	queue  []*frame
+	news   chan struct{} // holds one: the queue is not empty, or gone is set
+	gone   bool          // the hub let go of it; reason says why
+	reason string
 }
 
-// errTooMany is what a subscriber beyond a limit gets.
-func errTooMany(what string, limit int) error {
-	return domain.WithRetryAfter(domain.E(domain.KindRateLimited, "at most %d live streams %s", limit, what), 10*time.Second)
+func (s *subscriber) poke() {
+	select {
+	case s.news <- struct{}{}:
+	default:
+	}
+}
+
+// take returns what waits for s, and whether the hub let go of it after that.
+func (h *Hub) take(s *subscriber) (queue []*frame, gone bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	queue, s.queue = s.queue, nil
+	return queue, s.gone
+}
+
+// passed returns the position up to which s was given everything, "" while something waits for it.
+func (h *Hub) passed(s *subscriber) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(s.queue) > 0 || s.gone {
+		return ""
+	}
+	return h.position
+}
+
+// errOrgFull and errFull are what a subscriber beyond a limit gets: the first is for its organisation to mend, the second
+// is for us.
+func errOrgFull(limit int) error {
+	return domain.WithRetryAfter(domain.E(domain.KindRateLimited, "at most %d live streams per organisation and server", limit), 10*time.Second)
+}
+
+func errFull(limit int) error {
+	return domain.WithRetryAfter(domain.E(domain.KindUnavailable, "this server has its %d live streams", limit), 10*time.Second)
 }
 
 var errStopping = domain.E(domain.KindUnavailable, "the server is stopping")
 
 // joining is a subscriber that waits for the next round.
 type joining struct {
-	org  domain.OrgID
-	done chan joined // holds one
+	org    domain.OrgID
+	filter domain.EventFilter
+	done   chan joined // holds one
 }
 
 type joined struct {
@@ -304,9 +365,31 @@ type joined struct {
 	err error
 }
 
+// full says why there is no place for one more of org, nil if there is one. It needs mu.
+func (h *Hub) full(org domain.OrgID) error {
+	switch {
+	case h.closed:
+		return errStopping
+	case h.total >= h.o.Total:
+		h.counts.Refused++
+		return errFull(h.o.Total)
+	case len(h.subs[org]) >= h.o.PerOrg:
+		h.counts.Refused++
+		return errOrgFull(h.o.PerOrg)
+	}
+	return nil
+}
+
+// room refuses early, before a backlog is read for nothing.
+func (h *Hub) room(org domain.OrgID) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.full(org)
+}
+
 // subscribe joins org's subscribers and returns the position after which live events begin.
-func (h *Hub) subscribe(ctx context.Context, org domain.OrgID) (*subscriber, string, error) {
-	j := &joining{org: org, done: make(chan joined, 1)}
+func (h *Hub) subscribe(ctx context.Context, org domain.OrgID, filter domain.EventFilter) (*subscriber, string, error) {
+	j := &joining{org: org, filter: filter, done: make(chan joined, 1)}
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
@@ -329,19 +412,15 @@ func (h *Hub) subscribe(ctx context.Context, org domain.OrgID) (*subscriber, str
 }
 
 // admit needs mu.
-func (h *Hub) admit(org domain.OrgID) joined {
-	switch {
-	case h.closed:
-		return joined{err: errStopping}
-	case h.total >= h.o.Total:
-		h.counts.Refused++
-		return joined{err: errTooMany("per server", h.o.Total)}
-	case len(h.subs[org]) >= h.o.PerOrg:
-		h.counts.Refused++
-		return joined{err: errTooMany("per organisation", h.o.PerOrg)}
+func (h *Hub) admit(org domain.OrgID, filter domain.EventFilter) joined {
+	if err := h.full(org); err != nil {
+		return joined{err: err}
 	}
-	s := &subscriber{org: org, events: make(chan domain.Event, h.o.Buffer)}
-	h.subs[org] = append(h.subs[org], s)
+	s := &subscriber{org: org, filter: filter, news: make(chan struct{}, 1)}
+	if h.subs[org] == nil {
+		h.subs[org] = make(map[*subscriber]struct{})
+	}
+	h.subs[org][s] = struct{}{}
 	h.total++
 	return joined{s: s, at: h.position}
 }
@@ -355,17 +434,14 @@ func (h *Hub) leave(s *subscriber) {
 
 // remove needs mu.
 func (h *Hub) remove(s *subscriber, reason string) {
-	list := h.subs[s.org]
-	i := slices.Index(list, s)
-	if i < 0 {
+	if s.gone {
 		return
 	}
-	if list = slices.Delete(list, i, i+1); len(list) == 0 {
+	delete(h.subs[s.org], s)
+	if len(h.subs[s.org]) == 0 {
 		delete(h.subs, s.org)
-	} else {
-		h.subs[s.org] = list
 	}
 	h.total-- // the next round gives the position up when nobody is left
-	s.reason = reason
-	close(s.events)
+	s.gone, s.reason = true, reason
+	s.poke()
 }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -14,43 +16,68 @@ import (
 // Request says whose stream to serve, and from where on.
 type Request struct {
 	Org    domain.OrgID
-	After  string    // Last-Event-ID; "" starts with what happens from now on
-	Topics []string  // prefixes of topics, such as "conflict."; empty takes all
-	Until  time.Time // when the stream must end; zero = never
+	After  string             // Last-Event-ID; "" starts with what happens from now on
+	Filter domain.EventFilter // the zero value takes all
+	Until  time.Time          // when the stream must end; zero = never
 }
 
-// Limits of a request.
-const (
-	MaxTopics     = 20
-	MaxTopicBytes = 60
-	MaxCursor     = 60
-)
+// MaxCursor is the longest Last-Event-ID, in bytes.
+const MaxCursor = 60
 
-// ParseTopics reads the value of ?topics=a,b. At most MaxTopics prefixes of MaxTopicBytes letters, dots and
-// underscores are accepted.
-func ParseTopics(s string) ([]string, error) {
-	if s == "" {
-		return nil, nil
+// ParseFilter reads a filter from the query parameters topics, wedding, integration and resource. Each may be repeated
+// and may hold several values parted by commas. A topic that ends in a dot stands for all below it, as one that ends in
+// ".*" does. Errors are of kind invalid and name the parameter and its limit.
+func ParseFilter(q url.Values) (domain.EventFilter, error) {
+	var f domain.EventFilter
+	topics, err := values(q, "topics")
+	if err != nil {
+		return f, err
 	}
-	list := strings.Split(s, ",")
-	if len(list) > MaxTopics {
-		return nil, domain.Invalid("topics", "at most %d, has %d", MaxTopics, len(list))
-	}
-	for _, p := range list {
-		if len(p) < 1 || len(p) > MaxTopicBytes || strings.Trim(p, "abcdefghijklmnopqrstuvwxyz._") != "" {
-			return nil, domain.Invalid("topics", "each must have 1 to %d lower-case letters, dots or underscores", MaxTopicBytes)
+	for i, t := range topics {
+		if strings.HasSuffix(t, ".") {
+			topics[i] = t + "*"
 		}
 	}
-	return list, nil
+	f.Topics = topics
+	if f.Weddings, err = ids[domain.BookingID](q, "wedding"); err != nil {
+		return f, err
+	}
+	if f.Integrations, err = ids[domain.IntegrationID](q, "integration"); err != nil {
+		return f, err
+	}
+	if f.Resources, err = ids[domain.ResourceID](q, "resource"); err != nil {
+		return f, err
+	}
+	return f, f.Check("")
 }
 
-func (q Request) wants(t domain.Topic) bool {
-	for _, p := range q.Topics {
-		if strings.HasPrefix(string(t), p) {
-			return true
+func values(q url.Values, name string) ([]string, error) {
+	var out []string
+	for _, v := range q[name] {
+		if v == "" {
+			continue
+		}
+		if out = append(out, strings.Split(v, ",")...); len(out) > domain.MaxFilterValues {
+			return nil, domain.Invalid(name, "at most %d, has more", domain.MaxFilterValues)
 		}
 	}
-	return len(q.Topics) == 0
+	return out, nil
+}
+
+func ids[T domain.AnyID](q url.Values, name string) ([]T, error) {
+	list, err := values(q, name)
+	if err != nil {
+		return nil, err
+	}
+	var out []T
+	for _, v := range list {
+		id, err := domain.ParseID[T](name, v)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, id)
+	}
+	return out, nil
 }
 
 // backlogPage is how many events one read of a backlog takes.
@@ -62,15 +89,15 @@ func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, q Request) error {
 	if len(q.After) > MaxCursor {
 		return domain.Invalid("Last-Event-ID", "at most %d characters, has %d", MaxCursor, len(q.After))
 	}
+	if err := h.room(q.Org); err != nil {
+		return err
+	}
 	ctx := r.Context()
 	out := &writer{w: w, rc: http.NewResponseController(w), timeout: h.o.WriteTimeout, q: q}
 
-	// First without a place among the subscribers: a long backlog must not overflow the buffer of live events.
-	seen := &recent{max: remembered}
+	// First without a place among the subscribers: a long backlog must not overflow the queue of live events.
 	if q.After != "" {
-		switch err := h.backlog(ctx, out, q, seen); {
-		case domain.KindOf(err) == domain.KindGoneToken && !out.begun:
-			out.reset = true
+		switch _, err := h.backlog(ctx, out, q, nil); {
 		case domain.KindOf(err) == domain.KindInvalid && !out.begun:
 			return domain.Invalid("Last-Event-ID", "is no id of an event of this stream")
 		case err != nil && !out.begun:
@@ -79,7 +106,7 @@ func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, q Request) error {
 			return nil // the client resumes
 		}
 	}
-	s, at, err := h.subscribe(ctx, q.Org)
+	s, at, err := h.subscribe(ctx, q.Org, q.Filter)
 	if err != nil {
 		if out.begun {
 			return nil
@@ -88,56 +115,85 @@ func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, q Request) error {
 	}
 	defer h.leave(s)
 
-	// Then once more: what was committed between the last page and the place. Some of what was read may come again
-	// through the buffer, because the hub may have been behind the database.
-	switch {
-	case q.After == "" || out.reset:
-		out.begin(at)
-	default:
-		if err := h.backlog(ctx, out, q, seen); err != nil {
+	// Then once more: what was committed between the last page and the place. Some of that may come again through the
+	// queue, because the hub may be behind what was just read. What was read before has a place before the hub's, since
+	// the round that gave the place began after it.
+	seen := &recent{max: remembered}
+	if q.After != "" {
+		n, err := h.backlog(ctx, out, q, seen)
+		if err != nil {
 			if out.begun {
 				return nil
 			}
 			return err
 		}
-		out.begin(out.last)
+		if n > 0 {
+			at = out.last
+		}
 	}
+	out.begin(at)
+	out.last = at
+	out.shrink()
 	if out.err == nil {
 		h.follow(ctx, out, s, q, seen)
 	}
 	return nil
 }
 
-// backlog writes what the database has after out.last, or after q.After at first.
-func (h *Hub) backlog(ctx context.Context, out *writer, q Request, seen *recent) error {
+// backlog writes what the database has after out.last, or after q.After at first, and returns how many events of the
+// organisation that were, wanted or not. Each page is one bounded read in the order of the index, and moves the client's
+// id on even if nothing of it is wanted, so that a client that is interrupted does not begin anew.
+func (h *Hub) backlog(ctx context.Context, out *writer, q Request, seen *recent) (n int, err error) {
+	select {
+	case h.turns <- struct{}{}:
+		defer func() { <-h.turns }()
+	case <-ctx.Done():
+		return 0, domain.E(domain.KindUnavailable, "wait to read missed events: %w", ctx.Err())
+	}
 	if out.last == "" {
 		out.last = q.After
 	}
 	for {
 		events, next, err := h.source.StreamAfter(ctx, out.last, q.Org, backlogPage)
+		if domain.KindOf(err) == domain.KindGoneToken && next != "" && next != out.last {
+			out.gap(next)
+			continue
+		}
 		if err != nil {
-			return err
+			return n, err
 		}
 		if len(events) > 0 {
 			out.begin(out.last)
 		}
 		for _, e := range events {
-			seen.add(e.Cursor)
-			if out.event(e); out.err != nil {
-				return out.err
+			if seen != nil {
+				seen.add(e.Cursor)
+			}
+			out.last = e.Cursor
+			if !q.Filter.Match(e) {
+				continue
+			}
+			if out.frame(render(e)); out.err != nil {
+				return n, out.err
 			}
 		}
+		n += len(events)
 		out.last = next
+		if len(events) == backlogPage && out.begun {
+			out.mark()
+		}
 		out.flush()
 		if out.err != nil || len(events) < backlogPage {
-			return out.err
+			return n, out.err
 		}
 	}
 }
 
 // follow writes live events until something ends the stream.
 func (h *Hub) follow(ctx context.Context, out *writer, s *subscriber, q Request, seen *recent) {
-	beat := time.NewTicker(h.o.Heartbeat)
+	// The first sign of life comes at any time within the interval, so that clients that connected together do not go on
+	// together.
+	beat := time.NewTimer(h.o.Heartbeat/4 + rand.N(h.o.Heartbeat*3/4+1))
 	defer beat.Stop()
 	var expired <-chan time.Time
 	if !q.Until.IsZero() {
@@ -145,6 +201,7 @@ func (h *Hub) follow(ctx context.Context, out *writer, s *subscriber, q Request,
 		defer t.Stop()
 		expired = t.C
 	}
+	ahead := len(seen.ids) > 0 // of the hub, by what was read beside it
 	for out.err == nil {
 		select {
 		case <-ctx.Done():
@@ -153,25 +210,27 @@ func (h *Hub) follow(ctx context.Context, out *writer, s *subscriber, q Request,
 			out.closed(ReasonExpired)
 			return
 		case <-beat.C:
-			out.beat()
-		case e, open := <-s.events:
-			for open {
-				if !seen.has(e.Cursor) {
-					seen = nil // live events come in order: past the first new one nothing repeats
-					out.event(e)
-				}
-				select {
-				case e, open = <-s.events:
-					continue
-				default:
-				}
-				break
+			if at := h.passed(s); at != "" && !ahead {
+				out.last = at
 			}
-			if !open {
+			out.beat()
+			beat.Reset(h.o.Heartbeat*3/4 + rand.N(h.o.Heartbeat/4+1))
+		case <-s.news:
+			queue, gone := h.take(s)
+			for _, f := range queue {
+				if !seen.has(f.cursor) {
+					// Live events come in order: past the first new one nothing repeats.
+					seen, ahead = nil, false
+					out.last = f.cursor
+					out.frame(f)
+				}
+			}
+			if gone {
 				out.closed(s.reason)
 				return
 			}
 			out.flush()
+			out.shrink()
 		}
 	}
 }
@@ -206,6 +265,33 @@ func (r *recent) has(id string) bool {
 	return ok
 }
 
+// frame is an event as it is sent, shared by all who get it.
+type frame struct {
+	cursor string
+	bytes  []byte
+}
+
+func render(e domain.Event) *frame {
+	data, err := json.Marshal(e)
+	if err != nil {
+		panic("marshal texts and a time: " + err.Error())
+	}
+	var b bytes.Buffer
+	b.Grow(len(data) + len(e.Cursor) + len(e.Topic) + 24)
+	id(&b, e.Cursor)
+	b.WriteString("event: " + string(e.Topic) + "\ndata: ")
+	b.Write(data)
+	b.WriteString("\n\n")
+	return &frame{e.Cursor, b.Bytes()}
+}
+
+// id writes an id line. Cursors have no line breaks; one that had would end the frame early, so it is left out.
+func id(b *bytes.Buffer, cursor string) {
+	if cursor != "" && !strings.ContainsAny(cursor, "\r\n\x00") {
+		b.WriteString("id: " + cursor + "\n")
+	}
+}
+
 // writer writes server-sent events, each write bounded in time. The first error stays.
 type writer struct {
 	w       http.ResponseWriter
@@ -213,7 +299,6 @@ type writer struct {
 	timeout time.Duration
 	q       Request
 	begun   bool
-	reset   bool   // tell the client that it missed events
 	last    string // id to resume from
 	buf     bytes.Buffer
 	err     error
@@ -224,63 +309,70 @@ func (o *writer) begin(at string) {
 	if o.begun {
 		return
 	}
-	o.begun, o.last = true, at
+	o.head()
+	o.last = at
+	id(&o.buf, at)
+	o.buf.WriteString("\n")
+	o.flush()
+}
+
+func (o *writer) head() {
+	o.begun = true
 	h := o.w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // proxies must pass events on at once
 	o.w.WriteHeader(http.StatusOK)
 	o.buf.WriteString("retry: 2000\n")
-	if o.reset {
-		o.id(at)
-		o.buf.WriteString("event: stream.reset\ndata: {\"reason\":\"events since the given id are no longer kept\"}\n\n")
-	} else {
-		o.id(at)
-		o.buf.WriteString("\n")
+}
+
+// gap tells the client that events are missing between its id and from, where the stream goes on.
+func (o *writer) gap(from string) {
+	if !o.begun {
+		o.head()
 	}
+	o.last = from
+	id(&o.buf, from)
+	o.buf.WriteString("event: " + string(domain.TopicStreamGap) +
+		"\ndata: {\"reason\":\"events after the given id are no longer kept\",\"from\":\"" + from + "\"}\n\n")
 	o.flush()
 }
 
-// id writes an id line. Cursors have no line breaks; one that had would end the frame early, so it is left out.
-func (o *writer) id(cursor string) {
-	if cursor != "" && !strings.ContainsAny(cursor, "\r\n\x00") {
-		o.buf.WriteString("id: " + cursor + "\n")
-	}
-}
-
-func (o *writer) event(e domain.Event) {
-	o.last = e.Cursor
-	if !o.q.wants(e.Topic) {
-		return
-	}
-	data, err := json.Marshal(e)
-	if err != nil {
-		o.err = err
-		return
-	}
-	o.id(e.Cursor)
-	o.buf.WriteString("event: " + string(e.Topic) + "\ndata: ")
-	o.buf.Write(data)
-	o.buf.WriteString("\n\n")
+func (o *writer) frame(f *frame) {
+	o.buf.Write(f.bytes)
 	if o.buf.Len() > 32<<10 {
 		o.flush()
 	}
 }
 
-// beat shows that the stream lives, and moves the client's id over events that its filter left out.
+// mark moves the client's id over events that its filter left out.
+func (o *writer) mark() {
+	id(&o.buf, o.last)
+	o.buf.WriteString("\n")
+}
+
+// beat shows that the stream lives, and moves the id on as mark does.
 func (o *writer) beat() {
-	o.id(o.last)
+	id(&o.buf, o.last)
 	o.buf.WriteString(": alive\n\n")
 	o.flush()
+	o.shrink()
 }
 
 func (o *writer) closed(reason string) {
 	if reason == "" {
 		return
 	}
-	o.id(o.last)
+	id(&o.buf, o.last)
 	o.buf.WriteString("event: stream.closed\ndata: {\"reason\":\"" + reason + "\"}\n\n")
 	o.flush()
+}
+
+// shrink gives up a buffer that an idle stream does not need.
+func (o *writer) shrink() {
+	if o.err == nil && o.buf.Len() == 0 && o.buf.Cap() > 512 {
+		o.buf = bytes.Buffer{}
+	}
 }
 
 func (o *writer) flush() {

@@ -12,6 +12,7 @@
   none.hidden = false;
 
   const words = {
+    "delivery.accepted": "Webhooks were taken",
     "delivery.applied": "A webhook was applied",
     "delivery.ignored": "A webhook had nothing for us",
     "delivery.retrying": "A webhook will be tried again",
@@ -25,6 +26,7 @@
     "push.failed": "A copy could not be written",
     "integration.changed": "An integration changed",
     "resource.changed": "A resource changed",
+    "subscription.changed": "A subscription changed",
   };
   const shown = 40;
   let held = false;
@@ -112,7 +114,7 @@
     state.textContent = source.readyState === EventSource.CLOSED ? "ended" : "reconnecting";
     if (source.readyState === EventSource.CLOSED) stale.hidden = false;
   });
-  source.addEventListener("stream.reset", () => { stale.hidden = false; });
+  source.addEventListener("stream.gap", () => { stale.hidden = false; });
   for (const topic of Object.keys(words)) {
     source.addEventListener(topic, (message) => {
       const event = JSON.parse(message.data);
