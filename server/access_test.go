@@ -38,8 +38,11 @@ var (
 // expectations has an entry for every row of the table; a row without one fails the test.
 func expectations() map[string]expectation {
 	return map[string]expectation{
-		"receive-webhook":      {path: func(x tenant) string { return "/v1/webhooks/" + string(x.integration) }, body: "{}", ok: 503},
-		"list-providers":       {ok: 200},
+		"receive-webhook": {path: func(x tenant) string { return "/v1/webhooks/" + string(x.integration) }, body: "{}", ok: 503},
+		"list-providers":  {ok: 200},
+
+		"answer-webhook-handshake": {path: func(x tenant) string { return "/v1/webhooks/" + string(x.integration) }, ok: 503},
+
 		"create-integration":   {body: `{"name":""}`, ok: 422},
 		"list-integrations":    {ok: 200},
 		"get-integration":      {path: at("/v1/integrations/{id}", idIntegration), ok: 200},

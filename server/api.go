@@ -181,6 +181,9 @@ func describeRaw(op *huma.Operation, r Route) {
 			"id": {Type: "string", Format: "uuid"}, "status": {Type: "string", Enum: []any{"accepted", "duplicate"}}}}}}
 		ok.Content, ok.Description = receipt, "A repeat of a delivery that is stored already"
 		op.Responses["202"] = &huma.Response{Description: "Stored", Content: receipt}
+	case "answer-webhook-handshake":
+		op.Description += " For integrations whose settings name a handshake that comes as a GET: X sends crc_token, Meta hub.mode, hub.verify_token and hub.challenge. Anything else is 404."
+		ok.Content = map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: "string"}}, "application/json": {Schema: &huma.Schema{Type: "object"}}}
 	case "ready", "health":
 		ok.Content = map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Type: "object"}}}
 	}

@@ -58,6 +58,7 @@ const (
 func Routes() []Route {
 	return []Route{
 		{Method: "POST", Path: webhookPath, Access: AccessWebhook, ID: "receive-webhook", Tag: tagDeliveries, Summary: "Take a webhook of an integration", mount: raw((*Server).webhook)},
+		{Method: "GET", Path: webhookPath, Access: AccessWebhook, ID: "answer-webhook-handshake", Tag: tagDeliveries, Summary: "Answer the handshake by which a sender tests the address", mount: raw((*Server).webhook)},
 
 		{Method: "GET", Path: "/v1/providers", Access: AccessViewer, ID: "list-providers", Tag: tagIntegrations, Summary: "List the kinds of systems that can be connected", mount: typed((*Server).listProviders)},
 		{Method: "POST", Path: "/v1/integrations", Access: AccessAdmin, ID: "create-integration", Tag: tagIntegrations, Summary: "Connect a system", status: 201, mount: typed((*Server).createIntegration)},

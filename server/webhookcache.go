@@ -195,7 +195,7 @@ func (c *intakeCache) compile(e *intakeEntry, record store.IntakeRecord) error {
 		return domain.E(domain.KindNotFound, "this integration takes no webhooks")
 	}
 	intake := source.Intake()
-	if e.verifier, err = webhookauth.New(intake.Auth, intake.Credentials, webhookauth.Options{}); err != nil {
+	if e.verifier, err = webhookauth.New(intake.Auth, intake.Credentials, webhookauth.Options{VerifyToken: intake.VerifyToken}); err != nil {
 		return domain.E(domain.KindInternal, "make the verifier: %w", err)
 	}
 	e.rule = intake.Priority
@@ -203,10 +203,8 @@ func (c *intakeCache) compile(e *intakeEntry, record store.IntakeRecord) error {
 	if intake.DedupeHeader != "" {
 		e.dedupeHeader = http.CanonicalHeaderKey(intake.DedupeHeader)
 	}
-	e.keepHeaders("Content-Type", intake.Auth.IDHeader, intake.DedupeHeader)
-	if intake.Auth.Scheme == webhookauth.StandardWebhooks && intake.Auth.IDHeader == "" {
-		e.keepHeaders("Webhook-Id")
-	}
+	e.keepHeaders("Content-Type", intake.DedupeHeader)
+	e.keepHeaders(e.verifier.IDHeader())
 	e.keepHeaders(intake.KeepHeaders...)
 	for _, t := range intake.ContentTypes {
 		e.contentTypes = append(e.contentTypes, strings.ToLower(t))

@@ -91,7 +91,7 @@ func fallback[T int | int64 | float64 | time.Duration](v *T, d T) {
 	}
 }
 
-// Intake answers POST /v1/webhooks/{integration}. The order of its steps is a promise: nothing is read from storage for
+// Intake answers POST /v1/webhooks/{integration}, and GET for handshakes that come so. The order of its steps is a promise: nothing is read from storage for
 // an id that cannot exist, no body is read for a request that is refused anyway, nothing of a body is looked at before
 // its signature, and an id leaves only after the commit.
 type Intake struct {
@@ -218,6 +218,9 @@ func (in *Intake) accept(r *http.Request, id string, now time.Time) (store.Inser
 	if err != nil {
 		return none, err
 	}
+	if err := from.greet(r, now); err != nil {
+		return none, err
+	}
 	if err := from.checkType(r.Header); err != nil {
 		return none, err
 	}
@@ -243,6 +246,9 @@ func (in *Intake) accept(r *http.Request, id string, now time.Time) (store.Inser
 	}
 	if !from.allowance.bucket.AllowN(now, 1) {
 		return none, errTooMany
+	}
+	if err := from.greetSigned(body.bytes, result); err != nil {
+		return none, err
 	}
 	headers, err := from.keptHeaders(r.Header)
 	if err != nil {
@@ -283,6 +289,9 @@ func (e *intakeEntry) dedupeKey(h http.Header, result webhookauth.Result, body *
 
 // refuse answers with a problem. A refused body is not read to its end for the sake of the connection.
 func (in *Intake) refuse(w *echo.Response, r *http.Request, err error) {
+	if in.writeAnswer(w, err) {
+		return
+	}
 	if domain.KindOf(err) == domain.KindTooLarge {
 		w.Header().Set("Connection", "close")
 	}
