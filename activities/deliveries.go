@@ -41,6 +41,7 @@ type ApplyDeliveriesResult struct {
 	Ignored     int       `json:"ignored,omitempty"`
 	Dead        int       `json:"dead,omitempty"`
 	Retried     int       `json:"retried,omitempty"`
+	Routed      int       `json:"routed,omitempty"` // copies stored for other integrations
 	More        bool      `json:"more,omitempty"`
 	NextDue     time.Time `json:"next_due,omitzero"`
 	NeedsReload bool      `json:"needs_reload,omitempty"`
@@ -80,6 +81,7 @@ func (a *Deliveries) applySingly(ctx context.Context, in ApplyDeliveriesInput) (
 		sum.Ignored += out.Ignored
 		sum.Dead += out.Dead
 		sum.Retried += out.Retried
+		sum.Routed += out.Routed
 		sum.More, sum.NextDue, sum.NeedsReload = out.More, out.NextDue, sum.NeedsReload || out.NeedsReload
 		if !out.More {
 			break
@@ -128,7 +130,7 @@ func (a *Deliveries) applyWaiting(ctx context.Context, in ApplyDeliveriesInput, 
 			return out.next(ctx, tx, in.Integration)
 		}
 		first = waiting[0]
-		b := batch{now: tx.Now}
+		b := batch{now: tx.Now, target: routeTargets(tx, in.Integration)}
 		for n, d := range waiting {
 			if !b.decode(ctx, opened, openErr, d) {
 				// The rest is for the next transaction.
@@ -150,6 +152,9 @@ func (a *Deliveries) applyWaiting(ctx context.Context, in ApplyDeliveriesInput, 
 		}
 		outcomes := b.settle(applied.Outcomes)
 		if err := tx.FinishDeliveries(ctx, outcomes); err != nil {
+			return err
+		}
+		if out.Routed, err = b.route(ctx, tx); err != nil {
 			return err
 		}
 		if err := out.count(ctx, tx, in.Integration, outcomes); err != nil {
@@ -210,11 +215,18 @@ type batch struct {
 	errs      []error            // per delivery: why it could not be decoded
 	overtaken []int              // deliveries with changes that came too late
 	now       time.Time
+	target    func(context.Context, domain.IntegrationID) error // nil = may be routed to
 }
 
 // decode adds a delivery to the batch. It is false when the batch has no room for its changes.
 func (b *batch) decode(ctx context.Context, opened any, openErr error, d domain.RawDelivery) bool {
 	got, err := b.read(ctx, opened, openErr, d)
+	if err == nil {
+		err = b.checkRoute(ctx, d, &got)
+	}
+	if err != nil {
+		got = provider.Decoded{}
+	}
 	if n := len(got.Changes); err == nil && n > apply.MaxBatch {
 		err, got = domain.E(domain.KindInvalid, "a delivery may hold at most %d changes, has %d", apply.MaxBatch, n), provider.Decoded{}
 	}

@@ -91,6 +91,10 @@ func (o *outside) Decode(_ context.Context, d provider.Webhook) (provider.Decode
 	case "raw":
 		return out, errors.New("unexpected Marker Person")
 	}
+	if len(d.Body) > 0 && d.Body[0] == '{' {
+		err := json.Unmarshal(d.Body, &out) // a decoded delivery as it is
+		return out, err
+	}
 	err := json.Unmarshal(d.Body, &out.Changes)
 	return out, err
 }

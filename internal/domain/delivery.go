@@ -28,7 +28,9 @@ type Delivery struct {
 	NextAttemptAt *time.Time    `json:"next_attempt_at,omitempty"`
 	ReceivedAt    time.Time     `json:"received_at"`
 	AppliedAt     *time.Time    `json:"applied_at,omitempty"`
-	Duplicates    int           `json:"-"`
+	// RoutedFrom is the delivery that a rule of another integration handed over; "" for what a vendor sent here.
+	RoutedFrom DeliveryID `json:"routed_from,omitempty"`
+	Duplicates int        `json:"-"`
 }
 
 // RawDelivery is a delivery with its opened content.

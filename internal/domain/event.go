@@ -13,6 +13,7 @@ const (
 	TopicDeliveryIgnored    Topic = "delivery.ignored"
 	TopicDeliveryRetrying   Topic = "delivery.retrying"
 	TopicDeliveryDead       Topic = "delivery.dead"
+	TopicDeliveryRouted     Topic = "delivery.routed" // handed to another integration, which has its own delivery of it
 	TopicBookingChanged     Topic = "booking.changed"
 	TopicConflictOpened     Topic = "conflict.opened"
 	TopicConflictUpdated    Topic = "conflict.updated"

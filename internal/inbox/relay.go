@@ -182,6 +182,8 @@ func (r *Relay) pass(ctx context.Context, row *store.OutboxRow) {
 		r.d.tellIntegration(ref, errand{pushes: 1, rows: rows})
 	case store.OutboxIntegrationChanged:
 		r.d.tellIntegration(ref, errand{changed: true, rows: rows})
+	case store.OutboxDelivery:
+		r.d.tellIntegration(ref, errand{deliveries: true, ids: []domain.DeliveryID{domain.DeliveryID(row.Ref)}, rows: rows})
 	case store.OutboxConflictRecheck:
 		r.d.tellConflict(domain.ConflictID(row.Target), errand{recheck: []domain.BookingID{domain.BookingID(row.Ref)}, rows: rows})
 	case store.OutboxConflictStart:

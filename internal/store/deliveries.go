@@ -10,13 +10,13 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 )
 
-const deliveryColumns = "id, org_id, integration_id, dedupe, state, attempts, size, received_at, next_attempt_at, applied_at, reason, priority"
+const deliveryColumns = "id, org_id, integration_id, dedupe, state, attempts, size, received_at, next_attempt_at, applied_at, reason, priority, routed_from"
 
 func scanDeliveryWith(row pgx.Row, more ...any) (domain.Delivery, error) {
 	var d domain.Delivery
 	var dedupe []byte
 	targets := append([]any{&d.ID, &d.OrgID, &d.IntegrationID, &dedupe, &d.State, &d.Attempts, &d.Size, &d.ReceivedAt,
-		&d.NextAttemptAt, &d.AppliedAt, &d.Reason, &d.Priority}, more...)
+		&d.NextAttemptAt, &d.AppliedAt, &d.Reason, &d.Priority, &d.RoutedFrom}, more...)
 	err := row.Scan(targets...)
 	d.DedupeKey = hex.EncodeToString(dedupe)
 	d.ReceivedAt, d.NextAttemptAt, d.AppliedAt = d.ReceivedAt.UTC(), utc(d.NextAttemptAt), utc(d.AppliedAt)

@@ -19,6 +19,7 @@ const (
 	OutboxConflictStart      OutboxKind = "conflict_start"      // conflict
 	OutboxConflictRecheck    OutboxKind = "conflict_recheck"    // conflict; booking
 	OutboxIntegrationChanged OutboxKind = "integration_changed" // integration
+	OutboxDelivery           OutboxKind = "delivery"            // integration; delivery that waits for it
 )
 
 // ChannelOutbox is notified after a commit that put lines into the outbox, see [Store.Listen].
@@ -34,7 +35,7 @@ type OutboxRow struct {
 	Org       domain.OrgID
 	Kind      OutboxKind
 	Target    string // id of an integration or a conflict
-	Ref       string // id of a booking, or ""
+	Ref       string // id of a booking or a delivery, or ""
 	DueAt     time.Time
 	Attempts  int // claims so far, this one included
 	CreatedAt time.Time

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/vault"
 )
 
 // Every sealed value is bound to its table, column and row id here, and to its organisation by the sealer.
@@ -76,6 +77,10 @@ func parseSecrets(id domain.IntegrationID, text []byte) (map[string]string, erro
 //
 // Sealed is: length of the headers' JSON (4 bytes, big-endian), that JSON, the body.
 func (s *Store) SealDelivery(org domain.OrgID, id domain.DeliveryID, headers map[string]string, body []byte) []byte {
+	return sealContent(s.ring.Org(string(org)), id, headers, body)
+}
+
+func sealContent(with *vault.Sealer, id domain.DeliveryID, headers map[string]string, body []byte) []byte {
 	if headers == nil {
 		headers = map[string]string{}
 	}
@@ -86,7 +91,7 @@ func (s *Store) SealDelivery(org domain.OrgID, id domain.DeliveryID, headers map
 	text := make([]byte, 4, 4+len(head)+len(body))
 	binary.BigEndian.PutUint32(text, uint32(len(head)))
 	text = append(append(text, head...), body...)
-	return s.ring.Org(string(org)).Seal(text, "deliveries", "content", string(id))
+	return with.Seal(text, "deliveries", "content", string(id))
 }
 
 var errContent = errors.New("content is not in the form that was sealed")
