@@ -71,8 +71,9 @@ type Dispatcher struct {
 
 	mu       sync.Mutex
 	targets  map[string]*target
-	heap     targetHeap
-	ids      int // kept over all targets, also in flight
+	heap     targetHeap // those whose time has not come
+	turns    turns      // those whose time has come
+	ids      int        // kept over all targets, also in flight
 	inFlight int
 	failures int       // calls in a row that found Temporal down
 	calmAt   time.Time // end of the back-off
@@ -96,9 +97,9 @@ func newDispatcher(s Signals, o DispatcherOptions, log *slog.Logger, m *metrics)
 	o.defaults()
 	d := &Dispatcher{
 		signals: s, o: o, log: log, m: m,
-		targets: make(map[string]*target),
-		pace:    newPace(o.MaxRate, o.Burst, time.Now()),
-		wake:    make(chan struct{}, 1), told: make(chan struct{}, 1), jobs: make(chan *target),
+		targets: make(map[string]*target), turns: newTurns(),
+		pace: newPace(o.MaxRate, o.Burst, time.Now()),
+		wake: make(chan struct{}, 1), told: make(chan struct{}, 1), jobs: make(chan *target),
 	}
 	d.calls, d.stopped = context.WithCancel(context.Background())
 	for range o.Workers {
@@ -166,7 +167,7 @@ func (d *Dispatcher) deliver(batch []Committed) {
 			dropped++
 			continue
 		}
-		if t.errand.addID(c.ID, d.ids < d.o.MaxIDs) {
+		if t.errand.addID(c.ID, c.Priority, d.ids < d.o.MaxIDs) {
 			d.ids++
 		} else {
 			dropped++
@@ -196,9 +197,9 @@ func (d *Dispatcher) tellIntegration(ref flow.IntegrationRef, e errand) {
 }
 
 // tellConflict adds an errand for a conflict's workflow.
-func (d *Dispatcher) tellConflict(id domain.ConflictID, e errand) {
+func (d *Dispatcher) tellConflict(org domain.OrgID, id domain.ConflictID, e errand) {
 	d.mu.Lock()
-	if t := d.target(contract.ConflictWorkflowID(id)); t != nil {
+	if t := d.target(org, contract.ConflictWorkflowID(id)); t != nil {
 		t.conflict = id
 		t.errand.merge(e, 0)
 		d.ready(t)
@@ -209,7 +210,7 @@ func (d *Dispatcher) tellConflict(id domain.ConflictID, e errand) {
 
 func (d *Dispatcher) integration(ref flow.IntegrationRef) *target {
 	// The identifier alone is the key: building the workflow id for each delivery would allocate.
-	t := d.target(string(ref.ID))
+	t := d.target(ref.Org, string(ref.ID))
 	if t != nil && (t.ref.Provider == "" || t.ref.ID == "") {
 		t.ref = ref
 	}
@@ -217,14 +218,14 @@ func (d *Dispatcher) integration(ref flow.IntegrationRef) *target {
 }
 
 // target finds or makes a target; nil when there are too many.
-func (d *Dispatcher) target(key string) *target {
+func (d *Dispatcher) target(org domain.OrgID, key string) *target {
 	if t := d.targets[key]; t != nil {
 		return t
 	}
 	if len(d.targets) >= d.o.MaxTargets {
 		return nil
 	}
-	t := &target{key: key, index: -1}
+	t := &target{key: key, org: org, index: -1}
 	d.targets[key] = t
 	return t
 }
@@ -233,6 +234,10 @@ func (d *Dispatcher) target(key string) *target {
 func (d *Dispatcher) ready(t *target) {
 	if t.since.IsZero() {
 		t.since = time.Now()
+	}
+	if t.place != nil {
+		d.turns.raise(t)
+		return
 	}
 	if t.inFlight || t.index >= 0 {
 		return
@@ -276,24 +281,21 @@ func (d *Dispatcher) next(now time.Time) (*target, time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.pace.advance(now)
-	for len(d.heap) > 0 {
-		t := d.heap[0]
-		if t.errand.empty() {
-			// Its spacing is over and nothing came: forget it.
-			if now.Before(t.due) && !d.draining {
-				return nil, t.due.Sub(now)
-			}
-			heap.Pop(&d.heap)
-			delete(d.targets, t.key)
-			continue
-		}
-		if d.held {
+	d.promote(now)
+	if d.turns.n == 0 {
+		if len(d.heap) == 0 {
 			return nil, idleWait
 		}
-		if d.inFlight >= d.o.Workers {
-			return nil, idleWait // the end of a call pokes
-		}
-		if d.failures > 0 && !d.draining {
+		return nil, max(d.heap[0].due.Sub(now), 0)
+	}
+	if d.held {
+		return nil, idleWait
+	}
+	if d.inFlight >= d.o.Workers {
+		return nil, idleWait // the end of a call pokes
+	}
+	if !d.draining {
+		if d.failures > 0 {
 			if d.inFlight > 0 {
 				return nil, idleWait // one call tries the water
 			}
@@ -301,21 +303,27 @@ func (d *Dispatcher) next(now time.Time) (*target, time.Duration) {
 				return nil, d.calmAt.Sub(now)
 			}
 		}
-		if !d.draining {
-			if now.Before(t.due) {
-				return nil, t.due.Sub(now)
-			}
-			if wait := d.pace.wait(); wait > 0 {
-				return nil, wait
-			}
-			d.pace.spend()
+		if wait := d.pace.wait(); wait > 0 {
+			return nil, wait
 		}
-		heap.Pop(&d.heap)
-		t.inFlight = true
-		d.inFlight++
-		return t, 0
+		d.pace.spend()
 	}
-	return nil, idleWait
+	t := d.turns.pick()
+	t.inFlight = true
+	d.inFlight++
+	return t, 0
+}
+
+// promote puts targets in line whose time has come, and forgets those whose spacing is over and to which nothing came.
+func (d *Dispatcher) promote(now time.Time) {
+	for len(d.heap) > 0 && (d.draining || !now.Before(d.heap[0].due)) {
+		t := heap.Pop(&d.heap).(*target)
+		if t.errand.empty() {
+			delete(d.targets, t.key)
+			continue
+		}
+		d.turns.add(t)
+	}
 }
 
 func (d *Dispatcher) work() {
@@ -469,9 +477,7 @@ func (d *Dispatcher) finish(t *target, left errand, err error, took time.Duratio
 			}
 		}
 	}
-	if t.index < 0 {
-		heap.Push(&d.heap, t)
-	}
+	heap.Push(&d.heap, t)
 	failures := d.failures
 	rows := len(d.done)
 	d.mu.Unlock()
@@ -485,9 +491,14 @@ func (d *Dispatcher) finish(t *target, left errand, err error, took time.Duratio
 	d.report(t, err, failures, wasDown)
 }
 
+// abandon empties a target. One in line leaves it, so that whatever is in line has an errand.
 func (d *Dispatcher) abandon(t *target) {
 	d.ids -= len(t.errand.ids)
 	t.errand = errand{}
+	if t.place != nil {
+		d.turns.leave(d.turns.orgs[t.org], t)
+		heap.Push(&d.heap, t)
+	}
 }
 
 // report logs the beginning and the end of a trouble, not each call in between.

@@ -27,6 +27,8 @@
 //   - Every stored delivery is signalled at least once: by the dispatcher, or by a sweeper of any server. Repeated
 //     signals are harmless and bounded. Deliveries of one integration are signalled oldest first, but only the
 //     workflow, which reads them from Postgres, decides on order.
+//   - Workflows are told the most urgent first and, among organisations, in fair shares: what waits of one organisation
+//     delays another's by a bounded number of turns, however much it is and however urgent it is said to be.
 //   - Temporal being down delays signals and nothing else. Ids are kept up to a bound; beyond it only the fact that
 //     there is more is kept.
 //   - Memory is bounded: the queue by rows and bytes, the dispatcher by ids and targets, sweeper and relay by the size

@@ -185,7 +185,7 @@ func (r *Relay) pass(ctx context.Context, row *store.OutboxRow) {
 	case store.OutboxDelivery:
 		r.d.tellIntegration(ref, errand{deliveries: true, ids: []domain.DeliveryID{domain.DeliveryID(row.Ref)}, rows: rows})
 	case store.OutboxConflictRecheck:
-		r.d.tellConflict(domain.ConflictID(row.Target), errand{recheck: []domain.BookingID{domain.BookingID(row.Ref)}, rows: rows})
+		r.d.tellConflict(row.Org, domain.ConflictID(row.Target), errand{recheck: []domain.BookingID{domain.BookingID(row.Ref)}, rows: rows})
 	case store.OutboxConflictStart:
 		if r.o.Conflict == nil {
 			return
@@ -197,7 +197,7 @@ func (r *Relay) pass(ctx context.Context, row *store.OutboxRow) {
 		case err != nil:
 			r.log.Warn("a new conflict cannot be read; it is tried again", "conflict", row.Target, "error", err)
 		default:
-			r.d.tellConflict(in.ConflictID, errand{start: &in, rows: rows})
+			r.d.tellConflict(row.Org, in.ConflictID, errand{start: &in, rows: rows})
 		}
 	default:
 		r.log.Error("outbox row of a kind this program does not know", "kind", string(row.Kind), "row", row.ID)

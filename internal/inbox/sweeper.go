@@ -46,6 +46,7 @@ type Sweeper struct {
 	m    *metrics
 	last map[domain.IntegrationID]time.Time
 	bad  bool
+	more bool // the last sweep found as many as it may: others wait behind them
 }
 
 func newSweeper(db WorkFinder, d *Dispatcher, o SweeperOptions, log *slog.Logger, m *metrics) *Sweeper {
@@ -72,7 +73,12 @@ func (s *Sweeper) run(ctx context.Context) {
 			s.log.Info("the sweep for waiting work works again")
 		}
 		s.bad = err != nil
-		timer.Reset(s.o.Every - s.o.Every/10 + rand.N(s.o.Every/5+1))
+		every := s.o.Every
+		if s.more && err == nil {
+			// Many wait, perhaps all of one organisation. Those behind them must not wait for each round of theirs.
+			every /= 10
+		}
+		timer.Reset(every - every/10 + rand.N(every/5+1))
 	}
 }
 
@@ -83,6 +89,7 @@ func (s *Sweeper) Sweep(ctx context.Context) error {
 		s.m.sweeps.WithLabelValues("error").Inc()
 		return domain.E(domain.KindOf(err), "look for waiting work: %w", err)
 	}
+	s.more = len(found) >= s.o.Limit
 	now := time.Now()
 	for id, at := range s.last {
 		if now.Sub(at) >= s.o.Again {
@@ -97,7 +104,7 @@ func (s *Sweeper) Sweep(ctx context.Context) error {
 		}
 		s.last[w.Integration] = now
 		s.d.tellIntegration(flow.IntegrationRef{Org: w.Org, ID: w.Integration}, errand{
-			deliveries: len(w.IDs) > 0, ids: w.IDs, more: w.More, pushes: w.Pushes})
+			deliveries: len(w.IDs) > 0, ids: w.IDs, more: w.More, pushes: w.Pushes, priority: w.Priority})
 		told++
 	}
 	s.m.sweeps.WithLabelValues("ok").Inc()

@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"container/list"
 	"slices"
 	"time"
 
@@ -20,7 +21,8 @@ type errand struct {
 	version    int64
 	start      *contract.ConflictInput
 	recheck    []domain.BookingID
-	rows       []int64 // outbox rows to delete once all of the above is told
+	rows       []int64         // outbox rows to delete once all of the above is told
+	priority   domain.Priority // of the most urgent delivery; 0 = nothing said
 }
 
 // maxRowsPerErrand bounds the outbox rows remembered per workflow. Rows beyond it are claimed again later.
@@ -34,8 +36,9 @@ func (e *errand) empty() bool {
 }
 
 // addID names a delivery. It reports whether the id was kept: beyond the bound of a signal only more is.
-func (e *errand) addID(id domain.DeliveryID, room bool) bool {
+func (e *errand) addID(id domain.DeliveryID, p domain.Priority, room bool) bool {
 	e.deliveries = true
+	e.atLeast(p)
 	if !room || len(e.ids) >= contract.MaxIDsPerSignal {
 		e.more = true
 		return false
@@ -44,8 +47,18 @@ func (e *errand) addID(id domain.DeliveryID, room bool) bool {
 	return true
 }
 
+// atLeast makes an errand as urgent as p. An errand without deliveries is a normal one.
+func (e *errand) atLeast(p domain.Priority) {
+	if p = p.OrNormal(); e.priority == 0 || p < e.priority {
+		e.priority = p
+	}
+}
+
 // merge adds o to e. It returns how many of o's ids were kept.
 func (e *errand) merge(o errand, room int) (kept int) {
+	if o.priority != 0 || o.pushes > 0 || o.changed || o.start != nil || len(o.recheck) > 0 {
+		e.atLeast(o.priority)
+	}
 	if o.deliveries {
 		e.deliveries = true
 		e.more = e.more || o.more
@@ -53,7 +66,7 @@ func (e *errand) merge(o errand, room int) (kept int) {
 			e.ids, kept = o.ids, len(o.ids)
 		} else {
 			for _, id := range o.ids {
-				if e.addID(id, kept < room) {
+				if e.addID(id, e.priority, kept < room) {
 					kept++
 				}
 			}
@@ -83,6 +96,7 @@ func (e *errand) merge(o errand, room int) (kept int) {
 // target is one workflow with its errand. It stays known for the spacing after its last signal.
 type target struct {
 	key      string // workflow id
+	org      domain.OrgID
 	ref      flow.IntegrationRef
 	conflict domain.ConflictID
 	errand   errand
@@ -91,6 +105,11 @@ type target struct {
 	inFlight bool
 	failures int // in a row, for this workflow only
 	index    int // in the heap; -1 when not there
+
+	// Its place in line, nil when it is not there, with the priority of the line and the order of coming into it.
+	place *list.Element
+	line  domain.Priority
+	order uint64
 }
 
 // targetHeap orders targets by due time.

@@ -89,8 +89,9 @@ type Writer struct {
 
 // Committed is a delivery that was stored for the first time.
 type Committed struct {
-	Ref flow.IntegrationRef
-	ID  domain.DeliveryID
+	Ref      flow.IntegrationRef
+	ID       domain.DeliveryID
+	Priority domain.Priority
 }
 
 // waiting is one queued delivery. It goes back to the pool only when its caller got the outcome, so a caller that
@@ -307,7 +308,7 @@ func (w *Writer) commit(batch []*waiting, rows []store.NewDelivery, fresh []Comm
 	fresh = fresh[:0]
 	for i, e := range batch {
 		if !stored[i].Duplicate {
-			fresh = append(fresh, Committed{ID: stored[i].ID, Ref: flow.IntegrationRef{
+			fresh = append(fresh, Committed{ID: stored[i].ID, Priority: e.delivery.Priority, Ref: flow.IntegrationRef{
 				Org: e.delivery.OrgID, ID: e.delivery.IntegrationID, Provider: e.provider}})
 		}
 		e.stored = stored[i]
