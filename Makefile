@@ -75,6 +75,10 @@ bench-ingest: ## measure webhook intake: accept, full, naive, raw
 bench-flow: ## measure webhook to applied and to the live stream, steady and in a burst
 	@$(GO) run ./internal/bench/cmd/bench flow
 
+.PHONY: bench-fairness
+bench-fairness: ## measure what a noisy organisation does to quiet ones
+	@$(GO) run ./internal/bench/cmd/bench fairness
+
 .PHONY: bench-conflict
 bench-conflict: ## measure apply with detection at 100,000 and 1,000,000 bookings
 	@$(GO) run ./internal/bench/cmd/bench conflict

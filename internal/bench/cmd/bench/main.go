@@ -3,6 +3,7 @@
 //
 //	bench flow [--duration 60s] [--burst 10000] …
 //	bench conflict [--large 1000000] …
+//	bench fairness [--duration 30s] [--turns 3] …
 //	bench ingest [--duration 20s] [--warmup 5s] [--only accept,full,naive,raw] [--profile DIR] …
 //
 // It exits 0 when it could measure, whatever the figures, unless --bars is given.
@@ -53,9 +54,11 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 			return runFlow(ctx, args[1:], out, progress)
 		case "conflict":
 			return runConflict(ctx, args[1:], out, progress)
+		case "fairness":
+			return runFairness(ctx, args[1:], out, progress)
 		}
 	}
-	return errors.New("usage: bench ingest|flow|conflict [flags]; -h lists them")
+	return errors.New("usage: bench ingest|flow|conflict|fairness [flags]; -h lists them")
 }
 
 func runIngest(ctx context.Context, args []string, out, progress io.Writer) error {

@@ -9,8 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/pprof"
+	"time"
 
 	"github.com/wedsync/wedsync/internal/bench/conflicts"
+	"github.com/wedsync/wedsync/internal/bench/fairness"
 	"github.com/wedsync/wedsync/internal/bench/flows"
 )
 
@@ -44,6 +46,24 @@ func runConflict(ctx context.Context, args []string, out, progress io.Writer) er
 		return helped(err)
 	}
 	return more.run(out, progress, "conflict", func() (figures, error) { return conflicts.Run(ctx, o) })
+}
+
+func runFairness(ctx context.Context, args []string, out, progress io.Writer) error {
+	o := fairness.Options{Say: func(line string) { fmt.Fprintln(progress, line) }, Out: progress}
+	flags := flag.NewFlagSet("bench fairness", flag.ContinueOnError)
+	flags.SetOutput(progress)
+	flags.IntVar(&o.Quiet, "quiet", 10, "quiet organisations")
+	flags.Float64Var(&o.QuietRate, "rate", 1, "webhooks a second of each of them")
+	flags.Float64Var(&o.Factor, "factor", 100, "the noisy organisation's rate as a multiple of that")
+	flags.IntVar(&o.Noisy, "connections", 8, "connections of the noisy organisation")
+	flags.DurationVar(&o.Duration, "duration", 30*time.Second, "of each turn")
+	flags.IntVar(&o.Turns, "turns", 3, "turns alone and with the noisy organisation, each")
+	flags.StringVar(&o.Dir, "dir", "", "folder for the private stack; the system's temporary folder by default")
+	more := common(flags)
+	if err := flags.Parse(args); err != nil {
+		return helped(err)
+	}
+	return more.run(out, progress, "fairness", func() (figures, error) { return fairness.Run(ctx, o) })
 }
 
 func helped(err error) error {
