@@ -18,6 +18,8 @@ import (
 type run struct {
 	cfg     Config
 	numbers atomic.Uint64
+	ready   [][]byte // prepared messages, from the first number on
+	spent   atomic.Bool
 	warm    time.Time // the measurement begins
 	end     time.Time
 }
@@ -39,8 +41,15 @@ func generate(ctx context.Context, cfg Config) (Summary, error) {
 	if len(cfg.Targets) == 0 || len(cfg.Targets) > 1<<16-1 {
 		return Summary{}, errors.New("targets: want 1 to 65535")
 	}
+	r := &run{cfg: cfg}
+	if cfg.Prepared > 0 {
+		var err error
+		if r.ready, err = prepare(cfg, time.Now()); err != nil {
+			return Summary{}, fmt.Errorf("prepare messages: %w", err)
+		}
+	}
 	start := time.Now()
-	r := &run{cfg: cfg, warm: start.Add(cfg.Warmup), end: start.Add(cfg.Warmup + cfg.Duration)}
+	r.warm, r.end = start.Add(cfg.Warmup), start.Add(cfg.Warmup+cfg.Duration)
 	r.numbers.Store(cfg.First)
 	tallies := make([]tally, cfg.Connections)
 	perTarget := int64((cfg.Connections + len(cfg.Targets) - 1) / len(cfg.Targets))
@@ -57,7 +66,7 @@ func generate(ctx context.Context, cfg Config) (Summary, error) {
 		if err := r.loop(ctx, requests, tallies); err != nil {
 			return Summary{}, err
 		}
-		return summarise(cfg, tallies)
+		return r.summarise(tallies)
 	}
 	faults := make([]error, cfg.Connections)
 	var all sync.WaitGroup
@@ -68,7 +77,7 @@ func generate(ctx context.Context, cfg Config) (Summary, error) {
 	if err := errors.Join(faults...); err != nil {
 		return Summary{}, err
 	}
-	return summarise(cfg, tallies)
+	return r.summarise(tallies)
 }
 
 // maxBreaks is how often one connection may break before the run counts as failed.
@@ -102,7 +111,7 @@ func (r *run) connection(ctx context.Context, index int, req *request, t *tally)
 				return err
 			}
 		}
-		status, id, err := c.post(req.next(n, now))
+		status, id, err := c.post(r.text(req, n, now))
 		done := time.Now()
 		t.statuses[status]++
 		if err != nil {
@@ -123,6 +132,9 @@ func (r *run) count(t *tally, index int, n uint64, status int, id [16]byte, bega
 		return
 	}
 	measured := !began.Before(r.warm) && !done.After(r.end)
+	if r.ready != nil {
+		index = int(n - r.cfg.First)
+	}
 	t.acks = append(t.acks, Ack{Message: n, Delivery: id, Target: uint16(index % len(r.cfg.Targets)), Measured: measured})
 	if measured {
 		t.took = append(t.took, done.Sub(began))
@@ -135,10 +147,26 @@ func (r *run) number(now time.Time) (n uint64, ok bool) {
 		return 0, false
 	}
 	n = r.numbers.Add(1) - 1
+	if r.ready != nil && n-r.cfg.First >= uint64(len(r.ready)) {
+		r.spent.Store(true)
+		return 0, false
+	}
 	return n, r.cfg.Count == 0 || n-r.cfg.First < r.cfg.Count
 }
 
-func summarise(cfg Config, tallies []tally) (Summary, error) {
+// text is the request of message n.
+func (r *run) text(req *request, n uint64, now time.Time) []byte {
+	if r.ready != nil {
+		return r.ready[n-r.cfg.First]
+	}
+	return req.next(n, now)
+}
+
+func (r *run) summarise(tallies []tally) (Summary, error) {
+	cfg := r.cfg
+	if r.spent.Load() {
+		return Summary{}, fmt.Errorf("the %d prepared messages were used up before the end", len(r.ready))
+	}
 	sum := Summary{Seconds: cfg.Duration.Seconds(), Statuses: make(map[string]int)}
 	var acks []Ack
 	var took []time.Duration

@@ -32,12 +32,15 @@ import (
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/webhookauth"
 )
 
 // Target is an integration that takes webhooks signed by Standard Webhooks.
 type Target struct {
 	Integration domain.IntegrationID
 	Secret      []byte // key bytes, not their text form
+	// Text is the secret as a sender is given it, for messages that are prepared.
+	Text string
 }
 
 // Config says what is posted where.
@@ -49,6 +52,11 @@ type Config struct {
 	Duration    time.Duration
 	BodyBytes   int    // default 1024, at least 512
 	First       uint64 // number of the first message
+	// Prepared is how many messages are made and signed before the run begins, in turn for each target, so that a scheme
+	// whose signatures cost much is not paid for by the server's cores; Auth is that scheme. 0 makes each message when it
+	// is sent, by Standard Webhooks. A run that uses them up fails.
+	Prepared int
+	Auth     webhookauth.Config
 	// Rate is the requests a second over all connections; 0 posts the next as soon as the one before is answered.
 	Rate float64
 	// Count ends the run after so many messages, 0 for never.

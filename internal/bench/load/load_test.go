@@ -100,6 +100,7 @@ func newReceiver(t *testing.T, targets int) (*receiver, Config) {
 	cfg := Config{Addr: strings.TrimPrefix(s.URL, "http://"), Connections: 6, First: 100, Duration: time.Minute, Dir: t.TempDir()}
 	for range targets {
 		target := Target{Integration: domain.NewID[domain.IntegrationID](time.Now()), Secret: []byte("thirty-two bytes of a secret key")}
+		target.Text = "whsec_" + base64.StdEncoding.EncodeToString(target.Secret)
 		r.targets[string(target.Integration)] = target
 		cfg.Targets = append(cfg.Targets, target)
 	}
@@ -108,11 +109,14 @@ func newReceiver(t *testing.T, targets int) (*receiver, Config) {
 
 func TestEveryMessageIsGenuineAndTheLogHoldsWhatWasAcknowledged(t *testing.T) {
 	t.Parallel()
-	for name, pace := range map[string]float64{"as fast as answered": 0, "at a rate": 2000} {
+	for name, c := range map[string]struct {
+		pace     float64
+		prepared int
+	}{"as fast as answered": {0, 0}, "at a rate": {2000, 0}, "prepared": {0, 600}, "prepared, at a rate": {2000, 600}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r, cfg := newReceiver(t, 4)
-			cfg.Count, cfg.Rate = 500, pace
+			cfg.Count, cfg.Rate, cfg.Prepared, cfg.Auth.Scheme = 500, c.pace, c.prepared, webhookauth.StandardWebhooks
 			sum, err := Run(t.Context(), cfg)
 			if err != nil {
 				t.Fatalf("run: %v", err)
@@ -128,6 +132,9 @@ func TestEveryMessageIsGenuineAndTheLogHoldsWhatWasAcknowledged(t *testing.T) {
 					len(r.messages), r.refused, sum.Acked, sum.Refused, len(acks))
 			}
 			for _, a := range acks {
+				if c.prepared > 0 && int(a.Target) != int(a.Message-cfg.First)%len(cfg.Targets) {
+					t.Errorf("message %d: the log has target %d", a.Message, a.Target)
+				}
 				if want := r.messages[MessageID(a.Message)]; domain.FormatUUID(a.Delivery) != string(want) || !a.Measured {
 					t.Errorf("message %d: the log has %s, measured %t; want %s", a.Message, domain.FormatUUID(a.Delivery), a.Measured, want)
 				}
@@ -153,6 +160,15 @@ func TestTheWarmUpIsLoggedButNotMeasured(t *testing.T) {
 	acks, err := ReadLog(sum.Log)
 	if err != nil || len(acks) != 43 || acks[0].Measured || sum.Acked != 0 {
 		t.Errorf("%d acknowledgements logged, %d measured, %v; want 43 and 0", len(acks), sum.Acked, err)
+	}
+}
+
+func TestPreparedMessagesThatRunOutFailTheRun(t *testing.T) {
+	t.Parallel()
+	_, cfg := newReceiver(t, 1)
+	cfg.Prepared, cfg.Auth.Scheme = 20, webhookauth.StandardWebhooks
+	if _, err := generate(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "the 20 prepared messages were used up") {
+		t.Errorf("got %v; want prepared messages used up", err)
 	}
 }
 

@@ -99,7 +99,7 @@ func (r *run) begin(ep, i int, l *lane, req *request, t *tally) (ok bool, err er
 			}
 		}
 		l.n, l.began, l.have = n, now, 0
-		text := req.next(n, now)
+		text := r.text(req, n, now)
 		sent, err := syscall.Write(l.fd, text)
 		if err == nil && sent == len(text) {
 			return true, nil
