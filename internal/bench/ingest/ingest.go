@@ -42,6 +42,10 @@ type Options struct {
 	Dir string
 	// Provider finds the provider of the integrations: a name, its settings and the name of the webhook secret.
 	Provider Provider
+	// Scheme signs the webhooks; the zero value is Standard Webhooks, signed while they are sent. Prepared is how many
+	// messages are made before each measurement instead, and then posted to all integrations in turn.
+	Scheme   Scheme
+	Prepared int
 	// NoWorkers leaves the workers out of full, for a test that has none.
 	NoWorkers bool
 	// Inbox overrides how the intake writes and dispatches.

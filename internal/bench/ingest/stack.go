@@ -93,6 +93,10 @@ const integrationsPerOrg = 4
 
 func (b *bed) seed(ctx context.Context) error {
 	now := time.Now().UTC()
+	settings, err := b.o.Scheme.settings(b.o.Provider.Settings)
+	if err != nil {
+		return err
+	}
 	for len(b.targets) < b.o.Targets {
 		org := domain.Organization{ID: domain.NewID[domain.OrgID](now), Name: fmt.Sprintf("Studio %d", len(b.orgs)+1), Zone: "UTC", CreatedAt: now}
 		if err := b.db.CreateOrganization(ctx, org, "system:bench"); err != nil {
@@ -109,10 +113,13 @@ func (b *bed) seed(ctx context.Context) error {
 					return err
 				}
 				key := []byte(string(domain.NewID[domain.PushID](now)))
-				t := load.Target{Integration: domain.NewID[domain.IntegrationID](now), Secret: key}
-				i := domain.Integration{ID: t.Integration, Name: "Studio system", Provider: b.o.Provider.Registration.Name,
-					State: domain.IntegrationActive, Direction: domain.DirectionImport, ResourceID: r.ID, Settings: b.o.Provider.Settings}
 				secret := "whsec_" + base64.StdEncoding.EncodeToString(key)
+				if b.o.Scheme.Secret != "" {
+					secret = b.o.Scheme.Secret
+				}
+				t := load.Target{Integration: domain.NewID[domain.IntegrationID](now), Secret: key, Text: secret}
+				i := domain.Integration{ID: t.Integration, Name: "Studio system", Provider: b.o.Provider.Registration.Name,
+					State: domain.IntegrationActive, Direction: domain.DirectionImport, ResourceID: r.ID, Settings: settings}
 				if err := tx.CreateIntegration(ctx, i, map[string]string{b.o.Provider.SecretName: secret}); err != nil {
 					return err
 				}
@@ -183,7 +190,7 @@ func (b *bed) load(ctx context.Context, name, addr string) (load.Summary, error)
 	defer unprofile()
 	before := load.Used()
 	sum, err := load.Run(ctx, load.Config{Addr: addr, Targets: b.targets, Connections: b.o.Connections,
-		Warmup: b.o.Warmup, Duration: b.o.Duration, BodyBytes: b.o.BodyBytes, First: 1, Dir: dir})
+		Warmup: b.o.Warmup, Duration: b.o.Duration, BodyBytes: b.o.BodyBytes, First: 1, Dir: dir, Prepared: b.o.Prepared, Auth: b.o.Scheme.auth()})
 	if err == nil {
 		b.o.Say(describe(name, sum))
 		requests := 0
