@@ -71,6 +71,10 @@ histories: ## record workflow histories anew into workflows/testdata (after a ch
 bench-ingest: ## measure webhook intake: accept, full, naive, raw
 	@$(GO) run ./internal/bench/cmd/bench ingest
 
+.PHONY: bench-schemes
+bench-schemes: ## measure webhook intake with each scheme, from messages signed ahead
+	@$(GO) run ./internal/bench/cmd/bench schemes
+
 .PHONY: bench-flow
 bench-flow: ## measure webhook to applied and to the live stream, steady and in a burst
 	@$(GO) run ./internal/bench/cmd/bench flow

@@ -14,6 +14,7 @@ import (
 	"github.com/wedsync/wedsync/internal/devstack"
 	"github.com/wedsync/wedsync/internal/providers/custom"
 	"github.com/wedsync/wedsync/internal/sim/crmsim"
+	"github.com/wedsync/wedsync/internal/webhookauth"
 )
 
 func TestMain(m *testing.M) {
@@ -45,6 +46,31 @@ func TestAShortRunLosesNothing(t *testing.T) {
 	}
 	if r.Lost != 0 || r.Duplicated != 0 {
 		t.Errorf("%d lost, %d duplicated; want none", r.Lost, r.Duplicated)
+	}
+}
+
+func TestSchemesAreMeasuredOneByOne(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("skipped by -short: needs PostgreSQL")
+	}
+	secret := "a-secret-of-more-than-thirty-two-bytes-for-all"
+	r, err := ingest.RunSchemes(t.Context(), ingest.Options{
+		Duration: 500 * time.Millisecond, Warmup: -1, Connections: 8, Targets: 100, Dir: t.TempDir(), Say: func(line string) { t.Log(line) },
+		Provider: ingest.Provider{Registration: custom.Registration, Settings: crmsim.MinimalWebhookSettings(), SecretName: custom.SecretWebhook},
+	}, []ingest.Scheme{
+		{Name: "hmac", Auth: webhookauth.Config{Scheme: webhookauth.HMAC, Header: "X-Signature"}, Secret: secret},
+		{Name: "bearer", Auth: webhookauth.Config{Scheme: webhookauth.Bearer}, Secret: secret},
+		{Name: "left out", Auth: webhookauth.Config{Scheme: "none"}},
+	}, []string{"hmac", "bearer"})
+	if errors.Is(err, devstack.ErrUnavailable) && os.Getenv("CI") != "true" {
+		t.Skipf("skipped: %v", err)
+	}
+	if err != nil {
+		t.Fatalf("run: %v", err)
+	}
+	if len(r.Schemes) != 2 || r.Schemes[0].AckedPerS <= 0 || r.Schemes[1].P99 <= 0 || r.SlowestPerS <= 0 || r.Lost+r.Duplicated != 0 {
+		t.Errorf("got %s; want two schemes measured and nothing lost", r.Line())
 	}
 }
 

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -15,6 +16,8 @@ type Scheme struct {
 	Name   string
 	Auth   webhookauth.Config
 	Secret string // in the form that the scheme takes
+	// Private signs where Secret is a public key.
+	Private ed25519.PrivateKey
 	// IDSigned says that the signature covers the message id, which is then the dedupe key.
 	IDSigned bool
 }

@@ -190,7 +190,7 @@ func (b *bed) load(ctx context.Context, name, addr string) (load.Summary, error)
 	defer unprofile()
 	before := load.Used()
 	sum, err := load.Run(ctx, load.Config{Addr: addr, Targets: b.targets, Connections: b.o.Connections,
-		Warmup: b.o.Warmup, Duration: b.o.Duration, BodyBytes: b.o.BodyBytes, First: 1, Dir: dir, Prepared: b.o.Prepared, Auth: b.o.Scheme.auth()})
+		Warmup: b.o.Warmup, Duration: b.o.Duration, BodyBytes: b.o.BodyBytes, First: 1, Dir: dir, Prepared: b.o.Prepared, Auth: b.o.Scheme.auth(), Private: b.o.Scheme.Private})
 	if err == nil {
 		b.o.Say(describe(name, sum))
 		requests := 0

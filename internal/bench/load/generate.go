@@ -164,9 +164,6 @@ func (r *run) text(req *request, n uint64, now time.Time) []byte {
 
 func (r *run) summarise(tallies []tally) (Summary, error) {
 	cfg := r.cfg
-	if r.spent.Load() {
-		return Summary{}, fmt.Errorf("the %d prepared messages were used up before the end", len(r.ready))
-	}
 	sum := Summary{Seconds: cfg.Duration.Seconds(), Statuses: make(map[string]int)}
 	var acks []Ack
 	var took []time.Duration
@@ -182,6 +179,9 @@ func (r *run) summarise(tallies []tally) (Summary, error) {
 				sum.Refused += n
 			}
 		}
+	}
+	if r.spent.Load() {
+		return sum, fmt.Errorf("the %d prepared messages were used up before the end; answers %v", len(r.ready), sum.Statuses)
 	}
 	slices.Sort(took)
 	sum.Acked = len(took)

@@ -20,6 +20,7 @@ package load
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -57,6 +58,8 @@ type Config struct {
 	// is sent, by Standard Webhooks. A run that uses them up fails.
 	Prepared int
 	Auth     webhookauth.Config
+	// Private signs prepared messages where the targets' secret is a public key: Standard Webhooks v1a, and JWT.
+	Private ed25519.PrivateKey
 	// Rate is the requests a second over all connections; 0 posts the next as soon as the one before is answered.
 	Rate float64
 	// Count ends the run after so many messages, 0 for never.

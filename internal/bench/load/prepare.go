@@ -2,9 +2,14 @@ package load
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"encoding/base64"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/wedsync/wedsync/internal/webhookauth"
 )
@@ -27,7 +32,7 @@ func prepare(cfg Config, now time.Time) ([][]byte, error) {
 	for i := range ready {
 		n, target := cfg.First+uint64(i), i%len(cfg.Targets)
 		body := bodies[target].next(n, now)[bodies[target].body:]
-		header, err := signers[target].Sign(MessageID(n), now, body)
+		header, err := signed(cfg, signers[target], MessageID(n), now, body)
 		if err != nil {
 			return nil, err
 		}
@@ -44,6 +49,32 @@ func prepare(cfg Config, now time.Time) ([][]byte, error) {
 		ready[i] = bytes.Clone(text.Bytes())
 	}
 	return ready, nil
+}
+
+// signed returns the headers of a genuine message. A receiver's verifier cannot sign for schemes with public keys.
+func signed(cfg Config, v *webhookauth.Verifier, id string, now time.Time, body []byte) (http.Header, error) {
+	if len(cfg.Private) == 0 {
+		return v.Sign(id, now, body)
+	}
+	h := make(http.Header, 4)
+	switch cfg.Auth.Scheme {
+	case webhookauth.StandardWebhooks:
+		stamp := strconv.FormatInt(now.Unix(), 10)
+		signature := ed25519.Sign(cfg.Private, append([]byte(id+"."+stamp+"."), body...))
+		h.Set("Webhook-Id", id)
+		h.Set("Webhook-Timestamp", stamp)
+		h.Set("Webhook-Signature", "v1a,"+base64.StdEncoding.EncodeToString(signature))
+	case webhookauth.JWTBearer:
+		claims := jwt.MapClaims{"iss": cfg.Auth.JWT.Issuer, "aud": cfg.Auth.JWT.Audience, "jti": id, "exp": now.Add(10 * time.Minute).Unix()}
+		token, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims).SignedString(cfg.Private)
+		if err != nil {
+			return nil, err
+		}
+		h.Set("Authorization", "Bearer "+token)
+	default:
+		return nil, fmt.Errorf("scheme %s: not signed with a private key here", cfg.Auth.Scheme)
+	}
+	return h, nil
 }
 
 // apart are headers that are written without the signer.

@@ -4,6 +4,7 @@
 //	bench flow [--duration 60s] [--burst 10000] …
 //	bench conflict [--large 1000000] …
 //	bench fairness [--duration 30s] [--turns 3] …
+//	bench schemes [--only "svix;jwt HS256"] [--integrations 64] …
 //	bench ingest [--duration 20s] [--warmup 5s] [--only accept,full,naive,raw] [--profile DIR] …
 //
 // It exits 0 when it could measure, whatever the figures, unless --bars is given.
@@ -50,6 +51,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		switch args[0] {
 		case "ingest":
 			return runIngest(ctx, args[1:], out, progress)
+		case "schemes":
+			return runSchemes(ctx, args[1:], out, progress)
 		case "flow":
 			return runFlow(ctx, args[1:], out, progress)
 		case "conflict":
@@ -58,7 +61,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 			return runFairness(ctx, args[1:], out, progress)
 		}
 	}
-	return errors.New("usage: bench ingest|flow|conflict|fairness [flags]; -h lists them")
+	return errors.New("usage: bench ingest|schemes|flow|conflict|fairness [flags]; -h lists them")
 }
 
 func runIngest(ctx context.Context, args []string, out, progress io.Writer) error {
