@@ -35,6 +35,11 @@ func run() int {
 		return 0
 	}
 	report(err)
+	return status(err)
+}
+
+// status is the exit status for an error.
+func status(err error) int {
 	if domain.KindOf(err) == domain.KindInvalid || errors.As(err, new(*usageError)) {
 		return 2
 	}
@@ -67,6 +72,6 @@ func rootCommand() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(devCommand(), demoCommand(), serverCommand(), workerCommand(), migrateCommand(), tokenCommand(), orgCommand(),
-		keysCommand(), auditCommand(), integrationCommand(), conflictCommand())
+		keysCommand(), auditCommand(), integrationCommand(), conflictCommand(), webhookCommand())
 	return root
 }
