@@ -6,8 +6,10 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
 )
@@ -26,7 +28,7 @@ const keepBuffer = 64 << 10
 
 // readBody reads the whole body or refuses it. A body of unknown length is read in growing steps and refused as soon as
 // it is over the cap: nothing is ever cut short.
-func (in *Intake) readBody(r *http.Request) (*bodyBuffer, error) {
+func (in *Intake) readBody(v *visit, r *http.Request) (*bodyBuffer, error) {
 	n := r.ContentLength
 	if n > in.limit.MaxBody {
 		return nil, in.tooLarge()
@@ -34,11 +36,25 @@ func (in *Intake) readBody(r *http.Request) (*bodyBuffer, error) {
 	b := bodyBuffers.Get().(*bodyBuffer)
 	b.bytes = b.bytes[:0]
 	var err error
-	if n >= 0 {
-		err = in.readKnown(b, r.Body, n)
-	} else {
-		err = in.readUnknown(b, r.Body)
+	var body io.Reader = r.Body
+	if n != 0 {
+		body = in.paced(v, body)
 	}
+	switch {
+	case n > keepBuffer:
+		// Memory is given as bytes come: announcing a large body takes nothing from others.
+		if err = in.readUnknown(b, body); err == nil && int64(len(b.bytes)) != n {
+			err = in.readFault(io.ErrUnexpectedEOF)
+		}
+	case n >= 0:
+		err = in.readKnown(b, body, n)
+	default:
+		err = in.readUnknown(b, body)
+	}
+	if n != 0 && err == nil {
+		_ = v.slow.SetReadDeadline(time.Time{}) // the wait for the commit is not the sender's
+	}
+	v.read = err == nil
 	if err != nil {
 		in.releaseBody(b)
 		return nil, err
@@ -92,7 +108,7 @@ func (in *Intake) reserve(b *bodyBuffer, n int64) error {
 	}
 	if in.bodyBytes.Add(n) > in.limit.BodyMemory {
 		in.bodyBytes.Add(-n)
-		return errTooManyTotal
+		return errBodyMemory
 	}
 	b.reserved += n
 	return nil
@@ -120,12 +136,52 @@ func (in *Intake) readFault(err error) error {
 		return nil
 	case errors.As(err, &tooLarge):
 		return domain.E(domain.KindTooLarge, "the body may have at most %d bytes", tooLarge.Limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errSlowBody
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return malformed("body", "ended before its announced length")
 	case errors.Is(err, context.Canceled):
 		return domain.E(domain.KindUnavailable, "read the body: %w", err)
 	}
 	return malformed("body", "could not be read to its end")
+}
+
+var errSlowBody = because("slow_body", withStatus(http.StatusRequestTimeout, "too_slow", errors.New("the body came too slowly")))
+
+// pacedBody ends a body that comes too slowly. The connection does that, by a deadline that moves with what came.
+type pacedBody struct {
+	body       io.Reader
+	connection *http.ResponseController
+	limit      *IntakeLimits
+	began      time.Time
+	until      time.Time
+	got        int64
+}
+
+func (in *Intake) paced(v *visit, body io.Reader) io.Reader {
+	p := &pacedBody{body: body, connection: v.slow, limit: &in.limit, began: time.Now()}
+	if !p.move() {
+		return body
+	}
+	return p
+}
+
+// move sets the deadline for what came so far. It reports whether there is a connection that keeps it.
+func (p *pacedBody) move() bool {
+	until := p.began.Add(min(p.limit.BodyTime, p.limit.BodyGrace+time.Duration(float64(p.got)/float64(p.limit.BodyPace)*float64(time.Second))))
+	if until.Sub(p.until) < time.Second/10 {
+		return true
+	}
+	p.until = until
+	return p.connection.SetReadDeadline(until) == nil
+}
+
+func (p *pacedBody) Read(b []byte) (int, error) {
+	n, err := p.body.Read(b)
+	if p.got += int64(n); err == nil {
+		p.move()
+	}
+	return n, err
 }
 
 const (

@@ -45,7 +45,6 @@ type keptHeader struct{ canonical, lower string }
 
 // allowance is what an integration may use of the server. It outlives a refresh of its entry.
 type allowance struct {
-	bucket   *rate.Limiter
 	inFlight atomic.Int64
 }
 
@@ -127,7 +126,7 @@ func (c *intakeCache) load(ctx context.Context, id domain.IntegrationID, old *in
 	v, err, _ := c.loads.Do(string(id), func() (any, error) {
 		// Those who wait for another's read cost nothing, so a burst for one integration is charged once.
 		if _, known := c.known.Load(id); !known && (old == nil || old.verifier == nil) && !c.strangers.AllowN(c.deps.Now(), 1) {
-			return nil, errTooManyTotal
+			return nil, errStrangers
 		}
 		// One caller reads for all, so its leaving must not end the read.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
@@ -259,7 +258,7 @@ func (c *intakeCache) put(e, old *intakeEntry) {
 	if old != nil && old.allowance != nil {
 		e.allowance = old.allowance
 	} else {
-		e.allowance = &allowance{bucket: rate.NewLimiter(rate.Limit(c.limit.Rate), c.limit.Burst)}
+		e.allowance = &allowance{}
 	}
 	e.used.Store(e.readAt.UnixMilli())
 	room := max(1, c.limit.Cached/cacheShards)

@@ -15,9 +15,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 
+	"github.com/wedsync/wedsync/internal/clientaddr"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/failpoint"
 	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/ratelimit"
 	"github.com/wedsync/wedsync/internal/store"
 	"github.com/wedsync/wedsync/internal/webhookauth"
 )
@@ -40,6 +42,14 @@ type IntakeDeps struct {
 	Put func(ctx context.Context, d store.NewDelivery, provider string) (store.InsertedDelivery, error)
 	// Refused stores a sample of refused webhooks for operators: store.Store.RecordRefusals. nil keeps none.
 	Refused func(ctx context.Context, batch []store.RefusedWebhook) error
+	// Senders finds out who sent a request; nil trusts no proxy.
+	Senders *clientaddr.Resolver
+	// Lease takes tokens for organisations from where all servers count them; nil counts in this process only.
+	Lease func(ctx context.Context, asks []ratelimit.Ask) ([]int, error)
+	// Full tells that the writer's queue is nearly full; nil = never. Waiting counts deliveries that nobody worked on yet,
+	// up to most: store.Store.WaitingDeliveryCount; nil counts none.
+	Full    func() bool
+	Waiting func(ctx context.Context, most int) (int, error)
 
 	Now     func() time.Time      // nil = time.Now
 	Log     *slog.Logger          // nil = slog.Default
@@ -47,7 +57,8 @@ type IntakeDeps struct {
 	Limits  IntakeLimits
 }
 
-// IntakeLimits bound what webhooks may take of the server. The zero value of every field takes its default.
+// IntakeLimits bound what webhooks may take of the server. The zero value of a field takes its default, where that is
+// not said to be no limit.
 type IntakeLimits struct {
 	// MaxBody is the largest body in bytes, default 1 MiB.
 	MaxBody int64
@@ -69,6 +80,31 @@ type IntakeLimits struct {
 	FreshFor time.Duration
 	// StrangerReads bounds the reads of storage for ids that are not known to exist, a second, default 50.
 	StrangerReads float64
+	// AddressRate and AddressBurst bound the requests of one source address (the /64 network with IPv6) a second, 0 = no
+	// limit, and twice AddressRate. One that leads nowhere (no such integration, forged) costs StrayCost of them, default
+	// 10. AddressInFlight bounds those under way at once, default 1024.
+	AddressRate     float64
+	AddressBurst    int
+	StrayCost       int
+	AddressInFlight int
+	// GuessRate and GuessBurst bound the forgeries of one address for one integration a second, default 1 and 60; beyond
+	// them its requests are refused unread. Less than 0 = no limit.
+	GuessRate  float64
+	GuessBurst int
+	// OrgRate and OrgBurst bound the genuine webhooks of one organisation a second, over all servers if Lease is set;
+	// 0 = no limit, and twice OrgRate. OrgShare is the part that this server gives by itself while nothing can be leased,
+	// default 0.5.
+	OrgRate  float64
+	OrgBurst int
+	OrgShare float64
+	// MaxWaiting is how many deliveries may wait to be worked on before new ones are refused; 0 = no limit.
+	MaxWaiting int
+	// MaxHeaders bounds the header lines of a request, default 100.
+	MaxHeaders int
+	// BodyGrace is how long a sender may take for a body, default 5 s, plus a second for each BodyPace bytes that came,
+	// default 8 KiB; BodyTime bounds the whole, default 25 s.
+	BodyGrace, BodyTime time.Duration
+	BodyPace            int64
 }
 
 func (l *IntakeLimits) defaults() {
@@ -83,6 +119,18 @@ func (l *IntakeLimits) defaults() {
 	fallback(&l.Cached, 20_000)
 	fallback(&l.FreshFor, time.Minute)
 	fallback(&l.StrangerReads, 50)
+	fallback(&l.AddressBurst, int(2*l.AddressRate))
+	fallback(&l.StrayCost, 10)
+	fallback(&l.AddressInFlight, 1024)
+	if l.GuessRate == 0 {
+		l.GuessRate = 1
+	}
+	fallback(&l.GuessBurst, 60)
+	fallback(&l.OrgBurst, int(2*l.OrgRate))
+	fallback(&l.MaxHeaders, 100)
+	fallback(&l.BodyGrace, 5*time.Second)
+	fallback(&l.BodyTime, 25*time.Second)
+	fallback(&l.BodyPace, 8<<10)
 }
 
 func fallback[T int | int64 | float64 | time.Duration](v *T, d T) {
@@ -100,7 +148,7 @@ type Intake struct {
 	cache *intakeCache
 	m     *intakeMetrics
 	log   *slog.Logger
-	gate  *rate.Limiter // genuine or not, over all integrations
+	guard *intakeGuard
 	says  *rate.Limiter // log lines about refused signatures
 
 	refusals *refusalLog
@@ -122,10 +170,10 @@ func NewIntake(deps IntakeDeps) (*Intake, error) {
 		deps.Log = slog.Default()
 	}
 	deps.Limits.defaults()
-	l := deps.Limits
-	in := &Intake{deps: deps, limit: l, log: deps.Log, m: newIntakeMetrics(),
-		gate: rate.NewLimiter(rate.Limit(l.TotalRate), l.TotalBurst),
-		says: rate.NewLimiter(1, 5),
+	in := &Intake{deps: deps, limit: deps.Limits, log: deps.Log, m: newIntakeMetrics(), says: rate.NewLimiter(1, 5)}
+	var err error
+	if in.guard, err = newIntakeGuard(deps); err != nil {
+		return nil, err
 	}
 	in.cache = newIntakeCache(deps, in.log)
 	in.refusals = newRefusalLog(deps.Refused)
@@ -135,10 +183,19 @@ func NewIntake(deps IntakeDeps) (*Intake, error) {
 	return in, nil
 }
 
-// Run notices changes of integrations, and stores the sample of refused webhooks, until ctx ends. It always returns nil after that.
+// Run notices changes of integrations, leases tokens, watches the backlog and stores the sample of refused webhooks, until
+// ctx ends. It always returns nil after that.
 func (in *Intake) Run(ctx context.Context) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { in.refusals.run(ctx) })
+	parts.Go(func() {
+		in.guard.run(ctx, in.deps.Now, func(what string, err error) {
+			in.m.guardErrors.Inc()
+			if in.says.Allow() {
+				in.log.Warn("webhook limits", "doing", what, "error", err)
+			}
+		})
+	})
 	in.cache.follow(ctx)
 	parts.Wait()
 	return nil
@@ -167,18 +224,23 @@ func (in *Intake) Drain(ctx context.Context) error {
 func (in *Intake) Handle(c echo.Context) error {
 	start := in.deps.Now()
 	r := c.Request()
-	stored, err := in.accept(r, c.Param("integration"), start)
+	v := visit{slow: http.NewResponseController(c.Response())}
+	stored, err := in.accept(&v, r, c.Param("integration"), c.Param("token"), start)
+	in.guard.leave(&v)
+	in.guard.tell(c.Response().Header(), &v)
 	if err != nil {
-		in.refuse(c.Response(), r, err)
+		in.refuse(c.Response(), r, &v, err)
 		in.noteRefusal(r, c.Param("integration"), err)
 		return nil
 	}
 	in.m.took.Observe(in.deps.Now().Sub(start).Seconds())
 	if stored.Duplicate {
 		in.m.duplicates.Inc()
+		in.m.admitAgain.Inc()
 		writeReceipt(c.Response(), http.StatusOK, stored.ID, `","status":"duplicate"}`)
 	} else {
 		in.m.accepted.Inc()
+		in.m.admitNew.Inc()
 		writeReceipt(c.Response(), http.StatusAccepted, stored.ID, `","status":"accepted"}`)
 	}
 	if failpoint.Enabled {
@@ -191,65 +253,81 @@ func (in *Intake) Handle(c echo.Context) error {
 // The refusals that tell the sender nothing beyond their status. They are made once: a flood of them costs little.
 var (
 	errUnknownIntegration = domain.E(domain.KindNotFound, "no such integration")
-	errSignature          = withStatus(http.StatusUnauthorized, string(domain.KindUnauthenticated),
-		errors.New("the signature is missing, wrong or too old"))
-	errTooMany      = domain.WithRetryAfter(domain.E(domain.KindRateLimited, "too many webhooks for this integration"), time.Second)
-	errTooManyTotal = domain.WithRetryAfter(domain.E(domain.KindRateLimited, "too many webhooks at once"), time.Second)
-	errStopping     = domain.WithRetryAfter(domain.E(domain.KindUnavailable, "the server is stopping"), time.Second)
+	errSignature          = because("signature", withStatus(http.StatusUnauthorized, string(domain.KindUnauthenticated),
+		errors.New("the signature is missing, wrong or too old")))
+	errStopping = because("stopping", domain.WithRetryAfter(domain.E(domain.KindUnavailable, "the server is stopping"), time.Second))
 )
 
-func (in *Intake) accept(r *http.Request, id string, now time.Time) (store.InsertedDelivery, error) {
+func (in *Intake) accept(v *visit, r *http.Request, id, token string, now time.Time) (store.InsertedDelivery, error) {
 	var none store.InsertedDelivery
 	if in.draining.Load() {
 		return none, errStopping
 	}
 	if n := in.inFlight.Add(1); n > int64(in.limit.TotalInFlight) {
 		in.inFlight.Add(-1)
-		return none, errTooManyTotal
+		return none, errInFlight
 	}
 	defer in.inFlight.Add(-1)
-	if !in.gate.AllowN(now, 1) {
-		return none, errTooManyTotal
+	if err := in.guard.enter(v, r, now); err != nil {
+		return none, err
 	}
-	if _, ok := domain.ParseUUID(id); !ok {
+	integration, ok := domain.ParseUUID(id)
+	if !ok {
+		in.guard.stray(v, now)
 		return none, errUnknownIntegration
+	}
+	if err := in.guard.admit(v, integration, now); err != nil {
+		return none, err
 	}
 	from, err := in.cache.get(r.Context(), domain.IntegrationID(id))
 	if err != nil {
+		if domain.KindOf(err) == domain.KindNotFound {
+			in.guard.stray(v, now)
+		}
 		return none, err
 	}
 	if err := from.greet(r, now); err != nil {
+		if errors.Is(err, errUnknownIntegration) {
+			in.guard.forged(v, integration, now)
+		}
 		return none, err
 	}
 	if err := from.checkType(r.Header); err != nil {
 		return none, err
 	}
-	if n := from.allowance.inFlight.Add(1); n > int64(in.limit.InFlight) {
-		from.allowance.inFlight.Add(-1)
-		return none, errTooMany
+	org, _ := domain.ParseUUID(string(from.org)) // it was read from storage
+	if err := in.guard.expect(v, org, now); err != nil {
+		return none, err
 	}
-	defer from.allowance.inFlight.Add(-1)
-	// Only genuine webhooks use the allowance up, so that a stranger who learned the address cannot empty it.
-	if from.allowance.bucket.TokensAt(now) < 1 {
-		return none, errTooMany
-	}
-	body, err := in.readBody(r)
+	body, err := in.readBody(v, r)
 	if err != nil {
 		return none, err
 	}
 	defer in.releaseBody(body)
-	result, err := from.verifier.Verify(r.Context(), webhookauth.Request{Header: r.Header, Body: body.bytes}, now)
+	certificate, err := in.guard.senders.Certificate(r, v.from)
 	if err != nil {
+		in.log.Debug("a forwarded client certificate cannot be read", "integration", from.id, "error", err)
+	}
+	result, err := from.verifier.Verify(r.Context(), webhookauth.Request{Header: r.Header, Body: body.bytes, Method: r.Method,
+		URL: in.guard.senders.URL(r, v.from), PathToken: token, Peer: v.from.Addr, ClientCert: certificate}, now)
+	if err != nil {
+		in.guard.forged(v, integration, now)
 		in.refused(from, err)
 		in.noteSignature(from, r, err)
 		return none, errSignature
 	}
-	if !from.allowance.bucket.AllowN(now, 1) {
-		return none, errTooMany
+	if err := in.guard.take(v, integration, org, now); err != nil {
+		return none, err
 	}
 	if err := from.greetSigned(body.bytes, result); err != nil {
 		return none, err
 	}
+	// Counted only now: a stranger who sends slowly to an integration takes nothing of it.
+	if n := from.allowance.inFlight.Add(1); n > int64(in.limit.InFlight) {
+		from.allowance.inFlight.Add(-1)
+		return none, errBusy
+	}
+	defer from.allowance.inFlight.Add(-1)
 	headers, err := from.keptHeaders(r.Header)
 	if err != nil {
 		return none, err
@@ -287,16 +365,24 @@ func (e *intakeEntry) dedupeKey(h http.Header, result webhookauth.Result, body *
 	return sha256.Sum256(body.key)
 }
 
-// refuse answers with a problem. A refused body is not read to its end for the sake of the connection.
-func (in *Intake) refuse(w *echo.Response, r *http.Request, err error) {
+// unreadGrace is how long the rest of a body that nobody wants may take, which net/http reads for the connection's sake.
+const unreadGrace = time.Second
+
+// refuse answers with a problem. A refused body is read to its end only if it is small, and comes at once.
+func (in *Intake) refuse(w *echo.Response, r *http.Request, v *visit, err error) {
 	if in.writeAnswer(w, err) {
+		in.m.admissions.WithLabelValues("handshake").Inc()
 		return
 	}
-	if domain.KindOf(err) == domain.KindTooLarge {
+	if domain.KindOf(err) == domain.KindTooLarge || !v.read && (r.ContentLength < 0 || r.ContentLength > keepBuffer) || errors.Is(err, errSlowBody) {
 		w.Header().Set("Connection", "close")
+	}
+	if !v.read && r.ContentLength != 0 {
+		_ = v.slow.SetReadDeadline(time.Now().Add(unreadGrace)) // not every writer in tests has a connection
 	}
 	p := writeProblem(w, r, err)
 	in.m.refusals.WithLabelValues(p.Code).Inc()
+	in.m.admissions.WithLabelValues(reasonOf(err, p.Code)).Inc()
 	if p.Status == http.StatusInternalServerError {
 		in.log.Error("webhook intake", "request_id", p.RequestID, "error", err)
 	}

@@ -51,6 +51,7 @@ type intakeRig struct {
 	reads    atomic.Int64
 	hold     chan struct{} // when set, Put waits for its end
 	now      atomic.Pointer[time.Time]
+	server   *httptest.Server
 }
 
 type intakeRow struct {
@@ -58,13 +59,13 @@ type intakeRow struct {
 	dedupe      [32]byte
 }
 
-func newIntakeRig(t *testing.T, l IntakeLimits) *intakeRig {
+func newIntakeRig(t *testing.T, l IntakeLimits, more ...func(*IntakeDeps)) *intakeRig {
 	t.Helper()
 	rig := &intakeRig{records: map[domain.IntegrationID]store.IntakeRecord{}, versions: map[domain.IntegrationID]int64{},
 		rows: map[intakeRow]store.NewDelivery{}}
 	rig.at(time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC))
 	rig.id = rig.add(nil)
-	in, err := NewIntake(IntakeDeps{
+	deps := IntakeDeps{
 		Record: rig.record, Provider: intakeProvider, Put: rig.put, Limits: l,
 		Versions: func(context.Context, time.Time) (map[domain.IntegrationID]int64, error) {
 			rig.mu.Lock()
@@ -84,7 +85,11 @@ func newIntakeRig(t *testing.T, l IntakeLimits) *intakeRig {
 		},
 		Now: func() time.Time { return *rig.now.Load() },
 		Log: slog.New(slog.DiscardHandler),
-	})
+	}
+	for _, change := range more {
+		change(&deps)
+	}
+	in, err := NewIntake(deps)
 	if err != nil {
 		t.Fatalf("make intake: %v", err)
 	}
@@ -93,6 +98,7 @@ func newIntakeRig(t *testing.T, l IntakeLimits) *intakeRig {
 	e.POST("/v1/webhooks/:integration", in.Handle)
 	s := httptest.NewServer(e)
 	t.Cleanup(s.Close)
+	rig.server = s
 	rig.url = s.URL + "/v1/webhooks/"
 	return rig
 }
@@ -411,7 +417,7 @@ func TestTheCacheIsBoundedAndStrangersPushNobodyOut(t *testing.T) {
 
 func TestChangesOfAnIntegrationAreNoticed(t *testing.T) {
 	t.Parallel()
-	rig := newIntakeRig(t, IntakeLimits{Rate: 1e6, Burst: 1e6})
+	rig := newIntakeRig(t, IntakeLimits{Rate: 1e6, Burst: 1e6, GuessRate: -1})
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -513,12 +519,16 @@ func TestLimitsAnswer429AndForgeriesUseNoAllowance(t *testing.T) {
 
 func TestRequestsUnderWayAreBoundedInNumberAndBytes(t *testing.T) {
 	t.Parallel()
-	for name, l := range map[string]IntakeLimits{
-		"per integration": {InFlight: 2}, "in total": {TotalInFlight: 2}, "in bytes": {BodyMemory: 250},
+	for name, c := range map[string]struct {
+		IntakeLimits
+		status int
+	}{
+		"per integration": {IntakeLimits{InFlight: 2}, 429}, "per address": {IntakeLimits{AddressInFlight: 2}, 429},
+		"in total": {IntakeLimits{TotalInFlight: 2}, 503}, "in bytes": {IntakeLimits{BodyMemory: 250}, 503},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			rig := newIntakeRig(t, l)
+			rig := newIntakeRig(t, c.IntakeLimits)
 			hold := make(chan struct{})
 			rig.set(func() { rig.hold = hold })
 			body := strings.Repeat("x", 100)
@@ -536,8 +546,8 @@ func TestRequestsUnderWayAreBoundedInNumberAndBytes(t *testing.T) {
 			for rig.bodyBytes.Load() < 200 {
 				runtime.Gosched()
 			}
-			if r := post(t, rig.hook(t, rig.id, "msg_3", body)); r.Status != http.StatusTooManyRequests || r.RetryAfter == "" {
-				t.Errorf("one too many: got %+v; want 429 with Retry-After", r)
+			if r := post(t, rig.hook(t, rig.id, "msg_3", body)); r.Status != c.status || r.RetryAfter == "" {
+				t.Errorf("one too many: got %+v; want %d with Retry-After", r, c.status)
 			}
 			drained := make(chan error)
 			go func() { drained <- rig.Drain(context.Background()) }()
