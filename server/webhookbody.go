@@ -189,13 +189,13 @@ const (
 	defaultMediaType = "application/json"
 )
 
-// checkType refuses bodies of another media type, and compressed ones: a signature is over the bytes as sent, and what
-// they unpack to has no bound.
+// checkType refuses bodies of another media type, and compressed ones where the integration does not declare them. Nothing
+// is unpacked before its signature.
 func (e *intakeEntry) checkType(h http.Header) error {
 	for _, encoding := range h["Content-Encoding"] {
-		if encoding != "" && !strings.EqualFold(encoding, "identity") {
+		if encoding != "" && !strings.EqualFold(encoding, "identity") && !(e.encoding != "" && strings.EqualFold(encoding, e.encoding)) {
 			return withStatus(http.StatusUnsupportedMediaType, "unsupported_media_type",
-				errors.New("Content-Encoding must be identity: webhooks are taken as they were signed"))
+				errors.New("Content-Encoding must be identity, unless the integration declares another: webhooks are taken as they were signed"))
 		}
 	}
 	if values := h["Content-Type"]; len(values) == 1 {

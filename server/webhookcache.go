@@ -28,6 +28,8 @@ type intakeEntry struct {
 	verifier     *webhookauth.Verifier
 	scheme       string // of verification, for operators
 	dedupeHeader string
+	repeats      repeatRule
+	encoding     string // declared Content-Encoding
 	keep         []keptHeader
 	contentTypes []string
 	takesJSON    bool
@@ -204,6 +206,12 @@ func (c *intakeCache) compile(e *intakeEntry, record store.IntakeRecord) error {
 	}
 	e.keepHeaders("Content-Type", intake.DedupeHeader)
 	e.keepHeaders(e.verifier.IDHeader())
+	if e.repeats, err = newRepeatRule(intake); err != nil {
+		return domain.E(domain.KindInternal, "read how repeats are known: %w", err)
+	}
+	if e.encoding = intake.ContentEncoding; e.encoding != "" {
+		e.keepHeaders("Content-Encoding")
+	}
 	e.keepHeaders(intake.KeepHeaders...)
 	for _, t := range intake.ContentTypes {
 		e.contentTypes = append(e.contentTypes, strings.ToLower(t))
@@ -299,7 +307,7 @@ func (c *intakeCache) invalidate(id domain.IntegrationID) {
 	delete(s.unknown, id)
 	if e := s.ready[id]; e != nil {
 		stale := &intakeEntry{id: e.id, org: e.org, provider: e.provider, version: e.version, verifier: e.verifier, scheme: e.scheme,
-			dedupeHeader: e.dedupeHeader, keep: e.keep, contentTypes: e.contentTypes, takesJSON: e.takesJSON, urgentUntil: e.urgentUntil,
+			dedupeHeader: e.dedupeHeader, repeats: e.repeats, encoding: e.encoding, keep: e.keep, contentTypes: e.contentTypes, takesJSON: e.takesJSON, urgentUntil: e.urgentUntil,
 			priority: e.priority, rule: e.rule, allowance: e.allowance}
 		stale.used.Store(e.used.Load())
 		s.ready[id] = stale // readAt is zero

@@ -334,7 +334,7 @@ func (in *Intake) accept(v *visit, r *http.Request, id, token string, now time.T
 	}
 	d := store.NewDelivery{
 		ID: domain.NewID[domain.DeliveryID](now), OrgID: from.org, IntegrationID: from.id,
-		Dedupe: from.dedupeKey(r.Header, result, body), Size: len(body.bytes), ReceivedAt: now,
+		Dedupe: from.dedupeKey(r.Header, result, body), RepeatsSince: from.repeats.since(now), Size: len(body.bytes), ReceivedAt: now,
 		Priority: from.priorityOf(r.Header, body.bytes, now),
 	}
 	d.Content = in.deps.Seal(d.OrgID, d.ID, headers, body.bytes)
@@ -346,6 +346,9 @@ func (in *Intake) accept(v *visit, r *http.Request, id, token string, now time.T
 func (e *intakeEntry) dedupeKey(h http.Header, result webhookauth.Result, body *bodyBuffer) [sha256.Size]byte {
 	if failpoint.NoDedupe { // a fault on purpose, in one build only
 		return sha256.Sum256([]byte(rand.Text()))
+	}
+	if key, ok := e.repeats.key(h, body); ok {
+		return key
 	}
 	id, kind := result.MessageID, byte('m')
 	if e.dedupeHeader != "" {

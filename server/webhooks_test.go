@@ -282,7 +282,7 @@ func TestRefusalsSayWhyAndStoreNothing(t *testing.T) {
 		"provider missing":  {func() *http.Request { return rig.hook(t, noHooks, "msg_1", "{}") }, 500, "a fault on our side; its cause is logged under the request id"},
 		"no content type":   {change(func(r *http.Request) { r.Header.Del("Content-Type") }), 415, "Content-Type must be application/json"},
 		"other type":        {change(func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }), 415, "Content-Type must be application/json"},
-		"compressed":        {change(func(r *http.Request) { r.Header.Set("Content-Encoding", "gzip") }), 415, "Content-Encoding must be identity: webhooks are taken as they were signed"},
+		"compressed":        {change(func(r *http.Request) { r.Header.Set("Content-Encoding", "gzip") }), 415, "Content-Encoding must be identity, unless the integration declares another: webhooks are taken as they were signed"},
 		"too long":          {func() *http.Request { return rig.hook(t, rig.id, "msg_1", long) }, 413, "the body may have at most 100 bytes"},
 		"too long, chunked": {func() *http.Request { return chunked(rig.hook(t, rig.id, "msg_1", long)) }, 413, "the body may have at most 100 bytes"},
 		"far too long, chunked": {func() *http.Request { return chunked(rig.hook(t, rig.id, "msg_1", strings.Repeat(long, 1000))) }, 413,

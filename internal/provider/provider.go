@@ -144,6 +144,16 @@ type Intake struct {
 	// DedupeHeader names the header that is equal in every retry of one message; "" uses the message id of the
 	// scheme, or the hash of the body where the scheme has none.
 	DedupeHeader string
+	// DedupePath is the place of the message's id in a JSON body (RFC 6901), such as /data/id; "" = none. It is read after
+	// the signature. A body that has nothing there is named by its hash.
+	DedupePath string
+	// DedupeHash names a message by the hash of its body and nothing else, whatever ids it has.
+	DedupeHash bool
+	// DedupeFor is how long a repeat is recognised; 0 = for ever. It must be at least MinDedupe.
+	DedupeFor time.Duration
+	// ContentEncoding is Gzip when the system may compress its bodies, "" when they are never taken compressed. The
+	// signature is over the bytes as received, and those are stored; readers use Webhook.Plain.
+	ContentEncoding string
 	// KeepHeaders are the further headers stored with the delivery, in canonical form; at most 10.
 	KeepHeaders []string
 	// ContentTypes are the accepted media types; empty means application/json only.
@@ -153,6 +163,9 @@ type Intake struct {
 	// and never fails: false means that nothing was said. It is called by many goroutines.
 	Priority func(header http.Header, body []byte) (domain.Priority, bool)
 }
+
+// MinDedupe is the least time for which every integration recognises repeats.
+const MinDedupe = 30 * 24 * time.Hour
 
 // Webhook is a verified delivery.
 type Webhook struct {

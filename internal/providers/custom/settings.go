@@ -72,6 +72,10 @@ type Mapping struct {
 type Webhook struct {
 	Verify       webhookauth.Config `json:"verify"`
 	DedupeHeader string             `json:"dedupe_header,omitempty"`
+	// Dedupe says by what a repeat is known, in place of DedupeHeader.
+	Dedupe *Dedupe `json:"dedupe,omitempty"`
+	// ContentEncoding is gzip when the system may compress its bodies; at most 4 MiB unpacked, and 100 times their size.
+	ContentEncoding string `json:"content_encoding,omitempty"`
 	// ContentTypes are the accepted media types, default application/json. Bodies of application/x-www-form-urlencoded,
 	// application/xml, text/xml and what ends in +xml are converted; any other is JSON.
 	ContentTypes []string `json:"content_types,omitempty"`
@@ -100,6 +104,15 @@ type Rule struct {
 // Drop says why a delivery is ignored.
 type Drop struct {
 	Reason string `json:"reason"` // for people, at most 200 bytes, no personal data
+}
+
+// Dedupe says by what a repeated message is known. At most one of Header, BodyPath and Hash is given; none means the
+// message id of the scheme, or the hash of the body where the scheme has none.
+type Dedupe struct {
+	Header   string `json:"header,omitempty"`
+	BodyPath string `json:"body_path,omitempty"` // JSON pointer, such as /data/id
+	Hash     bool   `json:"hash,omitempty"`      // of the body alone
+	Days     int    `json:"days,omitempty"`      // for how long, 30 to 3650; default: for ever
 }
 
 // Request is one HTTP request. Its templates see what its place offers.

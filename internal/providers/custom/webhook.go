@@ -65,6 +65,10 @@ func compileWebhook(s Settings, secrets map[string]string, local *time.Location)
 	if w.DedupeHeader != "" && !headerName(w.DedupeHeader) {
 		note(domain.Invalid(part+".dedupe_header", "must be a header name"))
 	}
+	note(w.dedupe(part, &out.intake))
+	if w.ContentEncoding != "" && w.ContentEncoding != provider.Gzip {
+		note(domain.Invalid(part+".content_encoding", "must be gzip, or left out"))
+	}
 	for i, ct := range w.ContentTypes {
 		if !strings.Contains(ct, "/") || strings.ContainsAny(ct, " ;\t\r\n") || len(ct) > 100 || i >= 10 {
 			note(domain.Invalid(part+".content_types", "at most 10 media types such as application/json, without parameters"))
@@ -105,7 +109,8 @@ func compileWebhook(s Settings, secrets map[string]string, local *time.Location)
 	if err := w.Verify.Validate(); err != nil && len(all) == 0 {
 		note(verifyFault(part, err))
 	}
-	out.intake = provider.Intake{Auth: w.Verify, Credentials: all, VerifyToken: webhookauth.Secret(secrets[SecretVerifyToken]), DedupeHeader: w.DedupeHeader, KeepHeaders: keep, ContentTypes: slices.Clone(w.ContentTypes)}
+	out.intake.Auth, out.intake.Credentials, out.intake.VerifyToken = w.Verify, all, webhookauth.Secret(secrets[SecretVerifyToken])
+	out.intake.KeepHeaders, out.intake.ContentTypes, out.intake.ContentEncoding = keep, slices.Clone(w.ContentTypes), w.ContentEncoding
 	if setsPriority(out.rules) {
 		out.intake.Priority = out.priorityOf
 	}
@@ -185,6 +190,10 @@ func (p *webhookPart) body(w *work, d provider.Webhook) (any, error) {
 	step := w.begin("conversion", "")
 	f, err := p.formatFor(d.Header.Get("Content-Type"))
 	if err != nil {
+		step.failed(err)
+		return nil, err
+	}
+	if d.Body, err = d.Plain(p.intake.ContentEncoding); err != nil {
 		step.failed(err)
 		return nil, err
 	}
