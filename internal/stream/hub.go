@@ -15,7 +15,8 @@ const Channel = "wedsync_stream"
 // Source is where committed events come from; *store.Store is one.
 type Source interface {
 	// StreamAfter returns up to limit events after cursor in order, of org or of all when org is "", and the cursor to
-	// go on from. A cursor that is none is KindInvalid, one that is no longer known is KindGoneToken.
+	// go on from. A cursor that is none is KindInvalid, one after which events are missing is KindGoneToken with the
+	// cursor from which they are kept.
 	StreamAfter(ctx context.Context, cursor string, org domain.OrgID, limit int) ([]domain.Event, string, error)
 	// StreamHead returns the cursor of now.
 	StreamHead(ctx context.Context) (string, error)
@@ -26,7 +27,7 @@ type Source interface {
 // Options bounds a hub. Zero values take the defaults named.
 type Options struct {
 	Poll      time.Duration // how often to look without a notification; 250 ms
-	Heartbeat time.Duration // sign of life on a quiet stream; 15 s
+	Heartbeat time.Duration // longest time without a sign of life; 15 s
 	Buffer    int           // events a subscriber may be behind before it is dropped; 256
 	PerOrg    int           // subscribers of one organisation in this process; 1000
 	Total     int           // subscribers in this process; 6000

@@ -5,6 +5,7 @@
 //	bench conflict [--large 1000000] …
 //	bench fairness [--duration 30s] [--turns 3] …
 //	bench schemes [--only "svix;jwt HS256"] [--integrations 64] …
+//	bench stream [--subscribers 5000] …
 //	bench ingest [--duration 20s] [--warmup 5s] [--only accept,full,naive,raw] [--profile DIR] …
 //
 // It exits 0 when it could measure, whatever the figures, unless --bars is given.
@@ -24,6 +25,7 @@ import (
 
 	"github.com/wedsync/wedsync/internal/bench/ingest"
 	"github.com/wedsync/wedsync/internal/bench/load"
+	"github.com/wedsync/wedsync/internal/bench/streams"
 	"github.com/wedsync/wedsync/internal/devstack"
 	"github.com/wedsync/wedsync/internal/inbox"
 	"github.com/wedsync/wedsync/internal/providers/custom"
@@ -33,6 +35,7 @@ import (
 func main() {
 	load.Child()
 	ingest.Child(startWorkers)
+	streams.Child()
 	inbox.TuneGC()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -59,9 +62,11 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 			return runConflict(ctx, args[1:], out, progress)
 		case "fairness":
 			return runFairness(ctx, args[1:], out, progress)
+		case "stream":
+			return runStream(ctx, args[1:], out, progress)
 		}
 	}
-	return errors.New("usage: bench ingest|schemes|flow|conflict|fairness [flags]; -h lists them")
+	return errors.New("usage: bench ingest|schemes|flow|conflict|fairness|stream [flags]; -h lists them")
 }
 
 func runIngest(ctx context.Context, args []string, out, progress io.Writer) error {
@@ -104,5 +109,27 @@ func runIngest(ctx context.Context, args []string, out, progress io.Writer) erro
 	if *bars && len(missed) > 0 {
 		return fmt.Errorf("%d bars missed", len(missed))
 	}
+	return nil
+}
+
+func runStream(ctx context.Context, args []string, out, progress io.Writer) error {
+	var o streams.Options
+	flags := flag.NewFlagSet("bench stream", flag.ContinueOnError)
+	flags.SetOutput(progress)
+	flags.IntVar(&o.Subscribers, "subscribers", 5000, "idle connections")
+	flags.DurationVar(&o.Idle, "idle", 20*time.Second, "how long idling is watched")
+	flags.IntVar(&o.Rounds, "rounds", 50, "events sent to all")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil
+		}
+		return err
+	}
+	o.Say = func(line string) { fmt.Fprintln(progress, line) }
+	result, err := streams.Run(ctx, o)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out, result.Line())
 	return nil
 }
