@@ -6,6 +6,7 @@
 package app
 
 import (
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -13,46 +14,57 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/wedsync/wedsync/internal/clientaddr"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/token"
 	"github.com/wedsync/wedsync/internal/vault"
+	"github.com/wedsync/wedsync/internal/webhookauth"
 	"github.com/wedsync/wedsync/worker"
 )
 
 // Config is every setting of a process. Each has a flag and an environment variable of the same name, see Settings.
 type Config struct {
-	DatabaseURL     string // login role that is a member of wedsync_app and wedsync_system
-	DatabaseConns   int    // connections for tenants' work
-	SystemConns     int    // connections for intake, dispatch and stream
-	TemporalAddress string
-	TemporalNS      string
-	Keys            string // vault.ParseKeys
-	TokenKeys       string // "id:base64,…", the first one signs
-	TokenIssuer     string
-	AllowPrivate    bool // outbound calls may go to private and loopback addresses
-	LogLevel        string
-	LogFormat       string
-	HTTPAddr        string
-	PublicURL       string
-	TemporalUI      string
-	MetricsToken    string
-	CodecToken      string // bearer token that lets an operator's browser decode payloads
-	MaxBody         int64
-	Committers      int
-	IntegrationRate float64
-	DrainTimeout    time.Duration
-	DrainDelay      time.Duration
-	Queues          []string
-	DatabaseSteps   int
-	Reads           int
-	Writes          int
-	Posts           int // subscribers that are sent to at once
-	Streams         int // live streams of this server
-	StreamsPerOrg   int
-	StopTimeout     time.Duration
+	DatabaseURL      string // login role that is a member of wedsync_app and wedsync_system
+	DatabaseConns    int    // connections for tenants' work
+	SystemConns      int    // connections for intake, dispatch and stream
+	TemporalAddress  string
+	TemporalNS       string
+	Keys             string // vault.ParseKeys
+	TokenKeys        string // "id:base64,…", the first one signs
+	TokenIssuer      string
+	AllowPrivate     bool // outbound calls may go to private and loopback addresses
+	LogLevel         string
+	LogFormat        string
+	HTTPAddr         string
+	PublicURL        string
+	TemporalUI       string
+	MetricsToken     string
+	CodecToken       string // bearer token that lets an operator's browser decode payloads
+	MaxBody          int64
+	Committers       int
+	IntegrationRate  float64
+	AddressRate      float64
+	OrganizationRate float64
+	ServerShare      float64
+	MaxWaiting       int
+	TrustedProxies   []string
+	ForwardedHeader  string
+	ClientCertHeader string
+	ClientCertFormat string
+	DrainTimeout     time.Duration
+	DrainDelay       time.Duration
+	Queues           []string
+	DatabaseSteps    int
+	Reads            int
+	Writes           int
+	Posts            int // subscribers that are sent to at once
+	Streams          int // live streams of this server
+	StreamsPerOrg    int
+	StopTimeout      time.Duration
 
 	logTo io.Writer // nil = standard error
 }
@@ -61,7 +73,8 @@ type Config struct {
 func Defaults() Config {
 	return Config{DatabaseConns: 16, SystemConns: 10, TemporalAddress: "127.0.0.1:7233", TemporalNS: "default",
 		TokenIssuer: "wedsync", LogLevel: "info", LogFormat: "text", HTTPAddr: "127.0.0.1:8080", MaxBody: 1 << 20, Committers: 3,
-		IntegrationRate: 1000, DrainTimeout: 20 * time.Second, DatabaseSteps: 6, Reads: 32, Writes: 32, Posts: 64, Streams: 6000, StreamsPerOrg: 1000, StopTimeout: 20 * time.Second}
+		IntegrationRate: 1000, AddressRate: 5000, OrganizationRate: 5000, ServerShare: 0.5, MaxWaiting: 2_000_000, ForwardedHeader: "x-forwarded-for",
+		ClientCertFormat: "escaped-pem", DrainTimeout: 20 * time.Second, DatabaseSteps: 6, Reads: 32, Writes: 32, Posts: 64, Streams: 6000, StreamsPerOrg: 1000, StopTimeout: 20 * time.Second}
 }
 
 // Validate returns every fault at once, each naming the setting. Only a process that answers admins needs token keys.
@@ -96,6 +109,23 @@ func (c Config) Validate(admins bool) error {
 	}
 	if c.StreamsPerOrg < 1 || c.StreamsPerOrg > 100_000 {
 		bad("streams-per-org", "must be 1 to 100000, is %d", c.StreamsPerOrg)
+	}
+	for _, r := range []struct {
+		field string
+		rate  float64
+	}{{"address-rate", c.AddressRate}, {"organization-rate", c.OrganizationRate}} {
+		if r.rate != 0 && !(r.rate >= 1 && r.rate <= 1e6) {
+			bad(r.field, "must be 1 to 1000000 a second, or 0 for no limit")
+		}
+	}
+	if !(c.ServerShare >= 0.01 && c.ServerShare <= 1) {
+		bad("server-share", "must be 0.01 to 1")
+	}
+	if c.MaxWaiting != 0 && (c.MaxWaiting < 1000 || c.MaxWaiting > 10_000_000) {
+		bad("max-waiting", "must be 1000 to 10000000, or 0 for no limit, is %d", c.MaxWaiting)
+	}
+	if _, err := c.senders(); err != nil {
+		faults = append(faults, err)
 	}
 	if c.DrainTimeout < time.Second || c.DrainTimeout > 10*time.Minute {
 		bad("drain-timeout", "must be 1s to 10m, is %s", c.DrainTimeout)
@@ -191,3 +221,30 @@ func (c Config) verifier() (*token.Verifier, error) {
 	}
 	return v, nil
 }
+
+// senders tells where requests come from, behind the proxies of the settings.
+func (c Config) senders() (*clientaddr.Resolver, error) {
+	trusted, err := clientaddr.ParseTrusted(c.TrustedProxies)
+	if err != nil {
+		return nil, domain.Invalid("trusted-proxies", "%s", err)
+	}
+	o := clientaddr.Options{Trusted: trusted, Header: c.ForwardedHeader, PublicURL: c.PublicURL}
+	if c.ClientCertHeader != "" {
+		format := webhookauth.CertFormat(c.ClientCertFormat)
+		if !slices.Contains(certFormats, format) {
+			return nil, domain.Invalid("client-cert-format", "must be %s, %s or %s, not %q", certFormats[0], certFormats[1], certFormats[2], c.ClientCertFormat)
+		}
+		if len(trusted) == 0 {
+			return nil, domain.Invalid("client-cert-header", "is believed from trusted-proxies only, and there are none")
+		}
+		o.CertHeader = c.ClientCertHeader
+		o.ParseCert = func(value string) (*x509.Certificate, error) { return webhookauth.ParseClientCert(format, value) }
+	}
+	r, err := clientaddr.New(o)
+	if err != nil {
+		return nil, domain.Invalid("forwarded-header", "%s", err)
+	}
+	return r, nil
+}
+
+var certFormats = []webhookauth.CertFormat{webhookauth.CertEscapedPEM, webhookauth.CertXFCC, webhookauth.CertRFC9440}

@@ -118,6 +118,7 @@ func DevStack(ctx context.Context, o DevOptions, use func(ctx context.Context, s
 	}
 	cfg.DatabaseURL, cfg.TemporalAddress, cfg.TemporalUI, cfg.AllowPrivate = stack.DatabaseURL(), stack.TemporalAddress(), stack.TemporalUI(), true
 	cfg.HTTPAddr = listener.Addr().String()
+	cfg.AddressRate, cfg.OrganizationRate = 0, 0 // every sender is this machine, and its tools measure
 	applied, err := store.Migrate(ctx, cfg.DatabaseURL)
 	if err != nil {
 		return fmt.Errorf("migrate the database: %w", err)

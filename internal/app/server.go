@@ -19,6 +19,7 @@ import (
 	"github.com/wedsync/wedsync/internal/inbox"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/providers"
+	"github.com/wedsync/wedsync/internal/ratelimit"
 	"github.com/wedsync/wedsync/internal/rules/calendartime"
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
 	"github.com/wedsync/wedsync/internal/store"
@@ -63,9 +64,15 @@ func NewServer(c *Core, addr string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	senders, err := c.Config.senders()
+	if err != nil {
+		return nil, err
+	}
 	s.in, err = server.NewIntake(server.IntakeDeps{Record: c.Store.IntakeRecord, Versions: c.Store.IntegrationVersions, Provider: findProvider,
 		Connect: func(conn *provider.Connection) { conn.HTTP = c.HTTP }, Seal: c.Store.SealDelivery, Put: s.Inbox.Writer.Put, Refused: c.Store.RecordRefusals, Log: c.Log,
-		Metrics: c.Metrics, Limits: server.IntakeLimits{MaxBody: c.Config.MaxBody, Rate: c.Config.IntegrationRate, Burst: int(2 * c.Config.IntegrationRate)}})
+		Metrics: c.Metrics, Senders: senders, Lease: c.leaseTokens, Full: s.Inbox.Writer.Full, Waiting: c.Store.WaitingDeliveryCount,
+		Limits: server.IntakeLimits{MaxBody: c.Config.MaxBody, Rate: c.Config.IntegrationRate, Burst: int(2 * c.Config.IntegrationRate),
+			AddressRate: c.Config.AddressRate, OrgRate: c.Config.OrganizationRate, OrgShare: c.Config.ServerShare, MaxWaiting: c.Config.MaxWaiting}})
 	if err != nil {
 		return nil, err
 	}
@@ -126,6 +133,16 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	stop()
 	parts.Wait()
 	return errors.Join(err, s.Inbox.Drain(end))
+}
+
+// leaseTokens takes tokens for organisations' webhooks, by the clock of the database.
+func (c *Core) leaseTokens(ctx context.Context, asks []ratelimit.Ask) ([]int, error) {
+	own := make([]store.AllowanceAsk, len(asks))
+	for i, a := range asks {
+		own[i] = store.AllowanceAsk{Org: domain.OrgID(domain.FormatUUID(a.Key)), Want: a.Want, Used: a.Used}
+	}
+	l := store.AllowanceLimit{Rate: c.Config.OrganizationRate, Burst: int(2 * c.Config.OrganizationRate)}
+	return c.Store.LeaseAllowances(ctx, l, own, time.Time{})
 }
 
 func (c *Core) providerName(ctx context.Context, org domain.OrgID, id domain.IntegrationID) (string, error) {
