@@ -73,7 +73,8 @@ type Dispatcher struct {
 	targets  map[string]*target
 	heap     targetHeap // those whose time has not come
 	turns    turns      // those whose time has come
-	ids      int        // kept over all targets, also in flight
+	shares   shares
+	ids      int // kept over all targets, also in flight
 	inFlight int
 	failures int       // calls in a row that found Temporal down
 	calmAt   time.Time // end of the back-off
@@ -97,7 +98,7 @@ func newDispatcher(s Signals, o DispatcherOptions, log *slog.Logger, m *metrics)
 	o.defaults()
 	d := &Dispatcher{
 		signals: s, o: o, log: log, m: m,
-		targets: make(map[string]*target), turns: newTurns(),
+		targets: make(map[string]*target), turns: newTurns(), shares: newShares(),
 		pace: newPace(o.MaxRate, o.Burst, time.Now()),
 		wake: make(chan struct{}, 1), told: make(chan struct{}, 1), jobs: make(chan *target),
 	}
@@ -309,17 +310,26 @@ func (d *Dispatcher) next(now time.Time) (*target, time.Duration) {
 		d.pace.spend()
 	}
 	t := d.turns.pick()
+	d.shares.add(t.org, now)
 	t.inFlight = true
 	d.inFlight++
 	return t, 0
 }
 
-// promote puts targets in line whose time has come, and forgets those whose spacing is over and to which nothing came.
+// promote puts targets in line whose time has come, and forgets those whose spacing is over and to which nothing came. While
+// Temporal is busy, those of an organisation that takes more than its share rest a little longer.
 func (d *Dispatcher) promote(now time.Time) {
+	d.shares.advance(now)
+	pressed := !d.draining && d.pace.pressed()
 	for len(d.heap) > 0 && (d.draining || !now.Before(d.heap[0].due)) {
 		t := heap.Pop(&d.heap).(*target)
 		if t.errand.empty() {
 			delete(d.targets, t.key)
+			continue
+		}
+		if pressed && t.errand.priority != domain.PriorityUrgent && d.shares.exceeded(t.org, d.turns.waiting(t.org)) {
+			t.due = now.Add(d.o.Spacing)
+			heap.Push(&d.heap, t)
 			continue
 		}
 		d.turns.add(t)

@@ -31,6 +31,8 @@ const (
 	intakeKnee = 500
 	// calmAnswer is an answer time at which Temporal is taken to be at ease.
 	calmAnswer = 60 * time.Millisecond
+	// easyAnswer is an answer time beyond which the load of one organisation is felt by the others.
+	easyAnswer = 15 * time.Millisecond
 	// leastRate keeps signals flowing whatever is observed.
 	leastRate   = 4
 	leastRelief = 0.05
@@ -46,6 +48,9 @@ func (p *pace) answered(took time.Duration) {
 	p.answer += (took - p.answer) / 8
 	p.relief = min(1, p.relief*1.02)
 }
+
+// pressed reports whether Temporal answers more slowly than it does at ease.
+func (p *pace) pressed() bool { return p.answer > easyAnswer || p.relief < 1 }
 
 func (p *pace) exhausted() { p.relief = max(leastRelief, p.relief/2) }
 

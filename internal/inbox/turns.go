@@ -108,6 +108,14 @@ func (ts *turns) add(t *target) {
 	ts.enter(o, int(p))
 }
 
+// waiting returns how many targets of an organisation are in line.
+func (ts *turns) waiting(org domain.OrgID) int {
+	if o := ts.orgs[org]; o != nil {
+		return o.n
+	}
+	return 0
+}
+
 // enter puts an organisation into a lane unless it is there.
 func (ts *turns) enter(o *orgTurns, number int) {
 	if o.index[number] >= 0 {
