@@ -18,6 +18,7 @@ import (
 type Deliveries struct {
 	Store  *store.Store
 	Opener *connect.Opener
+	Gate   *Gate // nil = no bound
 }
 
 // applyBatch is how many deliveries one transaction takes. It bounds the time that a resource stays locked.
@@ -57,6 +58,13 @@ type ApplyDeliveriesResult struct {
 // It is safe to run twice, also at the same time: deliveries are locked before they are read, and one that was applied
 // is no longer waiting.
 func (a *Deliveries) ApplyDeliveries(ctx context.Context, in ApplyDeliveriesInput) (ApplyDeliveriesResult, error) {
+	leave, err := a.Gate.Enter(ctx, in.Org)
+	if err != nil && ctx.Err() == nil {
+		return ApplyDeliveriesResult{More: true}, nil // the workflow comes again, and has heard of other work meanwhile
+	} else if err != nil {
+		return ApplyDeliveriesResult{}, fail(err)
+	}
+	defer leave()
 	out, first, err := a.applyWaiting(ctx, in, applyBatch)
 	if err == nil || domain.KindOf(err) == domain.KindUnavailable || first.ID == "" {
 		return out, fail(err)

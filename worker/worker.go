@@ -36,7 +36,12 @@ type Deps struct {
 	Broadcast *httpx.Client
 	// BroadcastWait replaces the published schedule of retries, for tests.
 	BroadcastWait func(failures int) time.Duration
+
+	gate *activities.Gate
 }
+
+// workflowTasks is how many workflows one process carries on at the same time.
+const workflowTasks = 50
 
 // Options tune a worker process. The zero value serves every queue with defaults for a small machine.
 type Options struct {
@@ -94,8 +99,12 @@ func New(d Deps, o Options) (*Worker, error) {
 		case contract.QueueCore:
 			options.DisableWorkflowWorker = false
 			options.LocalActivityWorkerOnly = true
-			options.MaxConcurrentLocalActivityExecutionSize = orDefault(o.DatabaseSteps, 6)
-			options.MaxConcurrentWorkflowTaskExecutionSize = 50
+			// Batches of deliveries pass a gate that shares the steps fairly. Those that wait before it hold a slot, so
+			// there are slots for all workflow tasks: other steps are short and not held up.
+			steps := orDefault(o.DatabaseSteps, 6)
+			d.gate = activities.NewGate(steps)
+			options.MaxConcurrentLocalActivityExecutionSize = max(steps, workflowTasks)
+			options.MaxConcurrentWorkflowTaskExecutionSize = workflowTasks
 			options.MaxConcurrentWorkflowTaskPollers = 4
 		case contract.QueueSync:
 			options.DisableWorkflowWorker = true
@@ -133,7 +142,7 @@ func Register(r Registry, queue string, d Deps) {
 	if queue == contract.QueueCore {
 		RegisterWorkflows(r)
 		r.RegisterActivity(&activities.Integrations{Store: d.Store, Opener: d.Opener})
-		r.RegisterActivity(&activities.Deliveries{Store: d.Store, Opener: d.Opener})
+		r.RegisterActivity(&activities.Deliveries{Gate: d.gate, Store: d.Store, Opener: d.Opener})
 	}
 	if queue == contract.QueueCore || queue == contract.QueueSync {
 		r.RegisterActivity(&activities.Syncs{Store: d.Store, Opener: d.Opener})
