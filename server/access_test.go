@@ -51,6 +51,8 @@ func expectations() map[string]expectation {
 		"pause-integration":    {path: at("/v1/integrations/{id}/pause", idIntegration), ok: 200},
 		"resume-integration":   {path: at("/v1/integrations/{id}/resume", idIntegration), ok: 200},
 		"resync-integration":   {path: at("/v1/integrations/{id}/resync", idIntegration), ok: 202},
+		"test-mapping":         {path: at("/v1/integrations/{id}/mapping:test", idIntegration), body: `{"sample":{"body":{}}}`, ok: 422},
+		"backtest-mapping":     {path: at("/v1/integrations/{id}/mapping:backtest", idIntegration), body: `{"settings":{}}`, ok: 422},
 		"list-syncs":           {path: at("/v1/integrations/{id}/syncs", idIntegration), ok: 200},
 		"list-refusals":        {path: at("/v1/integrations/{id}/refusals", idIntegration), ok: 200},
 		"get-sync":             {path: at("/v1/syncs/{id}", idRun), ok: 200},

@@ -95,7 +95,16 @@ func (s *Server) newAPI() huma.API {
 	for _, t := range []string{tagIntegrations, tagBookings, tagConflicts, tagDeliveries, tagLive, tagSubscription, tagOperation, tagPages} {
 		config.Tags = append(config.Tags, &huma.Tag{Name: t})
 	}
-	return humaecho.New(s.echo, config)
+	return huma.NewAPI(config, escaping{humaecho.New(s.echo, config).Adapter()})
+}
+
+// escaping keeps the colon of a path such as mapping:test from beginning a parameter.
+type escaping struct{ huma.Adapter }
+
+func (a escaping) Handle(op *huma.Operation, handler func(huma.Context)) {
+	routed := *op
+	routed.Path = strings.ReplaceAll(op.Path, ":", `\:`)
+	a.Adapter.Handle(&routed, handler)
 }
 
 // register adds a typed handler. Its errors are translated and, where they are faults of ours, logged.

@@ -69,6 +69,8 @@ func Routes() []Route {
 		{Method: "POST", Path: "/v1/integrations/{id}/pause", Access: AccessOperator, ID: "pause-integration", Tag: tagIntegrations, Summary: "Stop applying and writing; what arrives is kept", mount: typed((*Server).pauseIntegration)},
 		{Method: "POST", Path: "/v1/integrations/{id}/resume", Access: AccessOperator, ID: "resume-integration", Tag: tagIntegrations, Summary: "Go on after a pause or a reconnect", mount: typed((*Server).resumeIntegration)},
 		{Method: "POST", Path: "/v1/integrations/{id}/resync", Access: AccessOperator, ID: "resync-integration", Tag: tagIntegrations, Summary: "Read the system anew", status: 202, mount: typed((*Server).resyncIntegration)},
+		{Method: "POST", Path: "/v1/integrations/{id}/mapping:test", Access: AccessOperator, ID: "test-mapping", Tag: tagIntegrations, Summary: "Show how a sample or a stored webhook is read, step by step", mount: typed((*Server).testMapping)},
+		{Method: "POST", Path: "/v1/integrations/{id}/mapping:backtest", Access: AccessOperator, ID: "backtest-mapping", Tag: tagIntegrations, Summary: "Try a new mapping over stored webhooks before it is switched on", mount: typed((*Server).backtestMapping)},
 		{Method: "GET", Path: "/v1/integrations/{id}/syncs", Access: AccessViewer, ID: "list-syncs", Tag: tagIntegrations, Summary: "List the sync runs of an integration", mount: typed((*Server).listSyncs)},
 		{Method: "GET", Path: "/v1/integrations/{id}/refusals", Access: AccessOperator, ID: "list-refusals", Tag: tagIntegrations, Summary: "List a sample of the webhooks of an integration that were refused, newest first", mount: typed((*Server).listRefusals)},
 		{Method: "GET", Path: "/v1/syncs/{id}", Access: AccessViewer, ID: "get-sync", Tag: tagIntegrations, Summary: "Read a sync run and its progress", mount: typed((*Server).getSync)},
@@ -134,8 +136,8 @@ const webhookPath = "/v1/webhooks/{integration}"
 
 var echoWebhookPath = echoPath(webhookPath)
 
-// echoPath turns {id} into :id.
-func echoPath(p string) string { return strings.NewReplacer("{", ":", "}", "").Replace(p) }
+// echoPath turns {id} into :id. A colon of the path itself, as in mapping:test, begins no parameter.
+func echoPath(p string) string { return strings.NewReplacer(":", `\:`, "{", ":", "}", "").Replace(p) }
 
 func (r Route) success() int {
 	if r.status == 0 {

@@ -130,6 +130,7 @@ type Server struct {
 	api       huma.API
 	rows      map[string]Route // by method and Echo path
 	providers map[string]provider.Registration
+	backtests atomic.Int32 // under way
 	health    *health
 	metrics   *metrics
 	pages     *pages

@@ -107,6 +107,7 @@ func integrationCommand() *cobra.Command {
 		remoteCommand("delete ID", "Disconnect for good", 1, http.MethodDelete, at(""), nil, nil),
 		remoteCommand("refusals ID", "List a sample of the webhooks that were refused: from where, by which scheme, and why", 1, http.MethodGet, at("/refusals?limit=200"), nil, nil),
 		resyncCommand(),
+		mappingCommand(),
 	)
 	return cmd
 }
