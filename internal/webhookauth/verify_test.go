@@ -71,6 +71,9 @@ var someConfigs = map[string]Config{
 	"prefixed hex":        {Scheme: HMACSHA256, Header: "X-Hub-Signature-256", Prefix: "sha256=", IDHeader: "X-Delivery"},
 	"base64 of body":      {Scheme: HMACSHA256, Header: "x-hmac", Encoding: Base64},
 	"hex with time":       {Scheme: HMACSHA256, Header: "X-S", Content: TimestampBody, TimestampHeader: "X-T", ToleranceSeconds: 60},
+	"any, stamped list":   {Scheme: HMAC, Header: "X-S", SignatureKey: "v1", TimestampKey: "t", Content: "{timestamp}.{body}"},
+	"any, sha512":         {Scheme: HMAC, Header: "X-S", Algorithm: "sha512", Encoding: Base64URL, Content: "{timestamp}:{body}", TimestampHeader: "X-T"},
+	"any, tail":           {Scheme: HMAC, Header: "X-S", Content: "{method}{url}{body}{timestamp}", TimestampHeader: "X-T", TimestampUnit: "milliseconds", URL: "https://example.com/hook"},
 	"base64 with time":    {Scheme: HMACSHA256, Header: "X-S", Content: TimestampBody, TimestampHeader: "X-T", Encoding: Base64, Prefix: "HMAC-SHA256 "},
 }
 
@@ -90,7 +93,7 @@ func TestWhatIsSignedVerifiesUnderEveryConfig(t *testing.T) {
 				if cfg.Scheme == StandardWebhooks || cfg.IDHeader != "" {
 					want.MessageID, want.IDSigned = "msg_1", cfg.Scheme == StandardWebhooks
 				}
-				if cfg.Scheme == StandardWebhooks || cfg.TimestampHeader != "" {
+				if cfg.Scheme == StandardWebhooks || cfg.TimestampHeader != "" || cfg.TimestampKey != "" {
 					want.Timestamp = noon
 				}
 				if diff := cmp.Diff(want, got); diff != "" {
