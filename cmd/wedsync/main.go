@@ -73,5 +73,6 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(devCommand(), demoCommand(), serverCommand(), workerCommand(), migrateCommand(), tokenCommand(), orgCommand(),
 		keysCommand(), auditCommand(), integrationCommand(), conflictCommand(), webhookCommand(), subscriptionCommand())
+	root.AddCommand(retentionCommand())
 	return root
 }

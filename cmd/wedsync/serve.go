@@ -33,7 +33,7 @@ func serverCommand() *cobra.Command {
 			return app.RunServer(ctx, core, l)
 		},
 	}
-	settings(cmd, &cfg, storageSettings, temporalSettings, tokenSettings, serverSettings, outboundSettings, logSettings)
+	settings(cmd, &cfg, storageSettings, temporalSettings, tokenSettings, serverSettings, retentionSettings, outboundSettings, logSettings)
 	return cmd
 }
 

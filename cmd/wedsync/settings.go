@@ -64,6 +64,11 @@ func serverSettings(f *pflag.FlagSet, c *app.Config) {
 	f.DurationVar(&c.DrainDelay, "drain-delay", c.DrainDelay, "how long /readyz says 503 before connections are refused, 0s to 1m")
 }
 
+func retentionSettings(f *pflag.FlagSet, c *app.Config) {
+	f.DurationVar(&c.KeepBodies, "keep-bodies", c.KeepBodies, "how long raw bodies of applied and ignored webhooks are kept, 24h to keep-deliveries; their SHA-256 stays")
+	f.DurationVar(&c.KeepDeliveries, "keep-deliveries", c.KeepDeliveries, "how long webhooks are kept at all, and a repeat of one is recognised, 720h to 87600h")
+}
+
 func workerSettings(f *pflag.FlagSet, c *app.Config) {
 	f.StringSliceVar(&c.Queues, "queues", c.Queues, "task queues to serve, of "+strings.Join(contract.Queues(), ",")+": workflows and database steps, reads of outside systems, writes to them, outgoing webhooks; empty = all")
 	f.IntVar(&c.DatabaseSteps, "database-steps", c.DatabaseSteps, "database steps of workflows that this process runs at once, up to 10000")

@@ -20,6 +20,7 @@ import (
 
 	"github.com/wedsync/wedsync/internal/clientaddr"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/retention"
 	"github.com/wedsync/wedsync/internal/token"
 	"github.com/wedsync/wedsync/internal/vault"
 	"github.com/wedsync/wedsync/internal/webhookauth"
@@ -57,6 +58,8 @@ type Config struct {
 	ClientCertFormat string
 	DrainTimeout     time.Duration
 	DrainDelay       time.Duration
+	KeepBodies       time.Duration // raw bodies of webhooks
+	KeepDeliveries   time.Duration // their rows, which is the dedupe window
 	Queues           []string
 	DatabaseSteps    int
 	Reads            int
@@ -73,7 +76,7 @@ type Config struct {
 func Defaults() Config {
 	return Config{DatabaseConns: 16, SystemConns: 10, TemporalAddress: "127.0.0.1:7233", TemporalNS: "default",
 		TokenIssuer: "wedsync", LogLevel: "info", LogFormat: "text", HTTPAddr: "127.0.0.1:8080", MaxBody: 1 << 20, Committers: 3,
-		IntegrationRate: 1000, AddressRate: 5000, OrganizationRate: 5000, ServerShare: 0.5, MaxWaiting: 2_000_000, ForwardedHeader: "x-forwarded-for",
+		IntegrationRate: 1000, KeepBodies: 30 * retention.Day, KeepDeliveries: 90 * retention.Day, AddressRate: 5000, OrganizationRate: 5000, ServerShare: 0.5, MaxWaiting: 2_000_000, ForwardedHeader: "x-forwarded-for",
 		ClientCertFormat: "escaped-pem", DrainTimeout: 20 * time.Second, DatabaseSteps: 6, Reads: 32, Writes: 32, Posts: 64, Streams: 6000, StreamsPerOrg: 1000, StopTimeout: 20 * time.Second}
 }
 
@@ -136,6 +139,9 @@ func (c Config) Validate(admins bool) error {
 	if c.StopTimeout < time.Second || c.StopTimeout > 10*time.Minute {
 		bad("stop-timeout", "must be 1s to 10m, is %s", c.StopTimeout)
 	}
+	if err := c.Retention().Validate(); err != nil {
+		faults = append(faults, err)
+	}
 	if _, err := c.ring(); err != nil {
 		faults = append(faults, err)
 	}
@@ -171,6 +177,11 @@ func (c Config) tokenKeys() ([]token.Key, error) {
 		keys = append(keys, token.Key{ID: id, Secret: secret})
 	}
 	return keys, nil
+}
+
+// Retention says how long webhooks are kept.
+func (c Config) Retention() retention.Options {
+	return retention.Options{Bodies: c.KeepBodies, Rows: c.KeepDeliveries}
 }
 
 func (c Config) worker() worker.Options {

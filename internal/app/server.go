@@ -20,6 +20,7 @@ import (
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/providers"
 	"github.com/wedsync/wedsync/internal/ratelimit"
+	"github.com/wedsync/wedsync/internal/retention"
 	"github.com/wedsync/wedsync/internal/rules/calendartime"
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
 	"github.com/wedsync/wedsync/internal/store"
@@ -47,6 +48,8 @@ type Server struct {
 	hub   *stream.Hub
 	waker *broadcast.Waker
 	tell  *broadcast.Announcer
+
+	retain *retention.Job
 }
 
 // NewServer wires a server. addr is where it will listen, for its default public URL.
@@ -76,6 +79,9 @@ func NewServer(c *Core, addr string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.retain, err = retention.New(c.Store, c.Config.Retention(), c.Metrics, c.Log); err != nil {
+		return nil, err
+	}
 	c.checkFiles()
 	s.hub = stream.New(c.Store, stream.Options{Logger: c.Log, Total: c.Config.Streams, PerOrg: c.Config.StreamsPerOrg,
 		Watch: s.waker.Watch, Watching: s.waker.Watching})
@@ -102,7 +108,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	defer stop()
 	var parts sync.WaitGroup
 	parts.Go(func() { s.in.Run(back) })
-	parts.Go(func() { s.core.purge(back) })
+	parts.Go(func() { s.retain.Run(back) })
 	parts.Go(func() {
 		if err := s.waker.Run(back); err != nil {
 			s.core.Log.Error("waking of subscriptions stopped", "error", err)
@@ -268,23 +274,4 @@ func (c *Core) applyManual(ctx context.Context, org domain.OrgID, actor string, 
 		return nil
 	})
 	return booking, conflicts, err
-}
-
-// streamKept is how long live events can be resumed from.
-const streamKept = 30 * 24 * time.Hour
-
-// purge removes live events that nobody can want any more, a bounded number every few minutes.
-func (c *Core) purge(ctx context.Context) {
-	tick := time.NewTicker(5 * time.Minute)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if _, err := c.Store.PurgeStream(ctx, time.Now().Add(-streamKept), 50_000); err != nil && ctx.Err() == nil {
-			c.Log.Warn("old live events were not removed; trying again later", "error", err)
-		}
-	}
 }

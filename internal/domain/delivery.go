@@ -31,6 +31,8 @@ type Delivery struct {
 	// RoutedFrom is the delivery that a rule of another integration handed over; "" for what a vendor sent here.
 	RoutedFrom DeliveryID `json:"routed_from,omitempty"`
 	Duplicates int        `json:"-"`
+	ErasedAt   *time.Time `json:"erased_at,omitempty"` // retention emptied the content; it cannot be replayed any more
+	BodyHash   string     `json:"body_hash,omitempty"` // hex of SHA-256 over the raw body, from then on
 }
 
 // RawDelivery is a delivery with its opened content.

@@ -10,16 +10,17 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 )
 
-const deliveryColumns = "id, org_id, integration_id, dedupe, state, attempts, size, received_at, next_attempt_at, applied_at, reason, priority, routed_from"
+const deliveryColumns = "id, org_id, integration_id, dedupe, state, attempts, size, received_at, next_attempt_at, applied_at, reason, priority, routed_from, erased_at, body_hash"
 
 func scanDeliveryWith(row pgx.Row, more ...any) (domain.Delivery, error) {
 	var d domain.Delivery
-	var dedupe []byte
+	var dedupe, body []byte
 	targets := append([]any{&d.ID, &d.OrgID, &d.IntegrationID, &dedupe, &d.State, &d.Attempts, &d.Size, &d.ReceivedAt,
-		&d.NextAttemptAt, &d.AppliedAt, &d.Reason, &d.Priority, &d.RoutedFrom}, more...)
+		&d.NextAttemptAt, &d.AppliedAt, &d.Reason, &d.Priority, &d.RoutedFrom, &d.ErasedAt, &body}, more...)
 	err := row.Scan(targets...)
-	d.DedupeKey = hex.EncodeToString(dedupe)
+	d.DedupeKey, d.BodyHash = hex.EncodeToString(dedupe), hex.EncodeToString(body)
 	d.ReceivedAt, d.NextAttemptAt, d.AppliedAt = d.ReceivedAt.UTC(), utc(d.NextAttemptAt), utc(d.AppliedAt)
+	d.ErasedAt = utc(d.ErasedAt)
 	return d, err
 }
 
@@ -115,7 +116,8 @@ func (tx *Tx) FinishDeliveries(ctx context.Context, outcomes []DeliveryOutcome) 
 // other state is KindConflict.
 func (tx *Tx) ReplayDelivery(ctx context.Context, id domain.DeliveryID) error {
 	tag, err := tx.Exec(ctx, `UPDATE deliveries SET state = 'received', reason = '', next_attempt_at = NULL, applied_at = NULL,
-		priority = $3 WHERE org_id = $1 AND id = $2 AND state IN ('dead', 'ignored')`, tx.Org, id, int16(domain.PriorityBulk))
+		priority = $3 WHERE org_id = $1 AND id = $2 AND state IN ('dead', 'ignored')
+		AND erased_at IS NULL`, tx.Org, id, int16(domain.PriorityBulk))
 	if err != nil {
 		return fault("replay delivery", err)
 	}
@@ -125,6 +127,9 @@ func (tx *Tx) ReplayDelivery(ctx context.Context, id domain.DeliveryID) error {
 	d, err := tx.Delivery(ctx, id)
 	if err != nil {
 		return err
+	}
+	if d.ErasedAt != nil {
+		return domain.E(domain.KindConflict, "what the webhook held was erased, when its time was over; let the vendor send it again")
 	}
 	return domain.E(domain.KindConflict, "delivery is %s; only a dead or ignored one can be replayed", d.State)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/vault"
@@ -99,6 +100,9 @@ var errContent = errors.New("content is not in the form that was sealed")
 // OpenDelivery is the reverse of [Store.SealDelivery]. The content type is taken from the kept headers.
 func (tx *Tx) OpenDelivery(d domain.Delivery, sealed []byte) (domain.RawDelivery, error) {
 	raw := domain.RawDelivery{Delivery: d}
+	if d.ErasedAt != nil {
+		return raw, domain.E(domain.KindNotFound, "the content of delivery %s was erased at %s, when its time was over", d.ID, d.ErasedAt.Format(time.RFC3339))
+	}
 	text, err := tx.sealer.Open(sealed, "deliveries", "content", string(d.ID))
 	if err != nil {
 		return raw, fmt.Errorf("content of delivery %s: %w", d.ID, err)
