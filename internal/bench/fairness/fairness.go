@@ -123,6 +123,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	cfg := app.Defaults()
 	cfg.LogLevel = "error"
 	err := app.DevStack(ctx, app.DevOptions{DataDir: o.Dir, HTTPAddr: "127.0.0.1:0", Ephemeral: true, Private: true, Config: cfg, Out: o.Out,
+		Temporal: []string{"matching.enableFairness=true"}, // as docs/operations.md asks of a Temporal server
 		Postgres: map[string]string{"track_commit_timestamp": "on"}}, func(ctx context.Context, s *app.Stack) error {
 		b := &bed{o: o, stack: s, sent: map[domain.DeliveryID]time.Time{},
 			http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 128, MaxConnsPerHost: 128}, Timeout: 30 * time.Second}}
