@@ -27,6 +27,7 @@ type intakeEntry struct {
 	version      int64
 	verifier     *webhookauth.Verifier
 	scheme       string // of verification, for operators
+	slots        []*credentialSlot // by the position of the credential
 	dedupeHeader string
 	repeats      repeatRule
 	encoding     string // declared Content-Encoding
@@ -196,9 +197,12 @@ func (c *intakeCache) compile(e *intakeEntry, record store.IntakeRecord) error {
 		return domain.E(domain.KindNotFound, "this integration takes no webhooks")
 	}
 	intake := source.Intake()
-	if e.verifier, err = webhookauth.New(intake.Auth, intake.Credentials, webhookauth.Options{VerifyToken: intake.VerifyToken}); err != nil {
+	options := webhookauth.Options{KeySets: c.deps.KeySets, VerifyToken: intake.VerifyToken}
+	credentials := withStored(intake, record.Credentials, options, c.log)
+	if e.verifier, err = webhookauth.New(intake.Auth, credentials, options); err != nil {
 		return domain.E(domain.KindInternal, "make the verifier: %w", err)
 	}
+	e.slots = credentialSlots(credentials, record.Credentials)
 	e.rule = intake.Priority
 	e.scheme = string(intake.Auth.Scheme)
 	if intake.DedupeHeader != "" {
@@ -306,7 +310,7 @@ func (c *intakeCache) invalidate(id domain.IntegrationID) {
 	defer s.mu.Unlock()
 	delete(s.unknown, id)
 	if e := s.ready[id]; e != nil {
-		stale := &intakeEntry{id: e.id, org: e.org, provider: e.provider, version: e.version, verifier: e.verifier, scheme: e.scheme,
+		stale := &intakeEntry{id: e.id, org: e.org, provider: e.provider, version: e.version, verifier: e.verifier, scheme: e.scheme, slots: e.slots,
 			dedupeHeader: e.dedupeHeader, repeats: e.repeats, encoding: e.encoding, keep: e.keep, contentTypes: e.contentTypes, takesJSON: e.takesJSON, urgentUntil: e.urgentUntil,
 			priority: e.priority, rule: e.rule, allowance: e.allowance}
 		stale.used.Store(e.used.Load())

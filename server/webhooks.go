@@ -51,6 +51,11 @@ type IntakeDeps struct {
 	Full    func() bool
 	Waiting func(ctx context.Context, most int) (int, error)
 
+	// KeySets finds keys that senders publish, for integrations with jwks_url; nil answers those with 503.
+	KeySets webhookauth.KeySets
+	// CredentialUses writes when stored credentials were last used: store.Store.NoteCredentialUses; nil = not kept.
+	CredentialUses func(ctx context.Context, uses []store.CredentialUse) error
+
 	Now     func() time.Time      // nil = time.Now
 	Log     *slog.Logger          // nil = slog.Default
 	Metrics prometheus.Registerer // nil = none
@@ -151,7 +156,9 @@ type Intake struct {
 	guard *intakeGuard
 	says  *rate.Limiter // log lines about refused signatures
 
-	refusals *refusalLog
+	refusals   *refusalLog
+	uses       credentialUses
+	writeEvery time.Duration
 
 	inFlight  atomic.Int64
 	bodyBytes atomic.Int64
@@ -177,17 +184,19 @@ func NewIntake(deps IntakeDeps) (*Intake, error) {
 	}
 	in.cache = newIntakeCache(deps, in.log)
 	in.refusals = newRefusalLog(deps.Refused)
+	in.writeEvery = writeUsesEvery
 	if err := in.m.register(deps.Metrics, in); err != nil {
 		return nil, domain.E(domain.KindInternal, "register intake metrics: %w", err)
 	}
 	return in, nil
 }
 
-// Run notices changes of integrations, leases tokens, watches the backlog and stores the sample of refused webhooks, until
+// Run notices changes of integrations, leases tokens, watches the backlog and stores the sample of refused webhooks and the last uses of credentials, until
 // ctx ends. It always returns nil after that.
 func (in *Intake) Run(ctx context.Context) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { in.refusals.run(ctx) })
+	parts.Go(func() { in.keepUses(ctx) })
 	parts.Go(func() {
 		in.guard.run(ctx, in.deps.Now, func(what string, err error) {
 			in.m.guardErrors.Inc()

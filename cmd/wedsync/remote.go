@@ -108,6 +108,7 @@ func integrationCommand() *cobra.Command {
 		remoteCommand("refusals ID", "List a sample of the webhooks that were refused: from where, by which scheme, and why", 1, http.MethodGet, at("/refusals?limit=200"), nil, nil),
 		resyncCommand(),
 		mappingCommand(),
+		credentialCommand(),
 	)
 	return cmd
 }

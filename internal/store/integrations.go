@@ -226,6 +226,8 @@ type IntakeRecord struct {
 	// UrgentUntil is the end of the last wedding of the resource that is going on or begins within domain.UrgentWithin of
 	// the reading; the zero time if there is none.
 	UrgentUntil time.Time
+	// Credentials are those that were given to it beside its secrets, in order of age.
+	Credentials []SealedCredential
 }
 
 // IntakeRecord reads across tenants, because a webhook names only its integration. An unknown and a deleted one are
@@ -244,7 +246,11 @@ func (s *Store) IntakeRecord(ctx context.Context, id domain.IntegrationID) (Inta
 		r.UrgentUntil = until.UTC()
 	}
 	r.Integration = i
-	r.Secrets, err = s.openSecrets(i.OrgID, id, sealed)
+	if r.Secrets, err = s.openSecrets(i.OrgID, id, sealed); err != nil {
+		return r, err
+	}
+	// Read after the version, so that what is read is never older than the version says.
+	r.Credentials, err = s.intakeCredentials(ctx, i.OrgID, id)
 	return r, err
 }
 

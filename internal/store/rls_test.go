@@ -26,6 +26,9 @@ func (b *bundle) fill(org domain.OrgID) {
 		b.t.Fatal(err)
 	}
 	b.tenant(org, func(tx *Tx) error {
+		return tx.AddCredential(ctx, domain.WebhookCredential{ID: domain.NewID[domain.CredentialID](tx.Now), IntegrationID: i.ID, Label: "one", CreatedBy: "test"}, "secret")
+	})
+	b.tenant(org, func(tx *Tx) error {
 		if err := tx.PutDecision(ctx, string(domain.NewID[domain.ConflictID](tx.Now)), c, domain.Resolution{Action: domain.ActionKeepBoth}); err != nil {
 			return err
 		}
@@ -234,7 +237,8 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 		refused(sql, err)
 	}
 	for _, sql := range []string{"SELECT 1 FROM bookings", "SELECT 1 FROM audit_entries", "UPDATE audit_heads SET seq = 0", "UPDATE deliveries SET state = 'dead'",
-		"UPDATE integrations SET secrets = ''", "DELETE FROM organizations", "SELECT booking_id FROM allocations"} {
+		"UPDATE integrations SET secrets = ''", "DELETE FROM organizations", "SELECT booking_id FROM allocations",
+		"UPDATE webhook_credentials SET not_after = NULL", "DELETE FROM webhook_credentials"} {
 		_, err := b.system.Exec(ctx, sql)
 		refused(sql, err)
 	}

@@ -17,6 +17,7 @@ type sealedColumn struct {
 var sealedColumns = []sealedColumn{
 	{"resources", "name", 500},
 	{"integrations", "secrets", 500},
+	{"webhook_credentials", "secret", 500},
 	{"bookings", "details", 500},
 	{"subscriptions", "secrets", 500},
 	{"deliveries", "content", 50}, // bodies can be large

@@ -59,7 +59,7 @@ var Registration = provider.Registration{
 	Doc:            "Any system with a JSON API or webhooks, described by declarative settings and CEL expressions; it can do what its settings describe: receive webhooks, list, read, write, probe.",
 	SettingsSchema: json.RawMessage(schema),
 	Secrets: []provider.SecretField{
-		{Name: SecretWebhook, Doc: "Signing secret of the webhooks; several, separated by spaces or line ends, while one is being replaced. Required with the part webhook."},
+		{Name: SecretWebhook, Doc: "Signing secret of the webhooks; several, separated by spaces or line ends, while one is being replaced (passwords: line ends only; PEM keys as they are). Required with the part webhook, except with jwks_url or a CA."},
 		{Name: SecretVerifyToken, Doc: "Verify token that you made up and told the sender, 16 to 512 characters. Required with webhook.verify.challenge meta."},
 		{Name: SecretAPIKey, Doc: "Key for requests. Required with auth kinds header and query."},
 		{Name: SecretToken, Doc: "Bearer token for requests. Required with auth kind bearer."},

@@ -98,10 +98,13 @@ func compileWebhook(s Settings, secrets map[string]string, local *time.Location)
 		}
 	}
 	var all []webhookauth.Credential
-	for n, one := range strings.Fields(secrets[SecretWebhook]) {
-		all = append(all, webhookauth.Credential{ID: fmt.Sprintf("%s/%d", SecretWebhook, n+1), Secret: webhookauth.Secret(one)})
+	for n, one := range w.Verify.Split(secrets[SecretWebhook]) {
+		all = append(all, webhookauth.Credential{ID: fmt.Sprintf("%s/%d", SecretWebhook, n+1), Secret: one})
 	}
-	if len(all) == 0 {
+	if w.Verify.Scheme == webhookauth.PathToken && s.Read == nil {
+		note(domain.Invalid("settings.read", "required with scheme %s, whose webhooks are only a hint to read the entry", webhookauth.PathToken))
+	}
+	if len(all) == 0 && !w.Verify.Secretless() {
 		note(domain.Invalid("secrets."+SecretWebhook, "required with webhook"))
 	} else if _, err := webhookauth.New(w.Verify, all, webhookauth.Options{VerifyToken: webhookauth.Secret(secrets[SecretVerifyToken])}); err != nil {
 		note(verifyFault(part, err))
@@ -149,7 +152,38 @@ func (h hooks) Decode(ctx context.Context, d provider.Webhook) (provider.Decoded
 		defer cancel()
 	}
 	out, _, err := part.decode(newWork(ctx), d)
+	if err == nil && part.intake.Auth.Scheme == webhookauth.PathToken {
+		out.Changes, err = h.c.fetchBack(ctx, out.Changes)
+	}
 	return out, err
+}
+
+// maxFetchBack bounds the entries that one hint may make us read.
+const maxFetchBack = 50
+
+// fetchBack puts what the system itself says in the place of what a delivery claims. Who knows the address of the
+// webhook may name an entry, and no more.
+func (c *connection) fetchBack(ctx context.Context, claimed []domain.Change) ([]domain.Change, error) {
+	if len(claimed) > maxFetchBack {
+		return nil, domain.Invalid("body", "names %d entries; at most %d are read for one webhook", len(claimed), maxFetchBack)
+	}
+	out := make([]domain.Change, 0, len(claimed))
+	seen := make(map[string]bool, len(claimed))
+	for _, hint := range claimed {
+		if seen[hint.ExternalID] {
+			continue
+		}
+		seen[hint.ExternalID] = true
+		change, err := c.readEntry(ctx, hint.ExternalID)
+		if domain.KindOf(err) == domain.KindNotFound {
+			change, err = domain.Change{Op: domain.OpRemove, ExternalID: hint.ExternalID}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, change)
+	}
+	return out, nil
 }
 
 // decode converts the body, checks it against the schema, asks the rules and maps what they leave. priority is what the
