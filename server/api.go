@@ -183,7 +183,7 @@ func describeRaw(op *huma.Operation, r Route) {
 		text("integration", "query", "Ids of integrations that an event must name")
 		text("resource", "query", "Ids of resources that an event must name")
 		ok.Content = map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: "string"}}}
-	case "receive-webhook":
+	case "receive-webhook", "receive-webhook-token":
 		op.Description += " The raw body is verified as the integration is configured, stored, and acknowledged with the id of the delivery: 202 for a new one, 200 for a repeat."
 		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{}}}}
 		receipt := map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{

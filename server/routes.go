@@ -59,6 +59,7 @@ func Routes() []Route {
 	return []Route{
 		{Method: "POST", Path: webhookPath, Access: AccessWebhook, ID: "receive-webhook", Tag: tagDeliveries, Summary: "Take a webhook of an integration", mount: raw((*Server).webhook)},
 		{Method: "GET", Path: webhookPath, Access: AccessWebhook, ID: "answer-webhook-handshake", Tag: tagDeliveries, Summary: "Answer the handshake by which a sender tests the address", mount: raw((*Server).webhook)},
+		{Method: "POST", Path: webhookTokenPath, Access: AccessWebhook, ID: "receive-webhook-token", Tag: tagDeliveries, Summary: "Take a webhook of an integration whose address holds the secret", mount: raw((*Server).webhook)},
 
 		{Method: "GET", Path: "/v1/providers", Access: AccessViewer, ID: "list-providers", Tag: tagIntegrations, Summary: "List the kinds of systems that can be connected", mount: typed((*Server).listProviders)},
 		{Method: "POST", Path: "/v1/integrations", Access: AccessAdmin, ID: "create-integration", Tag: tagIntegrations, Summary: "Connect a system", status: 201, mount: typed((*Server).createIntegration)},
@@ -71,6 +72,10 @@ func Routes() []Route {
 		{Method: "POST", Path: "/v1/integrations/{id}/resync", Access: AccessOperator, ID: "resync-integration", Tag: tagIntegrations, Summary: "Read the system anew", status: 202, mount: typed((*Server).resyncIntegration)},
 		{Method: "POST", Path: "/v1/integrations/{id}/mapping:test", Access: AccessOperator, ID: "test-mapping", Tag: tagIntegrations, Summary: "Show how a sample or a stored webhook is read, step by step", mount: typed((*Server).testMapping)},
 		{Method: "POST", Path: "/v1/integrations/{id}/mapping:backtest", Access: AccessOperator, ID: "backtest-mapping", Tag: tagIntegrations, Summary: "Try a new mapping over stored webhooks before it is switched on", mount: typed((*Server).backtestMapping)},
+		{Method: "GET", Path: "/v1/integrations/{id}/credentials", Access: AccessAdmin, ID: "list-credentials", Tag: tagIntegrations, Summary: "List the webhook credentials that were added to an integration", mount: typed((*Server).listCredentials)},
+		{Method: "POST", Path: "/v1/integrations/{id}/credentials", Access: AccessAdmin, ID: "add-credential", Tag: tagIntegrations, Summary: "Add a webhook credential; one generated here is shown this once", status: 201, mount: typed((*Server).addCredential)},
+		{Method: "PATCH", Path: "/v1/integrations/{id}/credentials/{credential}", Access: AccessAdmin, ID: "update-credential", Tag: tagIntegrations, Summary: "Rename a webhook credential or set its end", mount: typed((*Server).updateCredential)},
+		{Method: "DELETE", Path: "/v1/integrations/{id}/credentials/{credential}", Access: AccessAdmin, ID: "remove-credential", Tag: tagIntegrations, Summary: "Remove a webhook credential for good", status: 204, mount: typed((*Server).removeCredential)},
 		{Method: "GET", Path: "/v1/integrations/{id}/syncs", Access: AccessViewer, ID: "list-syncs", Tag: tagIntegrations, Summary: "List the sync runs of an integration", mount: typed((*Server).listSyncs)},
 		{Method: "GET", Path: "/v1/integrations/{id}/refusals", Access: AccessOperator, ID: "list-refusals", Tag: tagIntegrations, Summary: "List a sample of the webhooks of an integration that were refused, newest first", mount: typed((*Server).listRefusals)},
 		{Method: "GET", Path: "/v1/syncs/{id}", Access: AccessViewer, ID: "get-sync", Tag: tagIntegrations, Summary: "Read a sync run and its progress", mount: typed((*Server).getSync)},
@@ -132,9 +137,12 @@ func Routes() []Route {
 	}
 }
 
-const webhookPath = "/v1/webhooks/{integration}"
+const (
+	webhookPath      = "/v1/webhooks/{integration}"
+	webhookTokenPath = webhookPath + "/{token}"
+)
 
-var echoWebhookPath = echoPath(webhookPath)
+var echoWebhookPath, echoTokenPath = echoPath(webhookPath), echoPath(webhookTokenPath)
 
 // echoPath turns {id} into :id. A colon of the path itself, as in mapping:test, begins no parameter.
 func echoPath(p string) string { return strings.NewReplacer(":", `\:`, "{", ":", "}", "").Replace(p) }

@@ -26,7 +26,7 @@ type intakeEntry struct {
 	provider     string
 	version      int64
 	verifier     *webhookauth.Verifier
-	scheme       string // of verification, for operators
+	scheme       string            // of verification, for operators
 	slots        []*credentialSlot // by the position of the credential
 	dedupeHeader string
 	repeats      repeatRule

@@ -229,7 +229,8 @@ func (in *Intake) Drain(ctx context.Context) error {
 	return nil
 }
 
-// Handle is the Echo handler of the route, whose path parameter is named "integration".
+// Handle is the Echo handler of the routes, whose path parameters are named "integration" and, where there is one,
+// "token".
 func (in *Intake) Handle(c echo.Context) error {
 	start := in.deps.Now()
 	r := c.Request()
@@ -264,6 +265,7 @@ var (
 	errUnknownIntegration = domain.E(domain.KindNotFound, "no such integration")
 	errSignature          = because("signature", withStatus(http.StatusUnauthorized, string(domain.KindUnauthenticated),
 		errors.New("the signature is missing, wrong or too old")))
+	errNoKeys   = because("keys", domain.WithRetryAfter(domain.E(domain.KindUnavailable, "webhooks of this integration cannot be verified now"), 30*time.Second))
 	errStopping = because("stopping", domain.WithRetryAfter(domain.E(domain.KindUnavailable, "the server is stopping"), time.Second))
 )
 
@@ -297,6 +299,10 @@ func (in *Intake) accept(v *visit, r *http.Request, id, token string, now time.T
 	}
 	if err := from.greet(r, now); err != nil {
 		if errors.Is(err, errUnknownIntegration) {
+			if reason := (*webhookauth.Reason)(nil); errors.As(err, &reason) && reason.Code == webhookauth.KeysUnavailable {
+				in.noteSignature(from, r, err)
+				return none, errNoKeys
+			}
 			in.guard.forged(v, integration, now)
 		}
 		return none, err
@@ -325,6 +331,7 @@ func (in *Intake) accept(v *visit, r *http.Request, id, token string, now time.T
 		in.noteSignature(from, r, err)
 		return none, errSignature
 	}
+	in.uses.note(from, result.SecretIndex, now)
 	if err := in.guard.take(v, integration, org, now); err != nil {
 		return none, err
 	}
