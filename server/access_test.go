@@ -38,8 +38,13 @@ var (
 // expectations has an entry for every row of the table; a row without one fails the test.
 func expectations() map[string]expectation {
 	return map[string]expectation{
-		"receive-webhook": {path: func(x tenant) string { return "/v1/webhooks/" + string(x.integration) }, body: "{}", ok: 503},
-		"list-providers":  {ok: 200},
+		"receive-webhook-token": {path: func(x tenant) string { return "/v1/webhooks/" + string(x.integration) + "/q7Zr3vXk9LmT2nWb5yHc8D" }, body: "{}", ok: 503},
+		"list-credentials":      {path: at("/v1/integrations/{id}/credentials", idIntegration), ok: 200},
+		"add-credential":        {path: at("/v1/integrations/{id}/credentials", idIntegration), body: `{"label":"x","generate":true}`, ok: 422},
+		"update-credential":     {path: at("/v1/integrations/{id}/credentials/00000000-0000-7000-8000-000000000000", idIntegration), body: `{"label":"x"}`, ok: 404},
+		"remove-credential":     {path: at("/v1/integrations/{id}/credentials/00000000-0000-7000-8000-000000000000", idIntegration), ok: 404},
+		"receive-webhook":       {path: func(x tenant) string { return "/v1/webhooks/" + string(x.integration) }, body: "{}", ok: 503},
+		"list-providers":        {ok: 200},
 
 		"answer-webhook-handshake": {path: func(x tenant) string { return "/v1/webhooks/" + string(x.integration) }, ok: 503},
 
