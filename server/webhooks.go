@@ -191,8 +191,8 @@ func NewIntake(deps IntakeDeps) (*Intake, error) {
 	return in, nil
 }
 
-// Run notices changes of integrations, leases tokens, watches the backlog and stores the sample of refused webhooks and the last uses of credentials, until
-// ctx ends. It always returns nil after that.
+// Run notices changes of integrations, leases tokens, watches the backlog and stores the sample of refused webhooks and
+// the last uses of credentials, until ctx ends. It always returns nil after that.
 func (in *Intake) Run(ctx context.Context) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { in.refusals.run(ctx) })
@@ -299,10 +299,6 @@ func (in *Intake) accept(v *visit, r *http.Request, id, token string, now time.T
 	}
 	if err := from.greet(r, now); err != nil {
 		if errors.Is(err, errUnknownIntegration) {
-			if reason := (*webhookauth.Reason)(nil); errors.As(err, &reason) && reason.Code == webhookauth.KeysUnavailable {
-				in.noteSignature(from, r, err)
-				return none, errNoKeys
-			}
 			in.guard.forged(v, integration, now)
 		}
 		return none, err
@@ -326,6 +322,10 @@ func (in *Intake) accept(v *visit, r *http.Request, id, token string, now time.T
 	result, err := from.verifier.Verify(r.Context(), webhookauth.Request{Header: r.Header, Body: body.bytes, Method: r.Method,
 		URL: in.guard.senders.URL(r, v.from), PathToken: token, Peer: v.from.Addr, ClientCert: certificate}, now)
 	if err != nil {
+		if reason := (*webhookauth.Reason)(nil); errors.As(err, &reason) && reason.Code == webhookauth.KeysUnavailable {
+			in.noteSignature(from, r, err)
+			return none, errNoKeys
+		}
 		in.guard.forged(v, integration, now)
 		in.refused(from, err)
 		in.noteSignature(from, r, err)
