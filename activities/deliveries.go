@@ -11,6 +11,7 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
+	"github.com/wedsync/wedsync/internal/rules/retry"
 	"github.com/wedsync/wedsync/internal/store"
 )
 
@@ -18,14 +19,12 @@ import (
 type Deliveries struct {
 	Store  *store.Store
 	Opener *connect.Opener
-	Gate   *Gate // nil = no bound
+	Gate   *Gate  // nil = no bound
+	Worker string // names this process in the history of attempts
 }
 
 // applyBatch is how many deliveries one transaction takes. It bounds the time that a resource stays locked.
 const applyBatch = 100
-
-// deliveryTries is how often a delivery is tried before it becomes a dead letter: with retryAfter some three days.
-const deliveryTries = 14
 
 // ApplyDeliveriesInput names the integration whose waiting deliveries are to be applied.
 type ApplyDeliveriesInput struct {
@@ -101,9 +100,11 @@ func (a *Deliveries) applySingly(ctx context.Context, in ApplyDeliveriesInput) (
 // giveBack records that a delivery could not be applied for a reason that lies in it.
 func (a *Deliveries) giveBack(ctx context.Context, in ApplyDeliveriesInput, d domain.RawDelivery, cause error) (ApplyDeliveriesResult, error) {
 	out := ApplyDeliveriesResult{More: true}
+	started := time.Now()
 	err := a.Store.Tenant(ctx, in.Org, func(ctx context.Context, tx *store.Tx) error {
-		b := batch{now: tx.Now}
+		b := batch{now: tx.Now, worker: a.Worker, started: started}
 		o := b.failed(d, cause)
+		b.note(d, &o)
 		out.Dead, out.Retried = 0, 1
 		topic := domain.TopicDeliveryRetrying
 		if o.State == domain.DeliveryDead {
@@ -138,7 +139,7 @@ func (a *Deliveries) applyWaiting(ctx context.Context, in ApplyDeliveriesInput, 
 			return out.next(ctx, tx, in.Integration)
 		}
 		first = waiting[0]
-		b := batch{now: tx.Now, target: routeTargets(tx, in.Integration)}
+		b := batch{now: tx.Now, target: routeTargets(tx, in.Integration), worker: a.Worker, started: time.Now()}
 		for n, d := range waiting {
 			if !b.decode(ctx, opened, openErr, d) {
 				// The rest is for the next transaction.
@@ -150,6 +151,9 @@ func (a *Deliveries) applyWaiting(ctx context.Context, in ApplyDeliveriesInput, 
 			if err := b.dropOvertaken(ctx, tx, in.Integration); err != nil {
 				return err
 			}
+		}
+		if err := b.supersede(ctx, tx, in.Integration); err != nil {
+			return err
 		}
 		applied, err := apply.Changes(ctx, tx, i, b.changes)
 		if err != nil {
@@ -224,6 +228,8 @@ type batch struct {
 	overtaken []int              // deliveries with changes that came too late
 	now       time.Time
 	target    func(context.Context, domain.IntegrationID) error // nil = may be routed to
+	started   time.Time                                         // by this process's own clock, for how long tries took
+	worker    string
 }
 
 // decode adds a delivery to the batch. It is false when the batch has no room for its changes.
@@ -303,26 +309,75 @@ func (b *batch) settle(effects []reconcile.Outcome) []store.DeliveryOutcome {
 			}
 		}
 	}
+	for n, d := range b.waiting {
+		out[n].EventType = b.decoded[n].EventType
+		if list := b.decoded[n].Changes; len(list) > 0 {
+			out[n].Entity = list[0].ExternalID
+		}
+		b.note(d, &out[n])
+	}
 	return out
+}
+
+// note puts a try into the history, unless it was a first one that went well.
+func (b *batch) note(d domain.RawDelivery, o *store.DeliveryOutcome) {
+	if d.Attempts > 0 || o.State == domain.DeliveryRetrying || o.State == domain.DeliveryDead {
+		o.Try = &store.DeliveryTry{Took: time.Since(b.started), Worker: b.worker}
+	}
+}
+
+// supersede leaves out replays that are older than what was applied to their entries since: a replay never undoes news.
+// Batches without a replay cost nothing.
+func (b *batch) supersede(ctx context.Context, tx *store.Tx, integration domain.IntegrationID) error {
+	var asked []store.EntryAt
+	var of []int
+	newest := map[string]domain.DeliveryID{} // within this batch
+	older := make([]domain.DeliveryID, len(b.waiting))
+	for n, d := range b.waiting {
+		at := d.Position()
+		for _, c := range b.decoded[n].Changes {
+			if d.OriginID != "" {
+				asked, of = append(asked, store.EntryAt{Entity: c.ExternalID, Position: at}), append(of, n)
+				if newest[c.ExternalID] > at {
+					older[n] = newest[c.ExternalID]
+				}
+			}
+			newest[c.ExternalID] = max(newest[c.ExternalID], at)
+		}
+	}
+	if len(asked) == 0 {
+		return nil
+	}
+	found, err := tx.Superseded(ctx, integration, asked)
+	if err != nil {
+		return err
+	}
+	for k, id := range found {
+		if id != "" {
+			older[of[k]] = id
+		}
+	}
+	changes, owner := b.changes[:0], b.owner[:0]
+	for k, c := range b.changes {
+		if older[b.owner[k]] == "" {
+			changes, owner = append(changes, c), append(owner, b.owner[k])
+		}
+	}
+	b.changes, b.owner = changes, owner
+	for n, id := range older {
+		if id != "" {
+			b.decoded[n].Ignore = "a newer delivery was applied to the same entry: " + string(id)
+		}
+	}
+	return nil
 }
 
 func (b *batch) failed(d domain.RawDelivery, err error) store.DeliveryOutcome {
 	o := store.DeliveryOutcome{ID: d.ID, State: domain.DeliveryDead, Reason: textOf(err)}
 	// A fault of the settings is mended by the admin, and the delivery must still be there then.
 	waits := domain.Retryable(err) || domain.KindOf(err) == domain.KindPermanent || domain.KindOf(err) == domain.KindUnauthenticated
-	if waits && d.Attempts+1 < deliveryTries {
-		o.State = domain.DeliveryRetrying
-		o.NextAttemptAt = b.now.Add(max(retryAfter(d.Attempts+1), domain.RetryAfter(err)))
+	if next, again := retry.Next(b.now, d.Attempts+1, rand.Float64(), domain.RetryAfter(err)); waits && again {
+		o.State, o.NextAttemptAt = domain.DeliveryRetrying, next
 	}
 	return o
-}
-
-// retryAfter is the published schedule of retries: 5 s tripling up to 12 h, with up to a fifth of jitter.
-func retryAfter(attempt int) time.Duration {
-	d := 5 * time.Second
-	for i := 1; i < attempt && d < 12*time.Hour; i++ {
-		d *= 3
-	}
-	d = min(d, 12*time.Hour)
-	return d + rand.N(d/5)
 }

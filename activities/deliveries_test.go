@@ -92,7 +92,7 @@ func TestRetriesFollowTheScheduleAndEndAsDeadLetter(t *testing.T) {
 	d := setup(t)
 	id := d.deliver(d.crm, "busy")[0]
 	wait := 5 * time.Second
-	for try := 1; try < 14; try++ {
+	for try := 1; try < 15; try++ {
 		got := d.applyTo(d.crm)
 		have := d.delivery(id)
 		if have.State != domain.DeliveryRetrying || have.Attempts != try || have.NextAttemptAt == nil || !got.NextDue.Equal(*have.NextAttemptAt) {
@@ -111,7 +111,7 @@ func TestRetriesFollowTheScheduleAndEndAsDeadLetter(t *testing.T) {
 	if got := d.applyTo(d.crm); got.Dead != 1 {
 		t.Fatalf("result of the last try is %+v", got)
 	}
-	if have := d.delivery(id); have.State != domain.DeliveryDead || have.Attempts != 14 {
+	if have := d.delivery(id); have.State != domain.DeliveryDead || have.Attempts != 15 {
 		t.Errorf("delivery is %+v", have)
 	}
 }

@@ -103,7 +103,10 @@ func TestRoutedDeliveryArrivesOnceAndStaysThere(t *testing.T) {
 		t.Errorf("the copy of what was routed away is %+v", have)
 	}
 	// Once more, as after a replay by a person.
-	d.tenant(func(ctx context.Context, tx *store.Tx) error { return tx.ReplayDelivery(ctx, ids[1]) })
+	d.tenant(func(ctx context.Context, tx *store.Tx) error {
+		_, _, err := tx.ReplayOne(ctx, domain.Replay{ID: domain.NewID[domain.ReplayID](tx.Now), RequestedBy: "admin"}, ids[1])
+		return err
+	})
 	if got := d.applyTo(d.crm); got.Ignored != 1 || got.Routed != 0 || len(d.deliveriesOf(hotel)) != 2 {
 		t.Errorf("a repeat was routed again: %+v", got)
 	}

@@ -33,6 +33,7 @@ var (
 	idDelivery    = func(x tenant) string { return string(x.delivery) }
 	idRun         = func(x tenant) string { return string(x.run) }
 	idSub         = func(x tenant) string { return string(x.sub) }
+	idReplay      = func(x tenant) string { return string(x.replay) }
 )
 
 // expectations has an entry for every row of the table; a row without one fails the test.
@@ -77,6 +78,14 @@ func expectations() map[string]expectation {
 		"get-delivery":         {path: at("/v1/deliveries/{id}", idDelivery), ok: 200},
 		"get-delivery-content": {path: at("/v1/deliveries/{id}/content", idDelivery), ok: 200},
 		"replay-delivery":      {path: at("/v1/deliveries/{id}/replay", idDelivery), ok: 409},
+		"discard-delivery":     {path: at("/v1/deliveries/{id}/discard", idDelivery), body: `{"reason":"a test"}`, ok: 409},
+		"get-retry-schedule":   {ok: 200},
+		"create-replay":        {body: `{"filter":{}}`, ok: 422},
+		"list-replays":         {ok: 200},
+		"get-replay":           {path: at("/v1/replays/{id}", idReplay), ok: 200},
+		"pause-replay":         {path: at("/v1/replays/{id}/pause", idReplay), ok: 200},
+		"resume-replay":        {path: at("/v1/replays/{id}/resume", idReplay), ok: 200},
+		"cancel-replay":        {path: at("/v1/replays/{id}/cancel", idReplay), ok: 200},
 		"list-audit":           {ok: 200},
 		"stream-events":        {ok: 200},
 		"create-subscription":  {body: `{"url":"ftp://x"}`, ok: 422},
@@ -206,13 +215,14 @@ func TestForeignIDsAreUnknown(t *testing.T) {
 		if got.status != http.StatusNotFound {
 			t.Errorf("%s %s with an id of another organisation: %d %s, want 404", r.Method, r.Path, got.status, got.body)
 		}
-		nothing := tenant{integration: "no-uuid", resource: "no-uuid", booking: "no-uuid", conflict: "no-uuid", delivery: "no-uuid", run: "no-uuid", sub: "no-uuid"}
+		nothing := tenant{integration: "no-uuid", resource: "no-uuid", booking: "no-uuid", conflict: "no-uuid", delivery: "no-uuid", run: "no-uuid", sub: "no-uuid", replay: "no-uuid"}
 		if got := b.call(r, e, nothing, admin); got.status != http.StatusNotFound {
 			t.Errorf("%s %s with what is no id: %d %s, want 404", r.Method, r.Path, got.status, got.body)
 		}
 		unknown := "00000000-0000-7000-8000-000000000000"
 		nobody := tenant{integration: domain.IntegrationID(unknown), resource: domain.ResourceID(unknown), booking: domain.BookingID(unknown),
-			conflict: domain.ConflictID(unknown), delivery: domain.DeliveryID(unknown), run: domain.SyncRunID(unknown), sub: domain.SubscriptionID(unknown)}
+			conflict: domain.ConflictID(unknown), delivery: domain.DeliveryID(unknown), run: domain.SyncRunID(unknown), sub: domain.SubscriptionID(unknown),
+			replay: domain.ReplayID(unknown)}
 		same := b.call(r, e, nobody, admin)
 		if !r.page && !strings.EqualFold(withoutRequestID(string(same.body)), withoutRequestID(string(got.body))) {
 			t.Errorf("%s %s: a foreign id and an unknown one are told apart:\n%s\n%s", r.Method, r.Path, got.body, same.body)
@@ -250,7 +260,7 @@ func withoutRequestID(s string) string {
 func TestListsShowOnlyTheCallersOrganisation(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	foreign := []string{string(b.b.org), string(b.b.resource), string(b.b.integration), string(b.b.booking), string(b.b.conflict), string(b.b.delivery), string(b.b.run), string(b.b.sub)}
+	foreign := []string{string(b.b.org), string(b.b.resource), string(b.b.integration), string(b.b.booking), string(b.b.conflict), string(b.b.delivery), string(b.b.run), string(b.b.sub), string(b.b.replay)}
 	admin := b.token(b.a.org, domain.RoleAdmin)
 	for _, r := range Routes() {
 		if r.Method != http.MethodGet || strings.Contains(r.Path, "{") || r.endless || r.Access.level() == 0 || r.ID == "get-availability" {

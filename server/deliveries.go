@@ -2,11 +2,11 @@ package server
 
 import (
 	"context"
+	"errors"
 	"time"
 
-	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/domain"
-	"github.com/wedsync/wedsync/internal/flow"
+	"github.com/wedsync/wedsync/internal/rules/retry"
 	"github.com/wedsync/wedsync/internal/store"
 )
 
@@ -14,17 +14,32 @@ type listDeliveriesInput struct {
 	PageParams
 	Integration string               `query:"integration" maxLength:"36"`
 	State       domain.DeliveryState `query:"state" enum:"received,retrying,applied,ignored,dead"`
+	EventType   string               `query:"event_type" maxLength:"100" doc:"The vendor's word for what happened, as a whole"`
+	Entity      string               `query:"entity" maxLength:"500" doc:"External id of the first entry in it, as a whole"`
+	Origin      string               `query:"origin" maxLength:"36" doc:"Replays of this delivery"`
+	Replay      string               `query:"replay" maxLength:"36" doc:"Made by this replay"`
+	From        time.Time            `query:"from" doc:"Stored at or after this, to the millisecond; a replay counts when it was made"`
+	To          time.Time            `query:"to" doc:"Stored before this"`
+}
+
+func (in *listDeliveriesInput) filter() (f store.DeliveryFilter, err error) {
+	f = store.DeliveryFilter{State: in.State, EventType: in.EventType, Entity: in.Entity, From: in.From, To: in.To}
+	var errs [3]error
+	f.Integration, errs[0] = optionalID[domain.IntegrationID]("query.integration", in.Integration)
+	f.Origin, errs[1] = optionalID[domain.DeliveryID]("query.origin", in.Origin)
+	f.Replay, errs[2] = optionalID[domain.ReplayID]("query.replay", in.Replay)
+	return f, errors.Join(errs[:]...)
 }
 
 func (s *Server) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*listOutput[domain.Delivery], error) {
-	integration, err := optionalID[domain.IntegrationID]("query.integration", in.Integration)
+	filter, err := in.filter()
 	if err != nil {
 		return nil, err
 	}
 	var out []domain.Delivery
 	var next string
 	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
-		out, next, err = tx.Deliveries(ctx, store.DeliveryFilter{Integration: integration, State: in.State}, in.page())
+		out, next, err = tx.Deliveries(ctx, filter, in.page())
 		return err
 	})
 	if err != nil {
@@ -35,18 +50,51 @@ func (s *Server) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*
 
 type deliveryOutput struct{ Body domain.Delivery }
 
-func (s *Server) getDelivery(ctx context.Context, in *IDParam) (*deliveryOutput, error) {
+type deliveryDetailOutput struct {
+	Body struct {
+		domain.Delivery
+		History []domain.DeliveryAttempt `json:"history" doc:"Its tries, oldest first: at most the first 3 and the last 20"`
+	}
+}
+
+func (s *Server) getDelivery(ctx context.Context, in *IDParam) (*deliveryDetailOutput, error) {
 	id, err := parseID[domain.DeliveryID]("delivery", in.ID)
 	if err != nil {
 		return nil, err
 	}
-	out := &deliveryOutput{}
+	out := &deliveryDetailOutput{}
 	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
-		out.Body, err = tx.Delivery(ctx, id)
+		if out.Body.Delivery, err = tx.Delivery(ctx, id); err != nil {
+			return err
+		}
+		out.Body.History, err = tx.DeliveryAttempts(ctx, out.Body.Delivery)
 		return err
 	})
 	if err != nil {
 		return nil, err
+	}
+	return out, nil
+}
+
+type scheduleStep struct {
+	AfterTry       int   `json:"after_try" doc:"The try that did not work"`
+	WaitSeconds    int64 `json:"wait_seconds" doc:"Until the next one, at the least"`
+	ElapsedSeconds int64 `json:"elapsed_seconds" doc:"From the first try to the next one, at the least"`
+}
+
+type scheduleOutput struct {
+	Body struct {
+		Tries         int            `json:"tries" doc:"After the last one a delivery is a dead letter"`
+		JitterPercent int            `json:"jitter_percent" doc:"The most that is added to a wait at random"`
+		Waits         []scheduleStep `json:"waits"`
+	}
+}
+
+func (s *Server) getSchedule(context.Context, *struct{}) (*scheduleOutput, error) {
+	out := &scheduleOutput{}
+	out.Body.Tries, out.Body.JitterPercent = retry.Tries, retry.JitterPercent
+	for _, step := range retry.Schedule() {
+		out.Body.Waits = append(out.Body.Waits, scheduleStep{step.AfterTry, int64(step.Wait.Seconds()), int64(step.Elapsed.Seconds())})
 	}
 	return out, nil
 }
@@ -91,53 +139,6 @@ func (s *Server) getDeliveryContent(ctx context.Context, in *contentInput) (*con
 	}
 	if out.Body.Headers == nil {
 		out.Body.Headers = map[string]string{}
-	}
-	return out, nil
-}
-
-// replayDelivery lets a delivery wait again and tells its integration. Where that cannot be told, the sweeper finds the
-// delivery a little later, so the request has done its work in any case.
-func (s *Server) replayDelivery(ctx context.Context, in *actionInput) (*deliveryOutput, error) {
-	who := callerOf(ctx)
-	reason, err := checkReason(in.reason())
-	if err != nil {
-		return nil, err
-	}
-	id, err := parseID[domain.DeliveryID]("delivery", in.ID)
-	if err != nil {
-		return nil, err
-	}
-	out := &deliveryOutput{}
-	var ref flow.IntegrationRef
-	err = s.deps.Store.Tenant(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
-		was, err := tx.Delivery(ctx, id)
-		if err != nil {
-			return err
-		}
-		i, err := tx.Integration(ctx, was.IntegrationID)
-		if err != nil {
-			return err
-		}
-		if i.State == domain.IntegrationDeleted {
-			return domain.E(domain.KindConflict, "its integration is deleted")
-		}
-		ref = flow.IntegrationRef{Org: who.Org, ID: i.ID, Provider: i.Provider}
-		if err := tx.ReplayDelivery(ctx, id); err != nil {
-			return err
-		}
-		if out.Body, err = tx.Delivery(ctx, id); err != nil {
-			return err
-		}
-		return tx.Audit(ctx, domain.AuditEntry{Actor: who.Subject, Action: "delivery.replay", Reason: reason, Subject: "delivery/" + string(id),
-			Before: map[string]string{"state": string(was.State)}, After: map[string]string{"state": string(out.Body.State)}})
-	})
-	if err != nil {
-		return nil, err
-	}
-	tell, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	if err := s.deps.Flow.Deliveries(tell, ref, contract.DeliveriesSignal{IDs: []domain.DeliveryID{id}}); err != nil {
-		s.log.Warn("a replayed delivery waits for the sweeper", "request_id", requestID(ctx), "delivery", id, "error", err)
 	}
 	return out, nil
 }

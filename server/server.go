@@ -38,6 +38,9 @@ type Flow interface {
 	PauseSubscription(ctx context.Context, ref flow.SubscriptionRef, r contract.PauseRequest) (contract.SubscriptionStateResult, error)
 	ResumeSubscription(ctx context.Context, ref flow.SubscriptionRef, r contract.SubscriptionResumeRequest) (contract.SubscriptionStateResult, error)
 	TestSubscription(ctx context.Context, ref flow.SubscriptionRef, r contract.TestRequest) (contract.TestResult, error)
+	PauseReplay(ctx context.Context, id domain.ReplayID, r contract.PauseRequest) (contract.ReplayStateResult, error)
+	ResumeReplay(ctx context.Context, id domain.ReplayID, r contract.ResumeRequest) (contract.ReplayStateResult, error)
+	CancelReplay(ctx context.Context, id domain.ReplayID, r contract.CancelRequest) (contract.ReplayStateResult, error)
 }
 
 // ManualChange is a booking as a person wants it to be.

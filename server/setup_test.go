@@ -36,6 +36,7 @@ type fakeFlow struct {
 	told     []domain.DeliveryID
 	progress *contract.SyncProgress
 	wakes    int
+	replays  []domain.ReplayState // asked for
 }
 
 func (f *fakeFlow) fail(err error) {
@@ -142,6 +143,25 @@ func (f *fakeFlow) TestSubscription(_ context.Context, _ flow.SubscriptionRef, r
 	return contract.TestResult{Delivered: true, Status: 204, MessageID: "msg_" + string(r.ID)}, f.fault
 }
 
+func (f *fakeFlow) PauseReplay(context.Context, domain.ReplayID, contract.PauseRequest) (contract.ReplayStateResult, error) {
+	return f.replayState(domain.ReplayPaused)
+}
+
+func (f *fakeFlow) ResumeReplay(context.Context, domain.ReplayID, contract.ResumeRequest) (contract.ReplayStateResult, error) {
+	return f.replayState(domain.ReplayRunning)
+}
+
+func (f *fakeFlow) CancelReplay(context.Context, domain.ReplayID, contract.CancelRequest) (contract.ReplayStateResult, error) {
+	return f.replayState(domain.ReplayCancelled)
+}
+
+func (f *fakeFlow) replayState(s domain.ReplayState) (contract.ReplayStateResult, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.replays = append(f.replays, s)
+	return contract.ReplayStateResult{State: s}, f.fault
+}
+
 // testProvider takes one required secret and refuses settings with "wrong" in them.
 var testProvider = provider.Registration{
 	Name: "plain", Title: "Plain", Doc: "A system for tests.",
@@ -171,6 +191,7 @@ type tenant struct {
 	delivery    domain.DeliveryID
 	run         domain.SyncRunID
 	sub         domain.SubscriptionID
+	replay      domain.ReplayID
 }
 
 type bundle struct {
@@ -297,7 +318,7 @@ func (b *bundle) tenant() tenant {
 	now := time.Now()
 	x := tenant{org: domain.NewID[domain.OrgID](now), resource: domain.NewID[domain.ResourceID](now), spare: domain.NewID[domain.ResourceID](now),
 		integration: domain.NewID[domain.IntegrationID](now), delivery: domain.NewID[domain.DeliveryID](now), run: domain.NewID[domain.SyncRunID](now),
-		sub: domain.NewID[domain.SubscriptionID](now)}
+		sub: domain.NewID[domain.SubscriptionID](now), replay: domain.NewID[domain.ReplayID](now)}
 	ctx := b.Context()
 	b.must(b.store.CreateOrganization(ctx, domain.Organization{ID: x.org, Name: "Lens & Light", Zone: "Europe/London"}, "system:test"))
 	b.must(b.store.Tenant(ctx, x.org, func(ctx context.Context, tx *store.Tx) error {
@@ -309,6 +330,9 @@ func (b *bundle) tenant() tenant {
 		}
 		if err := tx.CreateIntegration(ctx, domain.Integration{ID: x.integration, Name: "Studio CRM", Provider: "plain", Direction: domain.DirectionImport,
 			ResourceID: x.resource, StateReason: "created"}, map[string]string{"key": "very-secret-value"}); err != nil {
+			return err
+		}
+		if _, _, err := tx.CreateReplay(ctx, domain.Replay{ID: x.replay, Rate: 50, RequestedBy: "test", Reason: "test"}); err != nil {
 			return err
 		}
 		key := newSecret(now)

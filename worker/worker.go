@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -142,7 +143,8 @@ func Register(r Registry, queue string, d Deps) {
 	if queue == contract.QueueCore {
 		RegisterWorkflows(r)
 		r.RegisterActivity(&activities.Integrations{Store: d.Store, Opener: d.Opener})
-		r.RegisterActivity(&activities.Deliveries{Gate: d.gate, Store: d.Store, Opener: d.Opener})
+		r.RegisterActivity(&activities.Deliveries{Gate: d.gate, Store: d.Store, Opener: d.Opener, Worker: identity()})
+		r.RegisterActivity(&activities.Replays{Store: d.Store, Opener: d.Opener})
 	}
 	if queue == contract.QueueCore || queue == contract.QueueSync {
 		r.RegisterActivity(&activities.Syncs{Store: d.Store, Opener: d.Opener})
@@ -156,6 +158,15 @@ func Register(r Registry, queue string, d Deps) {
 	}
 }
 
+// identity names this process in the history of attempts, as Temporal's clients name themselves.
+func identity() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%d@%s", os.Getpid(), host)
+}
+
 // RegisterWorkflows puts the workflows into a registry, as the replay test does too.
 func RegisterWorkflows(r interface {
 	RegisterWorkflowWithOptions(w any, o workflow.RegisterOptions)
@@ -164,6 +175,7 @@ func RegisterWorkflows(r interface {
 	r.RegisterWorkflowWithOptions(workflows.Sync, workflow.RegisterOptions{Name: contract.SyncWorkflow})
 	r.RegisterWorkflowWithOptions(workflows.Conflict, workflow.RegisterOptions{Name: contract.ConflictWorkflow})
 	r.RegisterWorkflowWithOptions(workflows.Subscription, workflow.RegisterOptions{Name: contract.SubscriptionWorkflow})
+	r.RegisterWorkflowWithOptions(workflows.Replay, workflow.RegisterOptions{Name: contract.ReplayWorkflow})
 }
 
 // Start begins to serve. It needs Temporal to be reachable.

@@ -93,11 +93,16 @@ type world struct {
 	atCRM, atCal *outside
 }
 
+// oneWorld keeps worlds apart in time: their workers listen to the same queues, each with a database of its own.
+var oneWorld sync.Mutex
+
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("skipped by -short: needs PostgreSQL and the Temporal development server")
 	}
+	oneWorld.Lock()
+	t.Cleanup(oneWorld.Unlock)
 	stack, err := server()
 	if errors.Is(err, devstack.ErrUnavailable) && os.Getenv("CI") != "true" {
 		t.Skipf("skipped: no Temporal server: %v", err)
@@ -197,6 +202,10 @@ func (w *world) relay() {
 		switch r.Kind {
 		case store.OutboxPush:
 			w.must(w.Pushes(ctx, w.ref(i), contract.PushesSignal{Count: 1}))
+		case store.OutboxDeliveries:
+			w.must(w.Deliveries(ctx, w.ref(i), contract.DeliveriesSignal{More: true}))
+		case store.OutboxReplayStart:
+			w.must(w.StartReplay(ctx, contract.ReplayInput{OrgID: w.org, ReplayID: domain.ReplayID(r.Target)}))
 		case store.OutboxIntegrationChanged:
 			w.must(w.Changed(ctx, w.ref(i), contract.ChangedSignal{Version: 1}))
 		case store.OutboxConflictStart:
@@ -483,20 +492,26 @@ func TestHistoriesHoldNobodyAndReplay(t *testing.T) {
 				t.Errorf("replay of the fresh %s: %v", file, err)
 			}
 			if *updateFiles && n < 2 {
-				for _, e := range h.Events {
-					// Sticky queues are named after the machine.
-					if q := e.GetWorkflowTaskScheduledEventAttributes().GetTaskQueue(); q.GetKind() == enums.TASK_QUEUE_KIND_STICKY {
-						q.Name = "sticky"
-					}
-				}
-				text, err := protojson.Marshal(h)
-				w.must(err)
-				var pretty bytes.Buffer
-				w.must(json.Indent(&pretty, text, "", " "))
-				w.must(os.WriteFile(filepath.Join("testdata", file+".json"), append(pretty.Bytes(), '\n'), 0o644))
+				w.record(file, h)
 			}
 		}
 	}
+}
+
+// record keeps a history in testdata.
+func (w *world) record(file string, h *historypb.History) {
+	w.t.Helper()
+	for _, e := range h.Events {
+		// Sticky queues are named after the machine.
+		if q := e.GetWorkflowTaskScheduledEventAttributes().GetTaskQueue(); q.GetKind() == enums.TASK_QUEUE_KIND_STICKY {
+			q.Name = "sticky"
+		}
+	}
+	text, err := protojson.Marshal(h)
+	w.must(err)
+	var pretty bytes.Buffer
+	w.must(json.Indent(&pretty, text, "", " "))
+	w.must(os.WriteFile(filepath.Join("testdata", file+".json"), append(pretty.Bytes(), '\n'), 0o644))
 }
 
 // TestPersonalTextIsFoundWhereverItHides plants one in every kind of place, so that the check above can be trusted.

@@ -17,6 +17,7 @@ type outside struct {
 	entries map[string]domain.Change
 	made    int
 	refuse  error // answers every Put
+	mended  bool  // what was "dead" is understood now
 }
 
 func (o *outside) Intake() provider.Intake { return provider.Intake{} }
@@ -25,6 +26,11 @@ func (o *outside) Decode(_ context.Context, d provider.Webhook) (provider.Decode
 	var out provider.Decoded
 	switch string(d.Body) {
 	case "dead":
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.mended {
+			return out, nil
+		}
 		return out, domain.Invalid("body", "must be JSON")
 	case "fault":
 		return out, errors.New("cannot read what " + markers[0] + " sent")

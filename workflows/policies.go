@@ -96,4 +96,5 @@ var steps struct {
 	Pushes       *activities.Pushes
 	Conflicts    *activities.Conflicts
 	Subscription *activities.Subscriptions
+	Replays      *activities.Replays
 }

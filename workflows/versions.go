@@ -5,3 +5,4 @@ package workflows
 //
 //	1  the first release of Integration, Sync and Conflict
 //	2  Subscription is new; nothing changed for the others
+//	3  Replay is new; nothing changed for the others

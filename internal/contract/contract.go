@@ -36,6 +36,7 @@ const (
 	ConflictWorkflow    = "Conflict"
 	// SubscriptionWorkflow sends webhooks to one receiver.
 	SubscriptionWorkflow = "Subscription"
+	ReplayWorkflow       = "Replay"
 )
 
 // IntegrationWorkflowID is the id of the workflow that lives as long as a connection.
@@ -46,6 +47,9 @@ func SyncWorkflowID(id domain.SyncRunID) string { return "sync/" + string(id) }
 
 // ConflictWorkflowID is the id of a conflict's story.
 func ConflictWorkflowID(id domain.ConflictID) string { return "conflict/" + string(id) }
+
+// ReplayWorkflowID is the id of one replay of deliveries.
+func ReplayWorkflowID(id domain.ReplayID) string { return "replay/" + string(id) }
 
 // ParseWorkflowID splits a workflow id made above into its kind and its identifier.
 func ParseWorkflowID(s string) (kind, id string, ok bool) {
@@ -123,12 +127,13 @@ const (
 	UpdateResume  = "Resume"
 	UpdateResync  = "Resync"
 	UpdateResolve = "Resolve"
+	UpdateCancel  = "Cancel"
 )
 
 // Query names.
 const (
 	QueryStatus   = "status"   // IntegrationStatus or ConflictStatus
-	QueryProgress = "progress" // SyncProgress
+	QueryProgress = "progress" // SyncProgress or ReplayProgress
 )
 
 // IntegrationInput starts an integration's workflow, and carries its state over to a new run.

@@ -65,6 +65,11 @@ func words() map[string]any {
 		"subscription_state_result":   SubscriptionStateResult{State: domain.SubscriptionPaused},
 		"test_request":                TestRequest{ID: id + "a", By: "admin-1"},
 		"test_result":                 TestResult{Delivered: true, Status: 204, Error: "e", TookMillis: 12, MessageID: "msg_1"},
+		"replay_input": ReplayInput{OrgID: id + "1", ReplayID: id + "9", Carried: &ReplayProgress{State: domain.ReplayPaused, DryRun: true, Rate: 50,
+			Total: 4, Seen: 3, Replayed: 2, Skipped: 1, Pages: 5}},
+		"replay_progress":     ReplayProgress{State: domain.ReplayDone, DryRun: true, Rate: 50, Total: 4, Seen: 3, Replayed: 2, Skipped: 1, Pages: 5},
+		"cancel_request":      CancelRequest{By: "admin-1"},
+		"replay_state_result": ReplayStateResult{State: domain.ReplayCancelled},
 	}
 }
 
@@ -139,11 +144,11 @@ func TestGoldenFilesFillEveryField(t *testing.T) {
 
 func TestNamesOnTheWireStay(t *testing.T) {
 	t.Parallel()
-	got := strings.Join([]string{IntegrationWorkflow, SyncWorkflow, ConflictWorkflow, strings.Join(Queues(), " "), SignalDeliveries, SignalPushes, SignalChanged,
+	got := strings.Join([]string{IntegrationWorkflow, SyncWorkflow, ConflictWorkflow, ReplayWorkflow, UpdateCancel, ReplayWorkflowID("r"), strings.Join(Queues(), " "), SignalDeliveries, SignalPushes, SignalChanged,
 		SignalSynced, SignalRecheck, UpdatePause, UpdateResume, UpdateResync, UpdateResolve, QueryStatus, QueryProgress,
 		IntegrationWorkflowID("i"), SyncWorkflowID("s"), ConflictWorkflowID("c"), AttrOrg, AttrIntegration, AttrProvider, AttrState, AttrWeddingDate,
 		SubscriptionWorkflow, SignalWake, UpdateTest, SubscriptionWorkflowID("n")}, " ")
-	const want = "Integration Sync Conflict wedsync-core wedsync-sync wedsync-push wedsync-broadcast deliveries pushes changed synced recheck Pause Resume Resync Resolve " +
+	const want = "Integration Sync Conflict Replay Cancel replay/r wedsync-core wedsync-sync wedsync-push wedsync-broadcast deliveries pushes changed synced recheck Pause Resume Resync Resolve " +
 		"status progress integration/i sync/s conflict/c WedsyncOrg WedsyncIntegration WedsyncProvider WedsyncState WedsyncWeddingDate " +
 		"Subscription wake Test subscription/n"
 	if got != want {

@@ -33,6 +33,15 @@ type Delivery struct {
 	Duplicates int        `json:"-"`
 	ErasedAt   *time.Time `json:"erased_at,omitempty"` // retention emptied the content; it cannot be replayed any more
 	BodyHash   string     `json:"body_hash,omitempty"` // hex of SHA-256 over the raw body, from then on
+	// EventType and Entity are known once it was decoded: the vendor's word for what happened, and the external id of
+	// the first entry in it.
+	EventType string `json:"event_type,omitempty"`
+	Entity    string `json:"entity,omitempty"`
+	// OriginID and ReplayID are set on a replay: the delivery that the vendor sent, and the request that made this one.
+	// ReceivedAt is the origin's then, and ReplayedAt says when this one was made.
+	OriginID   DeliveryID `json:"origin_id,omitempty"`
+	ReplayID   ReplayID   `json:"replay_id,omitempty"`
+	ReplayedAt *time.Time `json:"replayed_at,omitempty"`
 }
 
 // RawDelivery is a delivery with its opened content.
@@ -41,4 +50,22 @@ type RawDelivery struct {
 	ContentType string
 	Headers     map[string]string // the few kept: content type, message id, event type; lower-case names
 	Body        []byte
+}
+
+// Position is where a delivery stands in the order in which the vendor sent: its own id, or its origin's for a replay.
+func (d Delivery) Position() DeliveryID {
+	if d.OriginID != "" {
+		return d.OriginID
+	}
+	return d.ID
+}
+
+// DeliveryAttempt is one try of a delivery.
+type DeliveryAttempt struct {
+	N          int           `json:"n"` // 1 for the first
+	At         time.Time     `json:"at"`
+	Outcome    DeliveryState `json:"outcome"`
+	Reason     string        `json:"reason,omitempty"` // without personal data
+	DurationMS int           `json:"duration_ms,omitempty"`
+	Worker     string        `json:"worker,omitempty"` // the process that tried
 }

@@ -14,6 +14,9 @@ const (
 	TopicDeliveryRetrying   Topic = "delivery.retrying"
 	TopicDeliveryDead       Topic = "delivery.dead"
 	TopicDeliveryRouted     Topic = "delivery.routed" // handed to another integration, which has its own delivery of it
+	TopicDeliveryReplayed   Topic = "delivery.replayed"
+	TopicReplayProgress     Topic = "replay.progress"
+	TopicReplayFinished     Topic = "replay.finished"
 	TopicBookingChanged     Topic = "booking.changed"
 	TopicConflictOpened     Topic = "conflict.opened"
 	TopicConflictUpdated    Topic = "conflict.updated"

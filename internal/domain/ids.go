@@ -23,6 +23,7 @@ type (
 	SubscriptionID string
 	// AttemptID names one request to such a receiver.
 	AttemptID string
+	ReplayID  string
 )
 
 // AnyID is the set of identifier types.

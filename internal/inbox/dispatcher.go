@@ -23,6 +23,7 @@ type Signals interface {
 	Changed(ctx context.Context, ref flow.IntegrationRef, s contract.ChangedSignal) error
 	StartConflict(ctx context.Context, in contract.ConflictInput) error
 	RecheckConflict(ctx context.Context, id domain.ConflictID, s contract.RecheckSignal) error
+	StartReplay(ctx context.Context, in contract.ReplayInput) error
 }
 
 // DispatcherOptions tune a Dispatcher. The zero value of every field takes its default.
@@ -203,6 +204,17 @@ func (d *Dispatcher) tellConflict(org domain.OrgID, id domain.ConflictID, e erra
 	if t := d.target(org, contract.ConflictWorkflowID(id)); t != nil {
 		t.conflict = id
 		t.errand.merge(e, 0)
+		d.ready(t)
+	}
+	d.mu.Unlock()
+	d.poke()
+}
+
+// startReplay adds the start of a replay's workflow.
+func (d *Dispatcher) startReplay(in contract.ReplayInput, row int64) {
+	d.mu.Lock()
+	if t := d.target(contract.ReplayWorkflowID(in.ReplayID)); t != nil {
+		t.errand.merge(errand{replay: &in, rows: []int64{row}}, 0)
 		d.ready(t)
 	}
 	d.mu.Unlock()
@@ -420,6 +432,12 @@ func (d *Dispatcher) send(to address, e errand) (left errand, err error) {
 			return e, err
 		}
 		e.start = nil
+	}
+	if e.replay != nil {
+		if err := d.count("replay_start", d.signals.StartReplay(ctx, *e.replay)); err != nil {
+			return e, err
+		}
+		e.replay = nil
 	}
 	for len(e.recheck) > 0 {
 		s := contract.RecheckSignal{BookingID: e.recheck[0]}

@@ -244,6 +244,10 @@ func (f *fakeSignals) StartConflict(_ context.Context, in contract.ConflictInput
 	return f.add(sent{kind: "start", to: string(in.ConflictID)})
 }
 
+func (f *fakeSignals) StartReplay(_ context.Context, in contract.ReplayInput) error {
+	return f.add(sent{kind: "replay", to: string(in.ReplayID)})
+}
+
 func (f *fakeSignals) RecheckConflict(_ context.Context, id domain.ConflictID, _ contract.RecheckSignal) error {
 	return f.add(sent{kind: "recheck", to: string(id)})
 }

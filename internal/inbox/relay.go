@@ -184,6 +184,10 @@ func (r *Relay) pass(ctx context.Context, row *store.OutboxRow) {
 		r.d.tellIntegration(ref, errand{changed: true, rows: rows})
 	case store.OutboxDelivery:
 		r.d.tellIntegration(ref, errand{deliveries: true, ids: []domain.DeliveryID{domain.DeliveryID(row.Ref)}, rows: rows})
+	case store.OutboxDeliveries:
+		r.d.tellIntegration(ref, errand{deliveries: true, more: true, rows: rows})
+	case store.OutboxReplayStart:
+		r.d.startReplay(contract.ReplayInput{OrgID: row.Org, ReplayID: domain.ReplayID(row.Target)}, row.ID)
 	case store.OutboxConflictRecheck:
 		r.d.tellConflict(row.Org, domain.ConflictID(row.Target), errand{recheck: []domain.BookingID{domain.BookingID(row.Ref)}, rows: rows})
 	case store.OutboxConflictStart:

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/hex"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -10,14 +11,18 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 )
 
-const deliveryColumns = "id, org_id, integration_id, dedupe, state, attempts, size, received_at, next_attempt_at, applied_at, reason, priority, routed_from, erased_at, body_hash"
+const deliveryColumns = "id, org_id, integration_id, dedupe, state, attempts, size, received_at, next_attempt_at, applied_at, reason, priority, routed_from, " +
+	"erased_at, body_hash, event_type, entity, origin_id, replay_id"
 
 func scanDeliveryWith(row pgx.Row, more ...any) (domain.Delivery, error) {
 	var d domain.Delivery
 	var dedupe, body []byte
 	targets := append([]any{&d.ID, &d.OrgID, &d.IntegrationID, &dedupe, &d.State, &d.Attempts, &d.Size, &d.ReceivedAt,
-		&d.NextAttemptAt, &d.AppliedAt, &d.Reason, &d.Priority, &d.RoutedFrom, &d.ErasedAt, &body}, more...)
+		&d.NextAttemptAt, &d.AppliedAt, &d.Reason, &d.Priority, &d.RoutedFrom, &d.ErasedAt, &body, &d.EventType, &d.Entity, &d.OriginID, &d.ReplayID}, more...)
 	err := row.Scan(targets...)
+	if d.ReplayID != "" {
+		d.ReplayedAt = idTime(string(d.ID))
+	}
 	d.DedupeKey, d.BodyHash = hex.EncodeToString(dedupe), hex.EncodeToString(body)
 	d.ReceivedAt, d.NextAttemptAt, d.AppliedAt = d.ReceivedAt.UTC(), utc(d.NextAttemptAt), utc(d.AppliedAt)
 	d.ErasedAt = utc(d.ErasedAt)
@@ -75,6 +80,17 @@ type DeliveryOutcome struct {
 	Reason string // in words, without personal data; cut at 1,000 bytes
 	// NextAttemptAt is required for DeliveryRetrying and ignored for the other states.
 	NextAttemptAt time.Time
+	// EventType and Entity are what was learnt by decoding; "" leaves what is known.
+	EventType string
+	Entity    string
+	// Try is kept in the history of attempts; nil for a first try that succeeded, which needs no line there.
+	Try *DeliveryTry
+}
+
+// DeliveryTry is how a try went.
+type DeliveryTry struct {
+	Took   time.Duration
+	Worker string // the process; cut at 200 bytes
 }
 
 // FinishDeliveries records outcomes, counts one attempt each, and moves the integrations' last delivery time forward.
@@ -95,83 +111,41 @@ func (tx *Tx) FinishDeliveries(ctx context.Context, outcomes []DeliveryOutcome) 
 			return domain.Invalid("state", "must be retrying, applied, ignored or dead")
 		}
 	}
-	_, err := tx.Exec(ctx, `WITH done AS (
-			UPDATE deliveries d SET state = v.state, reason = v.reason, attempts = d.attempts + 1,
-				next_attempt_at = CASE WHEN v.state = 'retrying' THEN v.next END,
-				applied_at = CASE WHEN v.state IN ('applied', 'ignored') THEN $6::timestamptz END
-			FROM unnest($2::uuid[], $3::text[], $4::text[], $5::timestamptz[]) v(id, state, reason, next)
-			WHERE d.org_id = $1 AND d.id = v.id AND d.state IN ('received', 'retrying')
-			RETURNING d.integration_id, d.received_at),
-		newest AS (SELECT integration_id, max(received_at) AS at FROM done GROUP BY integration_id)
-		UPDATE integrations i SET last_delivery_at = newest.at FROM newest
-		WHERE i.org_id = $1 AND i.id = newest.integration_id AND (i.last_delivery_at IS NULL OR i.last_delivery_at < newest.at)`,
-		tx.Org, column(outcomes, func(o DeliveryOutcome) domain.DeliveryID { return o.ID }),
+	args := []any{tx.Org, column(outcomes, func(o DeliveryOutcome) domain.DeliveryID { return o.ID }),
 		column(outcomes, func(o DeliveryOutcome) string { return string(o.State) }),
 		column(outcomes, func(o DeliveryOutcome) string { return clip(o.Reason, maxReason) }),
-		column(outcomes, func(o DeliveryOutcome) time.Time { return o.NextAttemptAt }), tx.Now)
+		column(outcomes, func(o DeliveryOutcome) time.Time { return o.NextAttemptAt }), tx.Now,
+		column(outcomes, func(o DeliveryOutcome) string { return clip(o.EventType, maxEventType) }),
+		column(outcomes, func(o DeliveryOutcome) string { return clip(o.Entity, domain.MaxExternalID) })}
+	sql := finishQuery
+	if slices.ContainsFunc(outcomes, func(o DeliveryOutcome) bool { return o.Try != nil }) {
+		sql = finishWithHistoryQuery
+		args = append(args, column(outcomes, func(o DeliveryOutcome) *int32 { return o.Try.millis() }),
+			column(outcomes, func(o DeliveryOutcome) string { return o.Try.worker() }))
+	}
+	_, err := tx.Exec(ctx, sql, args...)
 	return fault("finish deliveries", err)
 }
 
-// ReplayDelivery makes a dead or ignored delivery wait again, in the hands of a person, behind what vendors send now. Any
-// other state is KindConflict.
-func (tx *Tx) ReplayDelivery(ctx context.Context, id domain.DeliveryID) error {
-	tag, err := tx.Exec(ctx, `UPDATE deliveries SET state = 'received', reason = '', next_attempt_at = NULL, applied_at = NULL,
-		priority = $3 WHERE org_id = $1 AND id = $2 AND state IN ('dead', 'ignored')
-		AND erased_at IS NULL`, tx.Org, id, int16(domain.PriorityBulk))
-	if err != nil {
-		return fault("replay delivery", err)
-	}
-	if tag.RowsAffected() == 1 {
-		return nil
-	}
-	d, err := tx.Delivery(ctx, id)
-	if err != nil {
-		return err
-	}
-	if d.ErasedAt != nil {
-		return domain.E(domain.KindConflict, "what the webhook held was erased, when its time was over; let the vendor send it again")
-	}
-	return domain.E(domain.KindConflict, "delivery is %s; only a dead or ignored one can be replayed", d.State)
-}
+const maxEventType = 100
 
-// DeliveryFilter narrows a list; empty fields do not.
-type DeliveryFilter struct {
-	Integration domain.IntegrationID
-	State       domain.DeliveryState
-}
-
-// Deliveries lists deliveries without their content, newest first.
-func (tx *Tx) Deliveries(ctx context.Context, f DeliveryFilter, p Page) ([]domain.Delivery, string, error) {
-	limit, err := p.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	before, err := p.afterID(lastUUID)
-	if err != nil {
-		return nil, "", err
-	}
-	q := newQuery("SELECT " + deliveryColumns + " FROM deliveries")
-	q.where("org_id = %s", tx.Org)
-	q.where("id < %s", before)
-	if f.Integration != "" {
-		q.where("integration_id = %s", f.Integration)
-	}
-	switch f.State {
-	case "":
-	case domain.DeliveryReceived, domain.DeliveryRetrying, domain.DeliveryApplied, domain.DeliveryIgnored, domain.DeliveryDead:
-		q.where("state = '" + string(f.State) + "'") // spelled out, so that partial indexes apply
-	default:
-		return nil, "", domain.Invalid("state", "must be received, retrying, applied, ignored or dead")
-	}
-	q.add(" ORDER BY id DESC LIMIT %s", limit+1)
-	rows, err := tx.Query(ctx, q.text(), q.args...)
-	all, err := collect(rows, err, scanDelivery)
-	if err != nil {
-		return nil, "", fault("list deliveries", err)
-	}
-	all, next := cut(all, limit, func(d domain.Delivery) string { return string(d.ID) })
-	return all, next, nil
-}
+const (
+	finishHead = `WITH done AS (
+			UPDATE deliveries d SET state = v.state, reason = v.reason, attempts = d.attempts + 1,
+				next_attempt_at = CASE WHEN v.state = 'retrying' THEN v.next END,
+				applied_at = CASE WHEN v.state IN ('applied', 'ignored') THEN $6::timestamptz END,
+				event_type = CASE WHEN v.event_type = '' THEN d.event_type ELSE v.event_type END,
+				entity = CASE WHEN v.entity = '' THEN d.entity ELSE v.entity END
+			FROM unnest($2::uuid[], $3::text[], $4::text[], $5::timestamptz[], $7::text[], $8::text[]) v(id, state, reason, next, event_type, entity)
+			WHERE d.org_id = $1 AND d.id = v.id AND d.state IN ('received', 'retrying')
+			RETURNING d.id, d.integration_id, d.received_at, d.attempts, d.state, d.reason),`
+	finishTail = `
+		newest AS (SELECT integration_id, max(received_at) AS at FROM done GROUP BY integration_id)
+		UPDATE integrations i SET last_delivery_at = newest.at FROM newest
+		WHERE i.org_id = $1 AND i.id = newest.integration_id AND (i.last_delivery_at IS NULL OR i.last_delivery_at < newest.at)`
+	finishQuery            = finishHead + finishTail
+	finishWithHistoryQuery = finishHead + historyParts + finishTail
+)
 
 // Delivery reads one delivery without its content.
 func (tx *Tx) Delivery(ctx context.Context, id domain.DeliveryID) (domain.Delivery, error) {

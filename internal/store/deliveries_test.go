@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -195,19 +194,6 @@ func TestWaitingDeliveriesComeOldestFirstWhenDue(t *testing.T) {
 		}
 		return errors.Join(err, err2)
 	})
-	got, due, n = func() (got []domain.DeliveryID, due time.Time, n int) {
-		b.tenant(org, func(tx *Tx) error {
-			if err := tx.FinishDeliveries(ctx, []DeliveryOutcome{{ID: ids[0], State: domain.DeliveryDead}}); err != nil {
-				return err
-			}
-			return tx.ReplayDelivery(ctx, ids[2])
-		})
-		return waiting()
-	}()
-	if diff := cmp.Diff(ids[2:3], got); diff != "" || n != 1 || due.IsZero() {
-		t.Fatal(diff)
-	}
-	wantKind(t, b.Tenant(ctx, org, func(ctx context.Context, tx *Tx) error { return tx.ReplayDelivery(ctx, ids[4]) }), domain.KindConflict)
 }
 
 func TestDeliveryListPagesNewestFirst(t *testing.T) {

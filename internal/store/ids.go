@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"reflect"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -142,4 +143,22 @@ func collect[T any](rows pgx.Rows, err error, scan func(pgx.Row) (T, error)) ([]
 		out = append(out, v)
 	}
 	return out, rows.Err()
+}
+
+// idFloor is below every identifier made at t or later, and above every one made in an earlier millisecond.
+func idFloor(t time.Time) rowID {
+	var b [16]byte
+	ms := uint64(min(max(t.UnixMilli(), 0), 1<<48-1))
+	b[0], b[1], b[2], b[3], b[4], b[5] = byte(ms>>40), byte(ms>>32), byte(ms>>24), byte(ms>>16), byte(ms>>8), byte(ms)
+	return rowID(domain.FormatUUID(b))
+}
+
+// idTime is when an identifier was made, to the millisecond; nil for what is none.
+func idTime(id string) *time.Time {
+	b, ok := domain.ParseUUID(id)
+	if !ok {
+		return nil
+	}
+	t := time.UnixMilli(int64(b[0])<<40 | int64(b[1])<<32 | int64(b[2])<<24 | int64(b[3])<<16 | int64(b[4])<<8 | int64(b[5])).UTC()
+	return &t
 }

@@ -20,6 +20,8 @@ const (
 	OutboxConflictRecheck    OutboxKind = "conflict_recheck"    // conflict; booking
 	OutboxIntegrationChanged OutboxKind = "integration_changed" // integration
 	OutboxDelivery           OutboxKind = "delivery"            // integration; delivery that waits for it
+	OutboxDeliveries         OutboxKind = "deliveries"          // integration: deliveries wait that intake did not tell of
+	OutboxReplayStart        OutboxKind = "replay_start"        // replay
 )
 
 // ChannelOutbox is notified after a commit that put lines into the outbox, see [Store.Listen].

@@ -35,6 +35,12 @@ func (b *bundle) fill(org domain.OrgID) {
 		if _, _, err := tx.StartSyncRun(ctx, domain.SyncRun{ID: domain.NewID[domain.SyncRunID](tx.Now), IntegrationID: i.ID, RequestedBy: "test"}); err != nil {
 			return err
 		}
+		if _, _, err := tx.CreateReplay(ctx, domain.Replay{ID: domain.NewID[domain.ReplayID](tx.Now), Rate: 1, RequestedBy: "test"}); err != nil {
+			return err
+		}
+		if err := tx.FinishDeliveries(ctx, []DeliveryOutcome{{ID: b.deliver(org, i.ID, 1)[0], State: domain.DeliveryDead, Try: &DeliveryTry{}}}); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, `INSERT INTO links (id, org_id, integration_id, booking_id, external_id, mirror, updated_at)
 			VALUES ($1, $2, $3, $4, 'e', false, $5)`, domain.NewID[domain.LinkID](tx.Now), org, i.ID, k.ID, tx.Now); err != nil {
 			return err

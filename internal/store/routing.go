@@ -18,7 +18,8 @@ type Routing struct {
 
 // RouteDeliveries stores deliveries once more for other integrations, as received ones with the same headers, body and
 // time and the priority of bulk, and lets their workflows be told. The identity of a copy follows from the delivery and the integration, so that a
-// repeat, whenever it comes, stores nothing; stored counts the new ones.
+// repeat, whenever it comes, stores nothing; stored counts the new ones. A replay counts as the delivery that it repeats: it
+// reaches only integrations that did not get that one.
 //
 // The caller has checked that the integrations exist. A delivery that was routed already is KindConflict: routes could
 // otherwise lead in a circle.
@@ -34,16 +35,19 @@ func (tx *Tx) RouteDeliveries(ctx context.Context, routes []Routing) (stored int
 		ids[i] = domain.NewID[domain.DeliveryID](tx.Now)
 		sealed[i] = sealContent(tx.sealer, ids[i], r.From.Headers, r.From.Body)
 	}
-	rows, err := tx.Query(ctx, `INSERT INTO deliveries (id, org_id, integration_id, dedupe, size, received_at, content, routed_from, priority)
-		SELECT id, $1, integration, dedupe, size, at, content, origin, $9
-		FROM unnest($2::uuid[], $3::uuid[], $4::bytea[], $5::int[], $6::timestamptz[], $7::bytea[], $8::uuid[]) v(id, integration, dedupe, size, at, content, origin)
+	rows, err := tx.Query(ctx, `INSERT INTO deliveries (id, org_id, integration_id, dedupe, size, received_at, content, routed_from, priority, origin_id, replay_id)
+		SELECT id, $1, integration, dedupe, size, at, content, source, $9, origin, replay
+		FROM unnest($2::uuid[], $3::uuid[], $4::bytea[], $5::int[], $6::timestamptz[], $7::bytea[], $8::uuid[], $10::uuid[], $11::uuid[])
+			v(id, integration, dedupe, size, at, content, source, origin, replay)
 		ON CONFLICT (integration_id, dedupe) DO NOTHING RETURNING id, integration_id`,
 		tx.Org, arrayOf(ids), column(routes, func(r Routing) domain.IntegrationID { return r.To }),
 		column(routes, routeKey),
 		column(routes, func(r Routing) int32 { return int32(r.From.Size) }),
 		column(routes, func(r Routing) time.Time { return r.From.ReceivedAt }),
 		arrayOf(sealed),
-		column(routes, func(r Routing) domain.DeliveryID { return r.From.ID }), domain.PriorityBulk)
+		column(routes, func(r Routing) domain.DeliveryID { return r.From.ID }), domain.PriorityBulk,
+		column(routes, func(r Routing) domain.DeliveryID { return r.From.OriginID }),
+		column(routes, func(r Routing) domain.ReplayID { return r.From.ReplayID }))
 	if err != nil {
 		return 0, fault("route deliveries", err)
 	}
@@ -58,6 +62,6 @@ func (tx *Tx) RouteDeliveries(ctx context.Context, routes []Routing) (stored int
 
 // routeKey is the dedupe key of a copy. No vendor's key is equal: those are hashes of other beginnings, or of a body.
 func routeKey(r Routing) []byte {
-	sum := sha256.Sum256([]byte("wedsync routed delivery\x00" + string(r.From.ID) + "\x00" + string(r.To)))
+	sum := sha256.Sum256([]byte("wedsync routed delivery\x00" + string(r.From.Position()) + "\x00" + string(r.To)))
 	return sum[:]
 }

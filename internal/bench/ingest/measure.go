@@ -60,6 +60,8 @@ func (nobody) Pushes(context.Context, flow.IntegrationRef, contract.PushesSignal
 func (nobody) Changed(context.Context, flow.IntegrationRef, contract.ChangedSignal) error {
 	return errHeld
 }
+func (nobody) StartReplay(context.Context, contract.ReplayInput) error { return errHeld }
+
 func (nobody) StartConflict(context.Context, contract.ConflictInput) error { return errHeld }
 func (nobody) RecheckConflict(context.Context, domain.ConflictID, contract.RecheckSignal) error {
 	return errHeld
