@@ -213,7 +213,7 @@ func (d *Dispatcher) tellConflict(org domain.OrgID, id domain.ConflictID, e erra
 // startReplay adds the start of a replay's workflow.
 func (d *Dispatcher) startReplay(in contract.ReplayInput, row int64) {
 	d.mu.Lock()
-	if t := d.target(contract.ReplayWorkflowID(in.ReplayID)); t != nil {
+	if t := d.target(in.OrgID, contract.ReplayWorkflowID(in.ReplayID)); t != nil {
 		t.errand.merge(errand{replay: &in, rows: []int64{row}}, 0)
 		d.ready(t)
 	}
