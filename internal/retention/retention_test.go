@@ -164,7 +164,8 @@ func TestBodiesGoAfterThirtyDaysAndRowsAfterNinetyButNeverWhatWaits(t *testing.T
 		return nil
 	})
 	if err := b.Tenant(ctx, b.org, func(ctx context.Context, tx *store.Tx) error {
-		return tx.ReplayDelivery(ctx, ids[domain.DeliveryIgnored])
+		_, _, err := tx.ReplayOne(ctx, domain.Replay{ID: domain.NewID[domain.ReplayID](tx.Now), RequestedBy: "admin"}, ids[domain.DeliveryIgnored])
+		return err
 	}); domain.KindOf(err) != domain.KindConflict {
 		t.Errorf("replay of an erased delivery: %v", err)
 	}
