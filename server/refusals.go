@@ -107,7 +107,7 @@ func (l *refusalLog) sample(id domain.IntegrationID) *refusalSample {
 	return s
 }
 
-func (l *refusalLog) note(e *intakeEntry, r *http.Request, code, reason string, now time.Time) {
+func (l *refusalLog) note(e *intakeEntry, from netip.Addr, code, reason string, now time.Time) {
 	if l.record == nil {
 		return
 	}
@@ -121,7 +121,7 @@ func (l *refusalLog) note(e *intakeEntry, r *http.Request, code, reason string, 
 		s.others++
 		l.kept.WithLabelValues("counted").Inc()
 	default:
-		s.rows = append(s.rows, store.RefusedWebhook{OrgID: e.org, IntegrationID: e.id, At: now, Network: networkOf(r), Scheme: e.scheme,
+		s.rows = append(s.rows, store.RefusedWebhook{OrgID: e.org, IntegrationID: e.id, At: now, Network: networkOf(from), Scheme: e.scheme,
 			Code: code, Reason: reason, Others: s.others})
 		s.others = 0
 		l.rows++
@@ -130,24 +130,24 @@ func (l *refusalLog) note(e *intakeEntry, r *http.Request, code, reason string, 
 
 // noteRefusal puts a refused request into the log: those that the sender can be blamed for, of integrations that are known.
 // Refused signatures are noted with their reason by noteSignature.
-func (in *Intake) noteRefusal(r *http.Request, id string, err error) {
+func (in *Intake) noteRefusal(v *visit, id string, err error) {
 	status, code := statusOf(err)
 	if status >= http.StatusInternalServerError || err == errSignature {
 		return
 	}
 	if e := in.cache.peek(domain.IntegrationID(id)); e != nil {
-		in.refusals.note(e, r, code, err.Error(), in.deps.Now())
+		in.refusals.note(e, v.from.Addr, code, err.Error(), in.deps.Now())
 	}
 }
 
 // noteSignature puts a refused signature into the log.
-func (in *Intake) noteSignature(e *intakeEntry, r *http.Request, err error) {
+func (in *Intake) noteSignature(v *visit, e *intakeEntry, err error) {
 	code, text := "other", err.Error()
 	var reason *webhookauth.Reason
 	if errors.As(err, &reason) {
 		code, text = string(reason.Code), reason.Text
 	}
-	in.refusals.note(e, r, code, text, in.deps.Now())
+	in.refusals.note(e, v.from.Addr, code, text, in.deps.Now())
 }
 
 // peek returns an integration that is ready, without reading anything.
@@ -162,12 +162,9 @@ func (c *intakeCache) peek(id domain.IntegrationID) *intakeEntry {
 }
 
 // networkOf is the sender's network: /24 of IPv4, /64 of IPv6, which names a provider's customer and no person.
-func networkOf(r *http.Request) string {
-	at, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return ""
-	}
-	addr, bits := at.Addr().Unmap().WithZone(""), 64
+// "" when the sender is not known.
+func networkOf(addr netip.Addr) string {
+	addr, bits := addr.Unmap().WithZone(""), 64
 	if addr.Is4() {
 		bits = 24
 	}

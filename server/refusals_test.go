@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -38,7 +39,11 @@ func someEntry() *intakeEntry {
 	return &intakeEntry{id: domain.NewID[domain.IntegrationID](now), org: domain.NewID[domain.OrgID](now), scheme: "standard-webhooks"}
 }
 
-func from(address string) *http.Request { return &http.Request{RemoteAddr: address} }
+// from is the address of a sender; one that cannot be read is unknown.
+func from(address string) netip.Addr {
+	at, _ := netip.ParseAddrPort(address)
+	return at.Addr()
+}
 
 func TestAFloodOfRefusalsIsWrittenAtABoundedRateAndCounted(t *testing.T) {
 	t.Parallel()

@@ -240,7 +240,7 @@ func (in *Intake) Handle(c echo.Context) error {
 	in.guard.tell(c.Response().Header(), &v)
 	if err != nil {
 		in.refuse(c.Response(), r, &v, err)
-		in.noteRefusal(r, c.Param("integration"), err)
+		in.noteRefusal(&v, c.Param("integration"), err)
 		return nil
 	}
 	in.m.took.Observe(in.deps.Now().Sub(start).Seconds())
@@ -328,7 +328,7 @@ func (in *Intake) accept(v *visit, r *http.Request, id, token string, now time.T
 		}
 		in.guard.forged(v, integration, now)
 		in.refused(from, err)
-		in.noteSignature(from, r, err)
+		in.noteSignature(v, from, err)
 		return none, errSignature
 	}
 	in.uses.note(from, result.SecretIndex, now)
