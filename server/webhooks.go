@@ -323,7 +323,7 @@ func (in *Intake) accept(v *visit, r *http.Request, id, token string, now time.T
 		URL: in.guard.senders.URL(r, v.from), PathToken: token, Peer: v.from.Addr, ClientCert: certificate}, now)
 	if err != nil {
 		if reason := (*webhookauth.Reason)(nil); errors.As(err, &reason) && reason.Code == webhookauth.KeysUnavailable {
-			in.noteSignature(from, r, err)
+			in.noteSignature(v, from, err)
 			return none, errNoKeys
 		}
 		in.guard.forged(v, integration, now)
