@@ -131,8 +131,13 @@ func TestRefillNeverExceedsTheRateForAnyRate(t *testing.T) {
 func TestGaugeBoundsWhatIsUnderWayAndForgetsTheRest(t *testing.T) {
 	t.Parallel()
 	g := NewGauge[Key](2)
-	if !g.Enter(key(1)) || !g.Enter(key(1)) || g.Enter(key(1)) || !g.Enter(key(2)) {
-		t.Error("want two of each key and no third")
+	for n, want := range []bool{true, true, false} {
+		if got := g.Enter(key(1)); got != want {
+			t.Errorf("entry %d: %t, want %t", n+1, got, want)
+		}
+	}
+	if !g.Enter(key(2)) {
+		t.Error("one key takes the room of another")
 	}
 	g.Leave(key(1))
 	if !g.Enter(key(1)) || g.Keys() != 2 {

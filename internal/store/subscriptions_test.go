@@ -18,6 +18,7 @@ func testKey(b *bundle, id string) SubscriptionKey {
 // subscription makes one with an attempt behind it.
 func (b *bundle) subscription(org domain.OrgID) domain.Subscription {
 	b.t.Helper()
+	b.clock.advance(time.Millisecond) // ids are in the order in which they were made
 	s := domain.Subscription{ID: domain.NewID[domain.SubscriptionID](b.clock.now()), URL: "https://receiver.example/hook", Description: "mirror",
 		Filter: domain.EventFilter{Topics: []string{"booking.*"}}, CreatedBy: "admin"}
 	b.tenant(org, func(tx *Tx) error {

@@ -172,7 +172,7 @@ func TestFaultsBackOffAndTheOldSetServesForABoundedTime(t *testing.T) {
 	t.Cleanup(func() { close(release) })
 	for name, fault := range map[string]http.HandlerFunc{
 		"500":        func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
-		"redirect":   func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 302) },
+		"redirect":   func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) },
 		"no content": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) },
 		"garbage":    body([]byte("\x00{]")),
 		"other JSON": body([]byte(`{"error":"x"}`)),
