@@ -19,6 +19,8 @@ import (
 	"github.com/wedsync/wedsync/internal/provider"
 )
 
+func init() { decodeTime = 5 * time.Minute } // the race detector makes expressions many times slower
+
 var testSecrets = map[string]string{
 	SecretWebhook: "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", SecretAPIKey: "k", SecretToken: "t", SecretPassword: "p",
 }
