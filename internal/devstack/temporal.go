@@ -153,8 +153,9 @@ func temporalEnv(dir string) []string {
 			env = append(env, v)
 		}
 	}
-	// At 100 webhooks a second the server takes most of one of two cores, so that its garbage collection decides how long
-	// the slowest wait: p99 was 406 and 1,157 ms at Go's default pace, and 132 to 435 ms in five runs at this one.
+	// At 100 webhooks a second the server takes most of one of two cores, and collecting garbage is a part of that which
+	// memory can buy off. In one hour p99 was 406 and 1,157 ms at Go's default pace and 132 to 435 ms at this one; in a
+	// slower hour of the same machine it passed 1,100 ms at this pace too.
 	if os.Getenv("GOGC") == "" {
 		env = append(env, "GOGC=400")
 	}

@@ -47,18 +47,18 @@ func drive(t *testing.T, p *place, all []*Shared, offered []float64, from time.T
 	given := make([]int, len(all))
 	owed := make([]float64, len(all))
 	const step = 5 * time.Millisecond
-	for now := from; now.Before(from.Add(span)); now = now.Add(step) {
-		p.now = now
+	for at := from; at.Before(from.Add(span)); at = at.Add(step) {
+		p.now = at
 		for i, s := range all {
 			for owed[i] += offered[i] * step.Seconds(); owed[i] >= 1; owed[i]-- {
-				if s.Allow(key(1), 1, now).OK {
+				if s.Allow(key(1), 1, at).OK {
 					given[i]++
 				}
 			}
 		}
-		if now.Sub(from)%(20*time.Millisecond) == 0 {
+		if at.Sub(from)%(20*time.Millisecond) == 0 {
 			for _, s := range all {
-				if err := s.Refill(t.Context(), now); err != nil && p.down == nil {
+				if err := s.Refill(t.Context(), at); err != nil && p.down == nil {
 					t.Fatal(err)
 				}
 			}

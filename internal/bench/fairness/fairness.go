@@ -230,15 +230,15 @@ func (b *bed) turn(ctx context.Context, d time.Duration, noise float64) ([]float
 	begin := time.Now()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	for now := begin; now.Sub(begin) < d; {
-		for ; time.Duration(quiet)*quietEvery < now.Sub(begin); quiet++ {
+	for at := begin; at.Sub(begin) < d; {
+		for ; time.Duration(quiet)*quietEvery < at.Sub(begin); quiet++ {
 			post(b.quiet[quiet%len(b.quiet)], true)
 		}
-		for ; float64(noisy) < now.Sub(begin).Seconds()*noise; noisy++ {
+		for ; float64(noisy) < at.Sub(begin).Seconds()*noise; noisy++ {
 			post(b.noisy[noisy%len(b.noisy)], false)
 		}
 		select {
-		case now = <-tick.C:
+		case at = <-tick.C:
 		case err := <-errs:
 			return nil, err
 		case <-ctx.Done():
