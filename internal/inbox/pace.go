@@ -29,6 +29,10 @@ type pace struct {
 const (
 	// intakeKnee is the intake (deliveries a second) at which the rate has halved.
 	intakeKnee = 500
+	// intakeRises and intakeFalls are the times over which intake is smoothed. A flood is believed soon, so that it does
+	// not spend its first second on signals of few deliveries each; its end later, because floods come in waves.
+	intakeRises = 200 * time.Millisecond
+	intakeFalls = time.Second
 	// calmAnswer is an answer time at which Temporal is taken to be at ease.
 	calmAnswer = 60 * time.Millisecond
 	// easyAnswer is an answer time beyond which the load of one organisation is felt by the others.
@@ -54,8 +58,11 @@ func (p *pace) pressed() bool { return p.answer > easyAnswer || p.relief < 1 }
 
 func (p *pace) exhausted() { p.relief = max(leastRelief, p.relief/2) }
 
+// calm is 1 while nothing arrives, 1/2 at intakeKnee, and goes to 0 as intake grows.
+func (p *pace) calm() float64 { return 1 / (1 + p.intake/intakeKnee) }
+
 func (p *pace) rate() float64 {
-	r := p.most * p.relief / (1 + p.intake/intakeKnee)
+	r := p.most * p.relief * p.calm()
 	if p.answer > calmAnswer {
 		r *= float64(calmAnswer) / float64(p.answer)
 	}
@@ -65,12 +72,15 @@ func (p *pace) rate() float64 {
 // advance brings the bucket and the smoothed intake up to now.
 func (p *pace) advance(now time.Time) {
 	if span := now.Sub(p.counted); span >= 50*time.Millisecond {
-		weight := 1 - math.Exp(-span.Seconds())
-		p.intake += weight * (p.arrived/span.Seconds() - p.intake)
+		seen, over := p.arrived/span.Seconds(), intakeFalls
+		if seen > p.intake {
+			over = intakeRises
+		}
+		p.intake += (1 - math.Exp(-float64(span)/float64(over))) * (seen - p.intake)
 		p.arrived, p.counted = 0, now
 	}
 	if span := now.Sub(p.filled); span > 0 {
-		p.tokens = min(p.burst, p.tokens+span.Seconds()*p.rate())
+		p.tokens = min(max(1, p.burst*p.calm()), p.tokens+span.Seconds()*p.rate())
 		p.filled = now
 	}
 }
