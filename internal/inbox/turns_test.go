@@ -167,10 +167,10 @@ func TestAQuietOrganisationIsToldInTimeWhileANoisyOneFillsTheLine(t *testing.T) 
 		tell := func(org domain.OrgID, to domain.IntegrationID, id domain.DeliveryID, p domain.Priority) {
 			in.Dispatcher.deliver([]Committed{{Ref: flow.IntegrationRef{Org: org, ID: to, Provider: "custom"}, ID: id, Priority: p}})
 		}
-		for n, to := range noisy { // more than 12 s of work at 40 signals a second
+		for n, to := range noisy { // 25 s of work at 20 signals a second
 			tell(testOrg, to, ids[n], domain.PriorityHigh)
 		}
-		synctest.Wait()
+		elapse(5 * time.Second) // until the pace has its full rate again
 		for n := range 10 {
 			at := time.Now()
 			tell(quietOrg, quiet, ids[500+n], domain.PriorityBulk)
