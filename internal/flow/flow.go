@@ -92,7 +92,8 @@ type IntegrationRef struct {
 // activities inside the task.
 const TaskTimeout = 30 * time.Second
 
-func (r IntegrationRef) options() client.StartWorkflowOptions {
+// StartOptions are those that an integration's workflow is started with.
+func (r IntegrationRef) StartOptions() client.StartWorkflowOptions {
 	provider := r.Provider
 	if provider == "" {
 		provider = "unknown"
@@ -114,7 +115,8 @@ func (r IntegrationRef) options() client.StartWorkflowOptions {
 	}
 }
 
-func (r IntegrationRef) input() contract.IntegrationInput {
+// Input is what an integration's workflow is started with.
+func (r IntegrationRef) Input() contract.IntegrationInput {
 	return contract.IntegrationInput{OrgID: r.Org, IntegrationID: r.ID}
 }
 
@@ -125,8 +127,8 @@ func (c *Client) signalIntegration(ctx context.Context, ref IntegrationRef, name
 	var missing *serviceerror.NotFound
 	err := c.temporal.SignalWorkflow(ctx, contract.IntegrationWorkflowID(ref.ID), "", name, payload)
 	if errors.As(err, &missing) {
-		o := ref.options()
-		_, err = c.temporal.SignalWithStartWorkflow(ctx, o.ID, name, payload, o, contract.IntegrationWorkflow, ref.input())
+		o := ref.StartOptions()
+		_, err = c.temporal.SignalWithStartWorkflow(ctx, o.ID, name, payload, o, contract.IntegrationWorkflow, ref.Input())
 	}
 	return translate("signal integration", err)
 }
@@ -200,7 +202,7 @@ func (c *Client) Resync(ctx context.Context, ref IntegrationRef, r contract.Resy
 func updateIntegration[R any](ctx context.Context, c *Client, ref IntegrationRef, name, id string, arg any) (R, error) {
 	var out R
 	handle, err := c.temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
-		StartWorkflowOperation: c.temporal.NewWithStartWorkflowOperation(ref.options(), contract.IntegrationWorkflow, ref.input()),
+		StartWorkflowOperation: c.temporal.NewWithStartWorkflowOperation(ref.StartOptions(), contract.IntegrationWorkflow, ref.Input()),
 		UpdateOptions: client.UpdateWorkflowOptions{
 			UpdateID: id, UpdateName: name, Args: []any{arg}, WaitForStage: client.WorkflowUpdateStageCompleted,
 		},

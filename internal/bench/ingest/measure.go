@@ -110,7 +110,7 @@ func measureFull(ctx context.Context, o Options, r *Result) error {
 	return b.check(ctx, sum, r)
 }
 
-// measureNaive signals a workflow for each request before it acknowledges.
+// measureNaive signals a workflow by signal-with-start for each request before it acknowledges.
 func measureNaive(ctx context.Context, o Options, r *Result) error {
 	b, err := newBed(ctx, o, true)
 	if err != nil {
@@ -118,8 +118,10 @@ func measureNaive(ctx context.Context, o Options, r *Result) error {
 	}
 	defer b.close()
 	addr, stop, err := b.serve(ctx, func(ctx context.Context, d store.NewDelivery, provider string) (store.InsertedDelivery, error) {
-		err := b.flow.Deliveries(ctx, flow.IntegrationRef{Org: d.OrgID, ID: d.IntegrationID, Provider: provider},
-			contract.DeliveriesSignal{IDs: []domain.DeliveryID{d.ID}})
+		ref := flow.IntegrationRef{Org: d.OrgID, ID: d.IntegrationID, Provider: provider}
+		o := ref.StartOptions()
+		_, err := b.flow.Temporal().SignalWithStartWorkflow(ctx, o.ID, contract.SignalDeliveries,
+			contract.DeliveriesSignal{IDs: []domain.DeliveryID{d.ID}}, o, contract.IntegrationWorkflow, ref.Input())
 		return store.InsertedDelivery{ID: d.ID}, err
 	}, nil)
 	if err != nil {
