@@ -35,9 +35,9 @@ type entrant struct {
 // aloneAfter is how long no other organisation must have come for one to have everything.
 const aloneAfter = time.Second
 
-// NewGate lets in up to all batches at once, and a third of that, at least one, of an organisation that is not alone.
+// NewGate lets in up to all batches at once, and a sixth of that, at least one, of an organisation that is not alone.
 func NewGate(all int) *Gate {
-	return &Gate{all: max(all, 1), each: max(all/3, 1), now: time.Now, busy: make(map[domain.OrgID]int)}
+	return &Gate{all: max(all, 1), each: max(all/6, 1), now: time.Now, busy: make(map[domain.OrgID]int)}
 }
 
 // enterWithin bounds the wait for room, so that it takes little of the time that a step has.

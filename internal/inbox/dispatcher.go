@@ -328,18 +328,18 @@ func (d *Dispatcher) next(now time.Time) (*target, time.Duration) {
 	return t, 0
 }
 
-// promote puts targets in line whose time has come, and forgets those whose spacing is over and to which nothing came. While
-// Temporal is busy, those of an organisation that takes more than its share rest a little longer.
+// promote puts targets in line whose time has come, and forgets those whose spacing is over and to which nothing came. Those
+// of an organisation that takes more than its share rest a little longer.
 func (d *Dispatcher) promote(now time.Time) {
 	d.shares.advance(now)
-	pressed := !d.draining && d.pace.pressed()
+	pressed := d.pace.pressed()
 	for len(d.heap) > 0 && (d.draining || !now.Before(d.heap[0].due)) {
 		t := heap.Pop(&d.heap).(*target)
 		if t.errand.empty() {
 			delete(d.targets, t.key)
 			continue
 		}
-		if pressed && t.errand.priority != domain.PriorityUrgent && d.shares.exceeded(t.org, d.turns.waiting(t.org)) {
+		if !d.draining && t.errand.priority != domain.PriorityUrgent && d.shares.exceeded(t.org, d.turns.waiting(t.org), pressed) {
 			t.due = now.Add(d.o.Spacing)
 			heap.Push(&d.heap, t)
 			continue

@@ -6,9 +6,9 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 )
 
-// shares counts the signals of each organisation over the last few seconds, so that while Temporal is busy one that takes
-// much more than the others is told less often, with more in each signal. That takes nothing from what it gets done, and
-// much from the load that everybody shares. It is not safe for concurrent use.
+// shares counts the signals of each organisation over the last few seconds, so that one that takes much more than the
+// others is told less often, with more in each signal: a little while all is calm, and more while Temporal is busy. That
+// takes nothing from what it gets done, and much from the load that everybody shares. It is not safe for concurrent use.
 type shares struct {
 	told  []toldAt // a queue, oldest first
 	head  int
@@ -23,9 +23,10 @@ type toldAt struct {
 const (
 	// shareWindow is how far back signals count.
 	shareWindow = 4 * time.Second
-	// generousShare is how many times the average an organisation may take, and leastShare what it may take in any case,
-	// in signals of one window.
+	// generousShare is how many times the average an organisation may take. calmShare and leastShare are what it may take
+	// in any case, in signals of one window: while all is calm, and while Temporal is busy.
 	generousShare = 3
+	calmShare     = 20
 	leastShare    = 4
 )
 
@@ -54,7 +55,7 @@ func (s *shares) advance(now time.Time) {
 
 // exceeded reports whether an organisation with inLine signals about to go out takes more than its share. An organisation
 // that is alone never does.
-func (s *shares) exceeded(org domain.OrgID, inLine int) bool {
+func (s *shares) exceeded(org domain.OrgID, inLine int, pressed bool) bool {
 	orgs := len(s.count)
 	if s.count[org] == 0 {
 		orgs++
@@ -62,5 +63,9 @@ func (s *shares) exceeded(org domain.OrgID, inLine int) bool {
 	if orgs == 1 {
 		return false
 	}
-	return s.count[org]+inLine >= max(leastShare, generousShare*(len(s.told)-s.head)/orgs)
+	least := calmShare
+	if pressed {
+		least = leastShare
+	}
+	return s.count[org]+inLine >= max(least, generousShare*(len(s.told)-s.head)/orgs)
 }

@@ -40,7 +40,7 @@ func TestSharesCountTheWindowAndNobodyIsLeftWithout(t *testing.T) {
 					t.Fatalf("%d signals of %s, want %d", s.count[org], org, n)
 				}
 				over := n >= max(leastShare, generousShare*total/len(count)) && len(count) > 1
-				if s.exceeded(org, 0) != over {
+				if s.exceeded(org, 0, true) != over {
 					t.Fatalf("%d of %d signals among %d organisations: exceeded is %t", n, total, len(count), !over)
 				}
 			}
