@@ -31,6 +31,13 @@ type Change struct {
 	Details       Details       `json:"details,omitzero"`
 	Private       bool          `json:"private,omitempty"`
 	Free          bool          `json:"free,omitempty"`
+	// Labels are the entry's categories or colours in the system's own words, for filters; at most 20 of 100 bytes.
+	Labels []string `json:"labels,omitempty"`
+	// Declined says that the owner of the calendar declined the invitation.
+	Declined bool `json:"declined,omitempty"`
+	// Kind is the system's type of entry where it is not an ordinary one: out_of_office, focus_time, working_location,
+	// birthday, from_mail.
+	Kind string `json:"kind,omitempty"`
 	// Origin is the booking id of the marker found on the entry, when WedSync itself wrote it.
 	Origin BookingID `json:"origin,omitempty"`
 }
@@ -40,6 +47,8 @@ const (
 	MaxExternalID = 500
 	MaxTitle      = 500
 	MaxNotes      = 8000
+	MaxLabels     = 20
+	MaxLabel      = 100
 )
 
 // Validate checks limits and presence; details that are too long are an error rather than cut silently.
@@ -60,6 +69,17 @@ func (c Change) Validate() error {
 	}
 	if c.Op == OpRemove {
 		return nil
+	}
+	if len(c.Labels) > MaxLabels {
+		return Invalid("labels", "at most %d, has %d", MaxLabels, len(c.Labels))
+	}
+	for _, l := range c.Labels {
+		if len(l) > MaxLabel {
+			return Invalid("labels", "at most %d bytes each, one has %d", MaxLabel, len(l))
+		}
+	}
+	if len(c.Kind) > MaxLabel {
+		return Invalid("kind", "at most %d bytes, has %d", MaxLabel, len(c.Kind))
 	}
 	if !c.Category.Valid() {
 		return Invalid("category", "must be one of wedding, engagement, vendor, consultation, travel, hold, maintenance, personal, not %q", string(c.Category))

@@ -4,7 +4,8 @@
 // list, so a new provider inherits its cases on its first day.
 //
 // Little is required: a Registration opens a Connection and returns any value. What that value can do is found by
-// type, at one place (As): WebhookSource, Puller, Reader, Writer, Prober, Onboarder. A provider implements only what
+// type, at one place (As): WebhookSource, Puller, Reader, Writer, Watcher,
+// Prober, Onboarder. A provider implements only what
 // its system really offers.
 //
 // Every method obeys the same rules. Errors have a domain.ErrorKind; unavailable and rate_limited are retried by the
@@ -42,6 +43,13 @@ type Registration struct {
 	// Open makes a connection's value. It makes no network call and may be called often: the caller caches the
 	// value per integration version.
 	Open func(Connection) (any, error)
+	// OAuth says how a grant is got, for the integration's settings and whether it writes; nil for systems that are
+	// reached by Secrets. Errors are domain.Invalid.
+	OAuth func(settings json.RawMessage, writes bool) (OAuth, error)
+	// Notice reads a message to a watch's address; nil for systems without Watcher. It makes no network call, compares
+	// secrets in constant time, and answers KindUnauthenticated when they are wrong, KindInvalid when the message cannot
+	// be read.
+	Notice func(NoticeRequest) (Notice, error)
 }
 
 // SecretField names one secret of a provider.
@@ -57,6 +65,7 @@ type Connection struct {
 	Secrets     map[string]string  // opened; must not be logged or put into errors
 	Zone        *time.Location     // of the integration's resource: resolves floating and all-day times
 	HTTP        *httpx.Client      // bounded, guarded; the only way out
+	Tokens      TokenSource        // of the integration's OAuth grant; nil for systems without one
 	Now         func() time.Time
 }
 
