@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/wedsync/wedsync/internal/apply"
@@ -211,11 +213,32 @@ func (r *ApplyDeliveriesResult) count(ctx context.Context, tx *store.Tx, integra
 			r.Retried++
 		case domain.DeliveryReceived:
 		}
-		if err := tx.Emit(ctx, topic, map[string]string{"delivery": string(o.ID), "integration": string(integration)}); err != nil {
+		refs := map[string]string{"delivery": string(o.ID), "integration": string(integration)}
+		nameBookings(refs, o.Bookings)
+		if err := tx.Emit(ctx, topic, refs); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// nameBookings puts the bookings that a delivery concerned into the references of its event: a single one as booking,
+// several as bookings, so that the event of a delivery can be filtered by wedding. More than domain.MaxEventBookings are
+// not named; booking.changed tells of each.
+func nameBookings(refs map[string]string, ids []domain.BookingID) {
+	switch {
+	case len(ids) == 1:
+		refs["booking"] = string(ids[0])
+	case len(ids) > 1:
+		var list strings.Builder
+		for i, id := range ids[:min(len(ids), domain.MaxEventBookings)] {
+			if i > 0 {
+				list.WriteByte(',')
+			}
+			list.WriteString(string(id))
+		}
+		refs["bookings"] = list.String()
+	}
 }
 
 // batch decodes deliveries and remembers which changes came from which.
@@ -296,6 +319,9 @@ func (b *batch) settle(effects []reconcile.Outcome) []store.DeliveryOutcome {
 	}
 	for k, e := range effects {
 		o := &out[b.owner[k]]
+		if e.BookingID != "" && !slices.Contains(o.Bookings, e.BookingID) {
+			o.Bookings = append(o.Bookings, e.BookingID)
+		}
 		switch {
 		case e.Effect == reconcile.EffectRejected:
 			if o.State != domain.DeliveryDead {

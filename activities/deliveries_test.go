@@ -3,6 +3,7 @@ package activities_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -241,4 +242,42 @@ func TestIntegrationIsLoadedAndItsStateSetOnce(t *testing.T) {
 	d.setState(d.crm.ID, domain.IntegrationDeleted)
 	_, err := call(d, d.integrations().SetIntegrationState, set)
 	d.wantKind(err, domain.KindConflict)
+}
+
+func TestEventsOfDeliveriesNameTheirBookings(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	ids := d.deliver(d.crm, body(change("one", domain.CategoryVendor, 1, 2)), body(),
+		body(change("two", domain.CategoryVendor, 3, 4), change("three", domain.CategoryVendor, 5, 6), change("two", domain.CategoryVendor, 3, 4)))
+	d.applyTo(d.crm)
+	booking := map[string]domain.BookingID{}
+	d.tenant(func(ctx context.Context, tx *store.Tx) error {
+		links, err := tx.LinksFor(ctx, store.LinkKeys{Integration: d.crm.ID, ExternalIDs: []string{"one", "two", "three"}})
+		for _, l := range links {
+			booking[l.ExternalID] = l.BookingID
+		}
+		return err
+	})
+	refs := d.refsOf("delivery.")
+	for n, want := range []map[string]string{
+		{"booking": string(booking["one"])}, {}, {"bookings": string(booking["two"]) + "," + string(booking["three"])}} {
+		want["delivery"], want["integration"] = string(ids[n]), string(d.crm.ID)
+		if got := refs[ids[n]]; !maps.Equal(got, want) {
+			t.Errorf("the event of delivery %d refers to %v, want %v", n, got, want)
+		}
+	}
+}
+
+// refsOf returns the references of the events whose topic begins in a certain way, by delivery.
+func (d *desk) refsOf(topic string) map[domain.DeliveryID]map[string]string {
+	d.t.Helper()
+	out := map[domain.DeliveryID]map[string]string{}
+	events, _, err := d.Store.StreamAfter(d.t.Context(), "", d.org, 100)
+	d.must(err)
+	for _, e := range events {
+		if strings.HasPrefix(string(e.Topic), topic) {
+			out[domain.DeliveryID(e.Refs["delivery"])] = e.Refs
+		}
+	}
+	return out
 }

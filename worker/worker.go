@@ -87,6 +87,9 @@ func New(d Deps, o Options) (*Worker, error) {
 	if o.StopTimeout == 0 {
 		o.StopTimeout = 20 * time.Second
 	}
+	if slices.Contains(o.Queues, contract.QueueBroadcast) && d.Broadcast == nil {
+		return nil, domain.Invalid("queues", "%s needs a client for outgoing webhooks", contract.QueueBroadcast)
+	}
 	w := &Worker{queues: o.Queues, fatal: make(chan error, len(o.Queues))}
 	for _, q := range o.Queues {
 		options := worker.Options{

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/httpx"
 )
 
 func TestWrongOptionsAreRefusedByName(t *testing.T) {
@@ -38,8 +39,16 @@ func TestWorkerServesTheQueuesItIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(temporal.Close)
+	out, err := httpx.New(httpx.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(out.Close)
+	if _, err := New(Deps{Temporal: temporal}, Options{}); domain.KindOf(err) != domain.KindInvalid {
+		t.Errorf("a worker that sends webhooks without a client: %v", err)
+	}
 	for _, queues := range [][]string{nil, {contract.QueuePush}, {contract.QueueCore, contract.QueueSync}} {
-		w, err := New(Deps{Temporal: temporal}, Options{Queues: queues})
+		w, err := New(Deps{Temporal: temporal, Broadcast: out}, Options{Queues: queues})
 		if err != nil {
 			t.Fatal(err)
 		}

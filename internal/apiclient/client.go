@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -138,6 +139,29 @@ func kindOf(status int) domain.ErrorKind {
 	return domain.KindInternal
 }
 
+// filterQuery writes a filter as the parameters of /v1/stream: values of one field parted by commas.
+func filterQuery(f domain.EventFilter) string {
+	q := url.Values{}
+	set := func(name string, values []string) {
+		if len(values) > 0 {
+			q.Set(name, strings.Join(values, ","))
+		}
+	}
+	set("topics", f.Topics)
+	set("wedding", texts(f.Weddings))
+	set("integration", texts(f.Integrations))
+	set("resource", texts(f.Resources))
+	return q.Encode()
+}
+
+func texts[T ~string](ids []T) []string {
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = string(id)
+	}
+	return out
+}
+
 // Event is one event of the live stream.
 type Event struct {
 	ID    string            `json:"-"`
@@ -149,7 +173,16 @@ type Event struct {
 // Stream follows the live stream from after the event lastID ("" = from now) and calls fn for each event until fn
 // returns false, the stream ends or ctx does.
 func (c *Client) Stream(ctx context.Context, lastID string, fn func(Event) bool) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/v1/stream", nil)
+	return c.StreamOf(ctx, domain.EventFilter{}, lastID, fn)
+}
+
+// StreamOf is Stream for the events that a filter takes.
+func (c *Client) StreamOf(ctx context.Context, f domain.EventFilter, lastID string, fn func(Event) bool) error {
+	path := c.base + "/v1/stream"
+	if query := filterQuery(f); query != "" {
+		path += "?" + query
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return domain.E(domain.KindInvalid, "make request: %w", err)
 	}

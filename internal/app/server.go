@@ -5,12 +5,15 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/broadcast"
@@ -60,6 +63,12 @@ func NewServer(c *Core, addr string) (*Server, error) {
 	}
 	s := &Server{core: c, waker: broadcast.NewWaker(c.Store, c.Flow, broadcast.WakerOptions{Logger: c.Log}),
 		tell: broadcast.NewAnnouncer(c.Store.AnnounceAccepted, broadcast.AnnouncerOptions{Logger: c.Log})}
+	lost := prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "wedsync_stream_unannounced_total",
+		Help: "Webhooks that were stored and not announced on the live stream, because announcing did not keep up."},
+		func() float64 { return float64(s.tell.Lost()) })
+	if err := c.Metrics.Register(lost); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
 	s.Inbox, err = inbox.New(inbox.Deps{Store: c.Store, Signals: c.Flow, Log: c.Log, Metrics: c.Metrics, Accepted: s.tell.Accepted,
 		Writer:     inbox.WriterOptions{Committers: c.Config.Committers},
 		Dispatcher: inbox.DispatcherOptions{Provider: c.providerName},

@@ -10,7 +10,8 @@ import (
 type EventFilter struct {
 	// Topics are names ("delivery.dead") or, ending in ".*", all names below one ("delivery.*").
 	Topics []string `json:"topics,omitempty"`
-	// Weddings are bookings: an event matches that names one of them as its booking or, for a conflict, as the other one.
+	// Weddings are bookings: an event matches that names one of them as its booking, for a conflict as the other one, or,
+	// for a delivery that told of several, among its bookings.
 	Weddings     []BookingID     `json:"weddings,omitempty"`
 	Integrations []IntegrationID `json:"integrations,omitempty"`
 	Resources    []ResourceID    `json:"resources,omitempty"`
@@ -80,9 +81,18 @@ func (f EventFilter) All() bool {
 // Match reports whether the filter takes e. Whose event it is must have been checked before.
 func (f EventFilter) Match(e Event) bool {
 	return f.topic(e.Topic) &&
-		(len(f.Weddings) == 0 || slices.Contains(f.Weddings, BookingID(e.Refs["booking"])) || slices.Contains(f.Weddings, BookingID(e.Refs["other"]))) &&
+		(len(f.Weddings) == 0 || f.wedding(e.Refs)) &&
 		(len(f.Integrations) == 0 || slices.Contains(f.Integrations, IntegrationID(e.Refs["integration"]))) &&
 		(len(f.Resources) == 0 || slices.Contains(f.Resources, ResourceID(e.Refs["resource"])))
+}
+
+// MaxEventBookings is how many bookings one event names at most; see the reference bookings, which parts them by commas.
+const MaxEventBookings = 20
+
+func (f EventFilter) wedding(refs map[string]string) bool {
+	return slices.ContainsFunc(f.Weddings, func(id BookingID) bool {
+		return refs["booking"] == string(id) || refs["other"] == string(id) || strings.Contains(refs["bookings"], string(id))
+	})
 }
 
 func (f EventFilter) topic(t Topic) bool {

@@ -83,6 +83,8 @@ type DeliveryOutcome struct {
 	// EventType and Entity are what was learnt by decoding; "" leaves what is known.
 	EventType string
 	Entity    string
+	// Bookings are those that it concerned, for its event; they are not stored with it.
+	Bookings []domain.BookingID
 	// Try is kept in the history of attempts; nil for a first try that succeeded, which needs no line there.
 	Try *DeliveryTry
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -42,7 +43,9 @@ func wants(q url.Values, e domain.Event) bool {
 			}
 		}
 		return false
-	}) && any("wedding", func(v string) bool { return v == e.Refs["booking"] || v == e.Refs["other"] }) &&
+	}) && any("wedding", func(v string) bool {
+		return v == e.Refs["booking"] || v == e.Refs["other"] || slices.Contains(strings.Split(e.Refs["bookings"], ","), v)
+	}) &&
 		any("integration", func(v string) bool { return v == e.Refs["integration"] }) &&
 		any("resource", func(v string) bool { return v == e.Refs["resource"] })
 }
@@ -65,6 +68,9 @@ func TestFiltersTakeWhatTheReferenceTakes(t *testing.T) {
 			if rapid.Bool().Draw(t, ref) {
 				e.Refs[ref] = someID(id.Draw(t, ref))
 			}
+		}
+		if rapid.Bool().Draw(t, "several") {
+			e.Refs["bookings"] = strings.Join(rapid.SliceOfN(rapid.Map(id, someID), 2, 3).Draw(t, "bookings"), ",")
 		}
 		f, err := ParseFilter(q)
 		if err != nil {

@@ -21,7 +21,8 @@ func startWorkers(d ingest.WorkerDeps) (stop func(context.Context), err error) {
 		return nil, err
 	}
 	opener := connect.New(findProvider, client, time.Now, 0)
-	w, err := worker.New(worker.Deps{Temporal: d.Flow.Temporal(), Store: d.Store, Opener: opener, Log: d.Log}, worker.Options{DatabaseSteps: max(2, runtime.NumCPU())})
+	w, err := worker.New(worker.Deps{Temporal: d.Flow.Temporal(), Store: d.Store, Opener: opener, Log: d.Log, Broadcast: client},
+		worker.Options{DatabaseSteps: max(2, runtime.NumCPU())})
 	if err != nil {
 		return nil, err
 	}
