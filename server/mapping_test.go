@@ -101,6 +101,13 @@ func TestMappingIsTestedStepByStep(t *testing.T) {
 			t.Errorf("%s: %+v", name, p)
 		}
 	}
+	b.must(b.store.Tenant(t.Context(), b.a.org, func(ctx context.Context, tx *store.Tx) error {
+		return tx.FinishDeliveries(ctx, []store.DeliveryOutcome{{ID: delivery, State: domain.DeliveryIgnored, Reason: "nothing in it"}})
+	}))
+	if erased, err := b.store.EraseBodies(t.Context(), b.a.org, time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC), "", 100); err != nil || erased.Done == 0 {
+		t.Fatalf("erased %+v, %v", erased, err)
+	}
+	b.do("POST", path, operator, `{"delivery_id":"`+string(delivery)+`"}`).problem(t, 409, "conflict")
 	b.do("POST", "/v1/integrations/"+string(id)+"/mappingtest", operator, `{}`).problem(t, 404, "not_found")
 	if strings.Contains(b.log.String(), "Marigold") {
 		t.Error("a value reached the log")

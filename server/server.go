@@ -28,7 +28,6 @@ import (
 // workflow refuses (the text is shown), and not_found.
 type Flow interface {
 	Ping(ctx context.Context) error
-	Deliveries(ctx context.Context, ref flow.IntegrationRef, s contract.DeliveriesSignal) error
 	Pause(ctx context.Context, ref flow.IntegrationRef, r contract.PauseRequest) (contract.StateResult, error)
 	Resume(ctx context.Context, ref flow.IntegrationRef, r contract.ResumeRequest) (contract.StateResult, error)
 	Resync(ctx context.Context, ref flow.IntegrationRef, r contract.ResyncRequest) (contract.ResyncResult, error)

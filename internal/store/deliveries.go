@@ -155,8 +155,15 @@ func (tx *Tx) Delivery(ctx context.Context, id domain.DeliveryID) (domain.Delive
 	return d, missing("delivery", "read delivery", err)
 }
 
-// DeliveryContent reads one delivery with its kept headers and raw body.
+// DeliveryContent reads one delivery with its kept headers and raw body. KindConflict: they are no longer kept.
 func (tx *Tx) DeliveryContent(ctx context.Context, id domain.DeliveryID) (domain.RawDelivery, error) {
-	d, err := tx.scanRawDelivery(tx.QueryRow(ctx, "SELECT "+deliveryColumns+", content FROM deliveries WHERE org_id = $1 AND id = $2", tx.Org, id))
-	return d, missing("delivery", "read delivery", err)
+	var sealed []byte
+	d, err := scanDeliveryWith(tx.QueryRow(ctx, "SELECT "+deliveryColumns+", content FROM deliveries WHERE org_id = $1 AND id = $2", tx.Org, id), &sealed)
+	if err != nil {
+		return domain.RawDelivery{}, missing("delivery", "read delivery", err)
+	}
+	if d.ErasedAt != nil || len(sealed) == 0 {
+		return domain.RawDelivery{}, domain.E(domain.KindConflict, "its content was erased when its time was over")
+	}
+	return tx.OpenDelivery(d, sealed)
 }

@@ -162,12 +162,18 @@ func TestWaitingWorkIsFoundThroughItsIndexes(t *testing.T) {
 			CASE WHEN n % 10 < 8 THEN 'applied' WHEN n % 10 = 8 THEN 'received' ELSE 'retrying' END, 1, $3, $3, ''
 		FROM generate_series(1, 20000) n`, org, i, b.timestamp())
 	b.must(err)
+	quiet := b.integration(org).ID
+	_, err = owner.Exec(ctx, `INSERT INTO deliveries (id, org_id, integration_id, dedupe, state, size, received_at, content)
+		SELECT gen_random_uuid(), $1, $2, sha256(n::text::bytea), 'applied', 1, $3, '' FROM generate_series(1, 30) n`, org, quiet, b.timestamp())
+	b.must(err)
 	_, err = owner.Exec(ctx, "ANALYZE deliveries")
 	b.must(err)
 	uses(t, explain(t, systemQuery{b}, sweepQuery, rowID(firstUUID), rowID(lastUUID), b.timestamp(), 10, 51, sweepHops),
 		"deliveries_received", "deliveries_retrying", "pushes_waiting")
 	b.tenant(org, func(tx *Tx) error {
 		uses(t, explain(t, tenantQuery{t, tx}, waitingQuery, org, i, 10, tx.Now), "deliveries_received", "deliveries_retrying", "deliveries_pkey")
+		// Of an integration with few deliveries in an organisation with many, which the others must not be read through.
+		uses(t, explain(t, tenantQuery{t, tx}, recentQuery, org, quiet, lastUUID, 20), "deliveries_by_integration", "deliveries_received")
 		return nil
 	})
 }
