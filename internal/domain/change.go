@@ -38,6 +38,9 @@ type Change struct {
 	// Kind is the system's type of entry where it is not an ordinary one: out_of_office, focus_time, working_location,
 	// birthday, from_mail.
 	Kind string `json:"kind,omitempty"`
+	// ChangedAt is when the entry was changed, by the clock of its system; nil where the system does not tell. It measures
+	// how fresh we are and decides nothing.
+	ChangedAt *time.Time `json:"changed_at,omitempty"`
 	// Origin is the booking id of the marker found on the entry, when WedSync itself wrote it.
 	Origin BookingID `json:"origin,omitempty"`
 }
@@ -110,10 +113,10 @@ func (d Details) Validate() error {
 	return nil
 }
 
-// Hash is the fingerprint of what the change says, leaving out revision and order, so that a repeat or an echo in
-// another wrapping is recognised. It is hex SHA-256.
+// Hash is the fingerprint of what the change says, leaving out revision, order and time of the change, so that a repeat
+// or an echo in another wrapping is recognised. It is hex SHA-256.
 func (c Change) Hash() string {
-	c.Revision, c.RemoteVersion, c.Origin = "", 0, ""
+	c.Revision, c.RemoteVersion, c.Origin, c.ChangedAt = "", 0, "", nil
 	c.When.Start, c.When.End = c.When.Start.UTC().Truncate(time.Second), c.When.End.UTC().Truncate(time.Second)
 	b, err := json.Marshal(c)
 	if err != nil {

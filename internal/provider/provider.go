@@ -202,6 +202,9 @@ type Page struct {
 	// Complete is true on the last page of a listing that began at "" and named every existing entry, so that
 	// absence from it is a hint of deletion. A deletion still needs proof by Reader.
 	Complete bool
+	// Total is how many entries the whole listing has, for telling how long it takes; 0 where the system does not say. It
+	// decides nothing.
+	Total int
 }
 
 // Problem is an entry that could not be understood.
