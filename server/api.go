@@ -193,6 +193,10 @@ func describeRaw(op *huma.Operation, r Route) {
 	case "answer-webhook-handshake":
 		op.Description += " For integrations whose settings name a handshake that comes as a GET: X sends crc_token, Meta hub.mode, hub.verify_token and hub.challenge. Anything else is 404."
 		ok.Content = map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: "string"}}, "application/json": {Schema: &huma.Schema{Type: "object"}}}
+	case "read-feed":
+		op.Description += " The file is the token that was shown when the feed was made, and .ics. Send If-None-Match or If-Modified-Since to be answered 304 while nothing changed. 404: no such feed; 410: it was revoked."
+		text("If-None-Match", "header", "ETag of the answer before")
+		ok.Content = map[string]*huma.MediaType{"text/calendar": {Schema: &huma.Schema{Type: "string"}}}
 	case "ready", "health":
 		ok.Content = map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Type: "object"}}}
 	}

@@ -47,6 +47,7 @@ var problemDocs = []docsProblem{
 	{"unauthenticated", "401", "The token is missing, expired or not valid."},
 	{"forbidden", "403", "The token's role does not allow this."},
 	{"not_found", "404", "There is no such thing in your organisation."},
+	{"gone", "410", "The feed was revoked."},
 	{"method_not_allowed", "405", "The route has other methods; they are in the Allow header."},
 	{"conflict", "409, 412", "It was changed in the meantime, or its state does not allow this. Read it again and decide anew."},
 	{"too_large", "413", "The body is over its limit, which the text names."},

@@ -85,6 +85,11 @@ func Routes() []Route {
 		{Method: "GET", Path: "/v1/resources/{id}", Access: AccessViewer, ID: "get-resource", Tag: tagBookings, Summary: "Read a resource", mount: typed((*Server).getResource)},
 		{Method: "PATCH", Path: "/v1/resources/{id}", Access: AccessAdmin, ID: "update-resource", Tag: tagBookings, Summary: "Change a resource", mount: typed((*Server).updateResource)},
 
+		{Method: "POST", Path: "/v1/resources/{id}/feeds", Access: AccessAdmin, ID: "create-feed", Tag: tagBookings, Summary: "Publish the calendar of a resource; its address is shown this once", status: 201, mount: typed((*Server).createFeed)},
+		{Method: "GET", Path: "/v1/resources/{id}/feeds", Access: AccessAdmin, ID: "list-feeds", Tag: tagBookings, Summary: "List the published calendars of a resource", mount: typed((*Server).listFeeds)},
+		{Method: "DELETE", Path: "/v1/resources/{id}/feeds/{feed}", Access: AccessAdmin, ID: "revoke-feed", Tag: tagBookings, Summary: "End a published calendar for good", status: 204, mount: typed((*Server).revokeFeed)},
+		{Method: "GET", Path: feedPath, Access: AccessPublic, ID: "read-feed", Tag: tagBookings, Summary: "Subscribe to a published calendar", mount: raw((*Server).readFeed)},
+
 		{Method: "POST", Path: "/v1/bookings", Access: AccessOperator, ID: "create-booking", Tag: tagBookings, Summary: "Make a booking by hand", status: 201, mount: typed((*Server).createBooking)},
 		{Method: "GET", Path: "/v1/bookings", Access: AccessViewer, ID: "list-bookings", Tag: tagBookings, Summary: "List bookings by their start", mount: typed((*Server).listBookings)},
 		{Method: "GET", Path: "/v1/bookings/{id}", Access: AccessViewer, ID: "get-booking", Tag: tagBookings, Summary: "Read a booking and its copies", mount: typed((*Server).getBooking)},

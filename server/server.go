@@ -15,6 +15,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/wedsync/wedsync/internal/clientaddr"
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/flow"
@@ -72,8 +73,10 @@ type Deps struct {
 	// Onboard asks an outside system to complete an integration's settings, for providers that can; nil asks nobody. It
 	// returns the settings as they are for others.
 	Onboard func(ctx context.Context, i domain.Integration, secrets map[string]string, zone string) (json.RawMessage, error)
-	Intake  *Intake              // takes webhooks; nil answers them with 503
-	Codec   http.Handler         // decodes payloads for Temporal UI and checks its callers itself; nil leaves the routes out
+	Intake  *Intake      // takes webhooks; nil answers them with 503
+	Codec   http.Handler // decodes payloads for Temporal UI and checks its callers itself; nil leaves the routes out
+	// Senders tells from where readers of published feeds come, behind proxies too; nil trusts no proxy.
+	Senders *clientaddr.Resolver
 	Metrics *prometheus.Registry // shown at /metrics, and gets the server's own; nil makes a new one
 	Logger  *slog.Logger
 	Now     func() time.Time
@@ -98,6 +101,9 @@ type Options struct {
 	DrainDelay time.Duration
 	// AllowPrivate lets subscribers have private addresses and plain http, for development.
 	AllowPrivate bool
+	// FeedRate bounds the requests of one source address for published feeds a second, with a burst of twenty times
+	// that; 5. Less than 0 = no limit.
+	FeedRate float64
 }
 
 func (o *Options) defaults() error {
@@ -112,6 +118,9 @@ func (o *Options) defaults() error {
 	}
 	if o.DrainTimeout <= 0 {
 		o.DrainTimeout = 20 * time.Second
+	}
+	if o.FeedRate == 0 {
+		o.FeedRate = 5
 	}
 	o.PublicURL, o.TemporalUI = strings.TrimSuffix(o.PublicURL, "/"), strings.TrimSuffix(o.TemporalUI, "/")
 	for _, u := range []struct{ field, value string }{{"public_url", o.PublicURL}, {"temporal_ui", o.TemporalUI}} {
@@ -136,6 +145,7 @@ type Server struct {
 	health    *health
 	metrics   *metrics
 	pages     *pages
+	feeds     *feedGuard
 	spec      spec
 	origin    *http.CrossOriginProtection
 	draining  atomic.Bool
@@ -179,6 +189,9 @@ func New(d Deps) (*Server, error) {
 		return nil, err
 	}
 	if s.pages, err = newPages(); err != nil {
+		return nil, err
+	}
+	if s.feeds, err = newFeedGuard(d.Senders, d.Options.FeedRate); err != nil {
 		return nil, err
 	}
 	s.build()

@@ -107,7 +107,7 @@ func NewServer(c *Core, addr string) (*Server, error) {
 		public = "http://" + addr
 	}
 	s.http, err = server.New(server.Deps{Store: c.Store, Flow: c.Flow, Hub: s.hub, Tokens: verifier, Providers: providers.All(),
-		ApplyManual: c.applyManual, Onboard: c.onboard, Intake: s.in, Codec: handler, Metrics: c.Metrics, Logger: c.Log,
+		ApplyManual: c.applyManual, Onboard: c.onboard, Intake: s.in, Codec: handler, Senders: senders, Metrics: c.Metrics, Logger: c.Log,
 		Options: server.Options{PublicURL: public, Version: Version, TemporalUI: c.Config.TemporalUI, MetricsToken: c.Config.MetricsToken,
 			DrainTimeout: c.Config.DrainTimeout, DrainDelay: c.Config.DrainDelay,
 			AllowPrivate: c.Config.AllowPrivate}})

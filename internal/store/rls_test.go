@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -59,6 +60,10 @@ func (b *bundle) fill(org domain.OrgID) {
 		return err
 	})
 	b.subscription(org)
+	b.tenant(org, func(tx *Tx) error {
+		return tx.CreateFeed(ctx, domain.Feed{ID: domain.NewID[domain.FeedID](tx.Now), ResourceID: i.ResourceID, Label: "one", Detail: domain.FeedBusy, FutureDays: 1, CreatedBy: "test"},
+			sha256.Sum256([]byte(org)))
+	})
 	_, err := b.system.Exec(ctx, "INSERT INTO stream_floors (org_id, xid, seq, at) VALUES ($1, '0', 0, now()) ON CONFLICT DO NOTHING", org)
 	b.must(err)
 }
@@ -244,7 +249,8 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 	}
 	for _, sql := range []string{"SELECT 1 FROM bookings", "SELECT 1 FROM audit_entries", "UPDATE audit_heads SET seq = 0", "UPDATE deliveries SET state = 'dead'",
 		"UPDATE integrations SET secrets = ''", "DELETE FROM organizations", "SELECT booking_id FROM allocations",
-		"UPDATE webhook_credentials SET not_after = NULL", "DELETE FROM webhook_credentials"} {
+		"UPDATE webhook_credentials SET not_after = NULL", "DELETE FROM webhook_credentials",
+		"SELECT label FROM feeds", "UPDATE feeds SET revoked_at = NULL"} {
 		_, err := b.system.Exec(ctx, sql)
 		refused(sql, err)
 	}
