@@ -193,9 +193,6 @@ func TestNounsAndRulesNeedOnlyTheStandardLibrary(t *testing.T) {
 		}
 		for imported, file := range pkg.imports {
 			if first, _, _ := strings.Cut(imported, "/"); strings.Contains(first, ".") && !strings.HasPrefix(imported, module+"/") {
-				if pkg.path == "internal/rules/calendartime" && imported == "github.com/teambition/rrule-go" {
-					continue // the grammar and arithmetic of RFC 5545 on wall clocks, fenced in by this package's own tests
-				}
 				t.Errorf("%s imports %s.\nWhy it may not: decisions and words are what everything rests on, and outlive every library.", file, imported)
 			}
 		}

@@ -72,10 +72,14 @@ func (o Object) Series() (calendartime.Series, error) {
 		s.Duration = m.Span().Duration()
 	}
 	for i, p := range m.All("RRULE") {
-		if i > 0 {
-			return s, at(p, domain.Invalid("rrule", "occurs more than once"))
+		if i == 0 {
+			s.RRULE = p.Value
+		} else {
+			s.MoreRule = append(s.MoreRule, p.Value)
 		}
-		s.RRULE = p.Value
+	}
+	for _, p := range m.All("EXRULE") {
+		s.EXRULE = append(s.EXRULE, p.Value)
 	}
 	for wall, e := range o.Overrides {
 		x := calendartime.Override{Cancelled: e.Cancelled || !e.HasStart, ThisAndFuture: e.ThisAndFuture}
@@ -95,15 +99,15 @@ func (o Object) Series() (calendartime.Series, error) {
 				return s, at(p, err)
 			}
 			wall := from.In(m.Start)
-			s.RDATE = append(s.RDATE, wall)
-			if _, own := s.Overrides[wall]; !period || own {
+			if !period {
+				s.RDATE = append(s.RDATE, wall)
 				continue
 			}
-			span, err := o.period(from, p, rest)
+			length, err := o.period(from, p, rest)
 			if err != nil {
 				return s, at(p, err)
 			}
-			s.Overrides[wall] = calendartime.Override{Span: span}
+			s.Periods = append(s.Periods, calendartime.Period{Start: wall, Days: length.Days, Duration: length.Exact})
 		}
 	}
 	for _, p := range m.All("EXDATE") {
@@ -122,25 +126,18 @@ func (o Object) Series() (calendartime.Series, error) {
 }
 
 // period reads the end or the length of an RDATE period.
-func (o Object) period(from Moment, p Prop, rest string) (domain.Span, error) {
-	span := domain.Span{Start: from.Instant()}
-	if strings.HasPrefix(strings.TrimSpace(rest), "P") {
-		l, err := ParseLength(rest)
-		if err != nil {
-			return span, err
-		}
-		span.End = l.After(from)
-	} else {
-		end, err := o.Reader.value(p, rest)
-		if err != nil {
-			return span, err
-		}
-		span.End = end.Instant()
+func (o Object) period(from Moment, p Prop, rest string) (Length, error) {
+	if strings.HasPrefix(strings.ToUpper(strings.TrimSpace(rest)), "P") {
+		return ParseLength(rest)
 	}
-	if !span.Valid() {
-		return span, domain.Invalid("rdate", "must hold periods that end after they start, by at most 366 days")
+	end, err := o.Reader.value(p, rest)
+	if err != nil {
+		return Length{}, err
 	}
-	return span, nil
+	if from.Form == FormDate && end.Form == FormDate {
+		return Length{Days: from.Wall.Date().DaysUntil(end.Wall.Date())}, nil
+	}
+	return Length{Exact: end.Instant().Sub(from.Instant())}, nil
 }
 
 // check expands the series over one day, which reads every part of it.

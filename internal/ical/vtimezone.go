@@ -8,9 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/teambition/rrule-go"
-
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/rules/calendartime"
 )
 
 // The years for which the rules of an embedded VTIMEZONE are worked out. Outside, the nearest offset holds.
@@ -74,8 +73,8 @@ func embeddedZone(comp *Component) (*time.Location, error) {
 	return loc, nil
 }
 
-// onsets lists when a part takes effect, as wall clocks before the change, written as UTC. The onset that is in force
-// before firstZoneYear is kept, the ones before it are not needed.
+// onsets lists when a part takes effect, as wall clocks before the change, written as UTC. Besides the start, ones long
+// before firstZoneYear are left out.
 func onsets(part *Component, from int) ([]time.Time, error) {
 	start, err := wallProp(part.Get("DTSTART"))
 	if err != nil {
@@ -92,23 +91,17 @@ func onsets(part *Component, from int) ([]time.Time, error) {
 		}
 	}
 	if p := part.Get("RRULE"); p != nil {
-		opt, err := rrule.StrToROption(p.Value)
-		if err != nil || opt.Freq != rrule.YEARLY {
-			return nil, domain.Invalid("vtimezone", "must repeat by FREQ=YEARLY")
+		// UNTIL is in UTC, and the wall clock before the change is the one of TZOFFSETFROM.
+		before := time.FixedZone("", from)
+		// The one in force when the first year begins is among those of the years before it.
+		more, err := calendartime.Instances(p.Value, calendartime.WallOf(start, time.UTC), before,
+			calendartime.Wall{Year: firstZoneYear - 5, Month: 1, Day: 1}, calendartime.Wall{Year: lastZoneYear, Month: 12, Day: 31})
+		if err != nil || !strings.Contains(strings.ToUpper(p.Value), "YEARLY") {
+			return nil, domain.Invalid("vtimezone", "must repeat by a rule of FREQ=YEARLY that can be read")
 		}
-		opt.Dtstart = start
-		if !opt.Until.IsZero() {
-			opt.Until = opt.Until.Add(time.Duration(from) * time.Second)
+		for _, w := range more {
+			walls = append(walls, time.Date(w.Year, w.Month, w.Day, w.Hour, w.Minute, w.Second, 0, time.UTC))
 		}
-		rule, err := rrule.NewRRule(*opt)
-		if err != nil {
-			return nil, domain.Invalid("vtimezone", "holds a rule that cannot be read")
-		}
-		from := time.Date(firstZoneYear, 1, 1, 0, 0, 0, 0, time.UTC)
-		if b := rule.Before(from, true); !b.IsZero() {
-			walls = append(walls, b)
-		}
-		walls = append(walls, rule.Between(from, time.Date(lastZoneYear, 12, 31, 0, 0, 0, 0, time.UTC), true)...)
 	}
 	return walls, nil
 }

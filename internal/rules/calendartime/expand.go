@@ -2,6 +2,7 @@ package calendartime
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"time"
 
@@ -24,13 +25,23 @@ type Series struct {
 	Days     int
 	Duration time.Duration
 
-	RRULE  string // without line folding; "" when only RDATE repeats
-	RDATE  []Wall // further instances, in Loc
-	EXDATE []Wall // instances that do not take place, in Loc
+	RRULE    string   // without line folding; "" when only RDATE repeats
+	MoreRule []string // further RRULEs, which some programs write; their instances are added
+	EXRULE   []string // rules of instances that do not take place, of RFC 2445 and still in old calendars
+	RDATE    []Wall   // further instances, in Loc
+	Periods  []Period // further instances with a length of their own
+	EXDATE   []Wall   // instances that do not take place, in Loc
 
 	// Overrides replace single instances, keyed by their RECURRENCE-ID in Loc. One whose instance the rule does not
 	// produce, or that EXDATE removes, still takes place: a ghost on the calendar is seen, a lost booking is not.
 	Overrides map[Wall]Override
+}
+
+// Period is an RDATE of the form PERIOD. Its length is as in Series: Days on the wall clock, then Duration.
+type Period struct {
+	Start    Wall
+	Days     int
+	Duration time.Duration
 }
 
 // Override is what became of one instance.
@@ -101,7 +112,9 @@ func Expand(s Series, window domain.Span, maximum int) ([]Occurrence, error) {
 type plan struct {
 	Series
 	elapsed   time.Duration // exact part of the length
-	rule      *rule
+	rules     []rule
+	exclude   []rule
+	periods   map[Wall]Period
 	overrides map[Wall]Override
 	onward    []onward // ThisAndFuture overrides by recurrence id
 }
@@ -149,14 +162,59 @@ func prepare(s Series, window domain.Span, maximum int) (plan, error) {
 		}
 		*list.walls = formed
 	}
-	if s.RRULE != "" {
-		r, err := parseRule(s.RRULE, s.AllDay, s.Loc)
-		if err != nil {
-			return p, err
-		}
-		p.rule = &r
+	if err := p.readPeriods(); err != nil {
+		return p, err
+	}
+	if err := p.readRules(); err != nil {
+		return p, err
 	}
 	return p, p.readOverrides()
+}
+
+// maxRules bounds the RRULEs and the EXRULEs of a series.
+const maxRules = 20
+
+func (p *plan) readRules() error {
+	texts := p.MoreRule
+	if p.RRULE != "" {
+		texts = append([]string{p.RRULE}, texts...)
+	}
+	if len(texts) > maxRules || len(p.EXRULE) > maxRules {
+		return badRule("at most %d in a series", maxRules)
+	}
+	for _, text := range texts {
+		r, err := parseRule(text, p.AllDay, p.Loc)
+		if err != nil {
+			return err
+		}
+		p.rules = append(p.rules, r)
+	}
+	for _, text := range p.EXRULE {
+		r, err := parseRule(text, p.AllDay, p.Loc)
+		if err != nil {
+			if e := (*domain.Error)(nil); errors.As(err, &e) {
+				e.Field = "exrule"
+			}
+			return err
+		}
+		p.exclude = append(p.exclude, r)
+	}
+	return nil
+}
+
+func (p *plan) readPeriods() error {
+	p.periods = make(map[Wall]Period, len(p.Periods))
+	if len(p.Periods) > maxSteps {
+		return domain.Invalid("rdate", "at most %d dates, has %d", maxSteps, len(p.Periods))
+	}
+	for _, d := range p.Periods {
+		if !d.Start.Valid() || d.Days < 0 || d.Days > 366 || d.Duration < 0 || d.Duration > domain.MaxSpan || d.Days == 0 && d.Duration == 0 {
+			return domain.Invalid("rdate", "must hold periods that begin at an existing time and last at most 366 days")
+		}
+		d.Start = p.form(d.Start)
+		p.periods[d.Start] = d
+	}
+	return nil
 }
 
 // form drops the clock of an all-day series' dates, so that they compare equal however they were written.
@@ -168,7 +226,6 @@ func (p *plan) form(w Wall) Wall {
 }
 
 func (p *plan) readLength() error {
-	const day = 24 * time.Hour
 	if p.Days < 0 || p.Days > 366 || p.Duration < 0 || p.Duration > domain.MaxSpan {
 		return domain.Invalid("duration", "must be 0 to 366 days")
 	}
@@ -231,36 +288,63 @@ func (p *plan) readOverrides() error {
 
 // walls lists the recurrence ids, in order and once each, that can lie in the window.
 func (p *plan) walls(window domain.Span) ([]Wall, error) {
-	// An instance later than this on the wall clock starts after the window in every zone, unless an override
-	// moves it forward in time by shift.
+	// An instance that reads later than bound starts after the window in every zone, and one that reads earlier than low
+	// ends before it, unless an override moves it by shift.
 	bound := window.End.UTC().Add(widestOffset)
+	low := window.Start.UTC().Add(-widestOffset - p.elapsed - time.Duration(p.Days)*day)
 	for _, o := range p.onward {
 		bound = maxTime(bound, window.End.UTC().Add(widestOffset-o.shift))
+		if early := window.Start.UTC().Add(-widestOffset - o.shift - o.elapsed - time.Duration(o.days)*day); early.Before(low) {
+			low = early
+		}
 	}
 	if last := time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC); bound.After(last) {
 		bound = last
 	}
-	walls := []Wall{p.Start}
-	if p.rule != nil {
-		var err error
-		if walls, err = p.rule.instances(p.Start, wallFromUTC(bound)); err != nil {
+	if first := p.Start.utc(); low.Before(first) {
+		low = first
+	}
+	walls := append([]Wall{p.Start}, p.RDATE...)
+	for w := range p.periods {
+		walls = append(walls, w)
+	}
+	for _, r := range p.rules {
+		more, err := r.instances(p.Start, wallFromUTC(low), wallFromUTC(bound), true)
+		if err != nil {
 			return nil, err
 		}
+		walls = append(walls, more...)
 	}
-	walls = append(walls, p.RDATE...)
 	slices.SortFunc(walls, func(a, b Wall) int { return a.utc().Compare(b.utc()) })
 	walls = slices.Compact(walls)
 	gone := make(map[Wall]bool, len(p.EXDATE))
 	for _, w := range p.EXDATE {
 		gone[w] = true
 	}
+	for _, r := range p.exclude {
+		more, err := r.instances(p.Start, wallFromUTC(low), wallFromUTC(bound), false)
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range more {
+			gone[w] = true
+		}
+	}
 	return slices.DeleteFunc(walls, func(w Wall) bool { return gone[w] }), nil
 }
+
+const day = 24 * time.Hour
 
 // span returns the time of an instance without an override of its own; ok is false for one cancelled by a
 // ThisAndFuture override.
 func (p *plan) span(w Wall) (domain.Span, bool) {
 	days, elapsed, whole := p.Days, p.elapsed, p.AllDay
+	if d, own := p.periods[w]; own {
+		days, elapsed = d.Days, d.Duration
+		if whole {
+			days, elapsed = max(1, days+int(elapsed/day)), 0
+		}
+	}
 	for i := len(p.onward) - 1; i >= 0; i-- {
 		if o := p.onward[i]; !w.Before(o.from) {
 			if o.cancelled {

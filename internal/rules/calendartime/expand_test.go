@@ -135,6 +135,39 @@ func TestExpandListsWhatAPlannerWouldExpect(t *testing.T) {
 			series{Start: wall(t, "2024-02-29"), AllDay: true, RRULE: "FREQ=YEARLY"},
 			[2]string{"2025-01-01T00:00:00Z", "2033-01-01T00:00:00Z"},
 			[]string{"2028-02-29 00:00: 2028-02-29T00:00Z 24h0m0s", "2032-02-29 00:00: 2032-02-29T00:00Z 24h0m0s"}},
+		{"a rule takes out what another puts in, and the start with it", "UTC",
+			series{Start: wall(t, "2027-06-04 10:00"), Duration: hour, RRULE: "FREQ=DAILY;COUNT=5", EXRULE: []string{"FREQ=DAILY;INTERVAL=2"}},
+			[2]string{"2027-06-01T00:00:00Z", "2027-07-01T00:00:00Z"},
+			[]string{"2027-06-05 10:00: 2027-06-05T10:00Z 1h0m0s", "2027-06-07 10:00: 2027-06-07T10:00Z 1h0m0s"}},
+		{"two rules add up, an instance of both is one", "UTC",
+			series{Start: wall(t, "2027-06-04 10:00"), Duration: hour, RRULE: "FREQ=DAILY;COUNT=2", MoreRule: []string{"FREQ=WEEKLY;COUNT=2"}},
+			[2]string{"2027-06-01T00:00:00Z", "2027-07-01T00:00:00Z"},
+			[]string{"2027-06-04 10:00: 2027-06-04T10:00Z 1h0m0s", "2027-06-05 10:00: 2027-06-05T10:00Z 1h0m0s", "2027-06-11 10:00: 2027-06-11T10:00Z 1h0m0s"}},
+		{"a period has a length of its own, unless it is taken out", "Europe/London",
+			series{Start: wall(t, "2027-03-26 10:00"), Duration: hour, Periods: []calendartime.Period{
+				{Start: wall(t, "2027-03-27 18:00"), Days: 1}, {Start: wall(t, "2027-03-29 18:00"), Duration: 3 * hour}, {Start: wall(t, "2027-03-30 18:00"), Duration: hour}},
+				EXDATE: walls(t, "2027-03-30 18:00")},
+			[2]string{"2027-03-01T00:00:00Z", "2027-07-01T00:00:00Z"},
+			[]string{"2027-03-26 10:00: 2027-03-26T10:00Z 1h0m0s", "2027-03-27 18:00: 2027-03-27T18:00Z 23h0m0s", "2027-03-29 18:00: 2027-03-29T18:00+01:00 3h0m0s"}},
+		{"an override of an instance that was taken out still takes place", "UTC",
+			series{Start: wall(t, "2027-06-04 10:00"), Duration: hour, RRULE: "FREQ=DAILY;COUNT=2", EXDATE: walls(t, "2027-06-05 10:00"), Overrides: map[calendartime.Wall]calendartime.Override{
+				wall(t, "2027-06-05 10:00"): {Span: span(t, "2027-06-05T15:00:00Z", "2027-06-05T16:00:00Z")}}},
+			[2]string{"2027-06-01T00:00:00Z", "2027-07-01T00:00:00Z"},
+			[]string{"2027-06-04 10:00: 2027-06-04T10:00Z 1h0m0s", "2027-06-05 10:00: 2027-06-05T15:00Z 1h0m0s"}},
+		{"an override of an override onward: the later one wins from its own instance on", "UTC",
+			series{Start: wall(t, "2027-06-04 10:00"), Duration: hour, RRULE: "FREQ=DAILY;COUNT=4", Overrides: map[calendartime.Wall]calendartime.Override{
+				wall(t, "2027-06-05 10:00"): {Span: span(t, "2027-06-05T11:00:00Z", "2027-06-05T12:00:00Z"), ThisAndFuture: true},
+				wall(t, "2027-06-07 10:00"): {Span: span(t, "2027-06-07T09:00:00Z", "2027-06-07T10:00:00Z"), ThisAndFuture: true}}},
+			[2]string{"2027-06-01T00:00:00Z", "2027-07-01T00:00:00Z"},
+			[]string{"2027-06-04 10:00: 2027-06-04T10:00Z 1h0m0s", "2027-06-05 10:00: 2027-06-05T11:00Z 1h0m0s", "2027-06-06 10:00: 2027-06-06T11:00Z 1h0m0s", "2027-06-07 10:00: 2027-06-07T09:00Z 1h0m0s"}},
+		{"week 1 begins in the old year", "UTC",
+			series{Start: wall(t, "2018-12-31 10:00"), Duration: hour, RRULE: "FREQ=YEARLY;INTERVAL=1;BYWEEKNO=1;BYDAY=MO"},
+			[2]string{"2018-01-01T00:00:00Z", "2021-01-01T00:00:00Z"},
+			[]string{"2018-12-31 10:00: 2018-12-31T10:00Z 1h0m0s", "2019-12-30 10:00: 2019-12-30T10:00Z 1h0m0s"}},
+		{"a week without a day is that day of the start", "UTC",
+			series{Start: wall(t, "2027-05-19 10:00"), Duration: hour, RRULE: "FREQ=YEARLY;BYWEEKNO=20"},
+			[2]string{"2027-01-01T00:00:00Z", "2029-01-01T00:00:00Z"},
+			[]string{"2027-05-19 10:00: 2027-05-19T10:00Z 1h0m0s", "2028-05-17 10:00: 2028-05-17T10:00Z 1h0m0s"}},
 		{"a day that the zone left out takes no time", "Pacific/Apia",
 			series{Start: wall(t, "2011-12-29"), AllDay: true, RRULE: "FREQ=DAILY;COUNT=3"},
 			[2]string{"2011-12-20T00:00:00Z", "2012-01-10T00:00:00Z"},
@@ -171,8 +204,11 @@ func TestExpandRefusesWhatItCannotDoWholly(t *testing.T) {
 	}{
 		{"more occurrences than asked for", rule("FREQ=DAILY"), domain.KindTooLarge, ""},
 		{"too many steps before the window", func(s *calendartime.Series) { s.Start.Year, s.RRULE = 1970, "FREQ=HOURLY" }, domain.KindTooLarge, ""},
-		{"every second", rule("FREQ=SECONDLY"), domain.KindInvalid, "rrule"},
-		{"hours that the interval never meets", rule("FREQ=HOURLY;INTERVAL=24;BYHOUR=5"), domain.KindInvalid, "rrule"},
+		{"every second", rule("FREQ=SECONDLY"), domain.KindTooLarge, ""},
+		{"hours of days", func(s *calendartime.Series) { s.AllDay, s.RRULE, s.Duration = true, "FREQ=HOURLY", 0 }, domain.KindInvalid, "rrule"},
+		{"positions in nothing", rule("FREQ=DAILY;BYSETPOS=1"), domain.KindInvalid, "rrule"},
+		{"an exception rule that cannot be read", func(s *calendartime.Series) { s.EXRULE = []string{"FREQ=NEVER"} }, domain.KindInvalid, "exrule"},
+		{"a period without length", func(s *calendartime.Series) { s.Periods = []calendartime.Period{{Start: s.Start}} }, domain.KindInvalid, "rdate"},
 		{"no frequency", rule("INTERVAL=2"), domain.KindInvalid, "rrule"},
 		{"an unknown part", rule("FREQ=DAILY;BYMOON=FULL"), domain.KindInvalid, "rrule"},
 		{"a part twice", rule("FREQ=DAILY;COUNT=2;COUNT=3"), domain.KindInvalid, "rrule"},
@@ -214,7 +250,8 @@ func TestExpandEndsQuicklyOnRulesThatNeverMatch(t *testing.T) {
 	t.Parallel()
 	s := calendartime.Series{Start: wall(t, "2027-06-04 10:00"), Loc: time.UTC, Duration: time.Hour}
 	for _, rule := range []string{"FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", "FREQ=HOURLY;BYMONTH=2;BYMONTHDAY=30",
-		"FREQ=YEARLY;BYMONTH=4;BYMONTHDAY=31", "FREQ=WEEKLY;BYMONTH=2;BYMONTHDAY=31", "FREQ=MONTHLY;BYSETPOS=300;BYDAY=MO"} {
+		"FREQ=YEARLY;BYMONTH=4;BYMONTHDAY=31", "FREQ=WEEKLY;BYMONTH=2;BYMONTHDAY=31", "FREQ=MONTHLY;BYSETPOS=300;BYDAY=MO",
+		"FREQ=HOURLY;INTERVAL=24;BYHOUR=5", "FREQ=SECONDLY;BYMONTH=2;BYMONTHDAY=30", "FREQ=MINUTELY;INTERVAL=60;BYMINUTE=7"} {
 		s.RRULE = rule
 		began := time.Now()
 		got, err := calendartime.Expand(s, span(t, "2027-01-01T00:00:00Z", "2028-01-01T00:00:00Z"), 20)
@@ -277,7 +314,7 @@ func TestExpandSurvivesAnyRule(t *testing.T) {
 	window := span(t, "2027-01-01T00:00:00Z", "2029-01-01T00:00:00Z")
 	rapid.Check(t, func(t *rapid.T) {
 		value := rapid.SampledFrom([]string{"-366", "-53", "-5", "-1", "0", "1", "2", "5", "12", "13", "23", "31", "53", "60", "366", "99999999999999999999"})
-		parts := []string{"FREQ=" + rapid.SampledFrom([]string{"HOURLY", "DAILY", "WEEKLY", "MONTHLY", "YEARLY"}).Draw(t, "freq")}
+		parts := []string{"FREQ=" + rapid.SampledFrom([]string{"SECONDLY", "MINUTELY", "HOURLY", "DAILY", "WEEKLY", "MONTHLY", "YEARLY"}).Draw(t, "freq")}
 		for _, name := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"INTERVAL", "COUNT", "BYSETPOS", "BYMONTH", "BYMONTHDAY", "BYYEARDAY", "BYWEEKNO", "BYHOUR", "BYMINUTE", "BYSECOND", "BYDAY", "WKST", "UNTIL"}), 0, 5, rapid.ID[string]).Draw(t, "parts") {
 			switch name {
 			case "BYDAY":
