@@ -235,6 +235,27 @@ func (c Calendar) Occurrences(from, to time.Time, maximum int) ([]Occurrence, []
 	return out, problems
 }
 
+// Excluded lists the instances in the window that EXDATE takes out and that no exception brings back.
+func (o Object) Excluded(window domain.Span) ([]calendartime.Wall, error) {
+	if o.Master == nil || !o.Master.HasStart {
+		return nil, nil
+	}
+	s, err := o.Series()
+	if err != nil {
+		return nil, err
+	}
+	var out []calendartime.Wall
+	for _, wall := range s.EXDATE {
+		at := o.Master.Start
+		at.Wall = wall
+		if _, own := o.Overrides[wall]; own || !window.Overlaps(domain.Span{Start: at.Instant(), End: at.Instant().Add(time.Second)}) {
+			continue
+		}
+		out = append(out, wall)
+	}
+	return out, nil
+}
+
 // component is the first component of the object.
 func (o Object) component() *Component {
 	if o.Master != nil {

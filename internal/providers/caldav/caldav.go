@@ -7,8 +7,9 @@
 // Pull uses sync-collection where the server offers it. Where it does not, Pull compares change tags and ETags, keeps
 // short digests of them in the cursor, and answers a removal by KindGoneToken, because a digest does not name what is
 // gone: the full listing that follows does. A cursor is ours and opaque. It carries a fingerprint of the settings and
-// the day up to which series were expanded; once that is a week old, or the settings changed, the cursor is a gone
-// token too, and the full listing brings the instances that came into the window.
+// the day up to which series were expanded; once that is a week old, or the settings or the rules of the time zones
+// changed (calendartime.ZoneDataVersion), the cursor is a gone token too, and the full listing brings the instances that
+// came into the window or moved with their zone's clocks.
 //
 // The ExternalID of an entry is the path of its resource. An instance of a series is "PATH#RECURRENCE-ID", with the
 // recurrence id as a local clock in the zone of the series (20270605T140000, or 20270605 for whole days), and its UID
@@ -26,8 +27,8 @@
 //
 // # Times
 //
-// Dates and floating times are resolved in the zone of the resource. A TZID may be an IANA name, a Windows name, an
-// IANA name behind a vendor's prefix, or one whose rules the resource brings along. An entry whose time cannot be
+// Dates and floating times are resolved in the zone of the resource. Package ical reads resources, and says what a TZID
+// may be. An entry whose time cannot be
 // understood is a Problem and stays as it is. A timed entry without an end takes no time: it is reported as one free
 // minute. Texts over the limits of domain.Details are cut, since the time matters more than the text.
 //
@@ -41,8 +42,8 @@
 //
 // # Limits
 //
-// Basic authentication only. Servers that offer nothing but Digest are refused with KindUnauthenticated. EXRULE is not
-// applied (RFC 5545 dropped it): such a series is reported together with a Problem and may block too much.
+// Basic authentication only. Servers that offer nothing but Digest are refused with KindUnauthenticated. A series of more
+// than 2000 instances in the window is a Problem and stays as it is.
 //
 // # Testing
 //
@@ -61,6 +62,7 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/httpx"
 	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/rules/calendartime"
 )
 
 // Registration describes the provider.
@@ -88,7 +90,8 @@ type connection struct {
 	exports    bool     // the integration writes
 	auth       string   // value of the Authorization header
 	http       doer
-	local      zone
+	local      calendartime.NamedZone
+	zoneData   string // version of the rules by which series are expanded
 	now        func() time.Time
 }
 
@@ -115,12 +118,12 @@ func openWith(c provider.Connection, client doer) (*connection, error) {
 	if err := checkSecrets(c.Secrets); err != nil {
 		return nil, err
 	}
-	conn := &connection{settings: s, http: client, now: c.Now, local: zone{"UTC", time.UTC}}
+	conn := &connection{settings: s, http: client, now: c.Now, zoneData: calendartime.ZoneDataVersion(), local: calendartime.UTC}
 	if conn.now == nil {
 		conn.now = time.Now
 	}
 	if c.Zone != nil {
-		conn.local = zone{c.Zone.String(), c.Zone}
+		conn.local = calendartime.NamedZone{Name: c.Zone.String(), Loc: c.Zone}
 	}
 	conn.server, conn.collection, conn.exports = s.server, s.collection, c.Integration.Direction.Exports()
 	conn.auth = "Basic " + base64.StdEncoding.EncodeToString([]byte(s.Username+":"+c.Secrets["password"]))

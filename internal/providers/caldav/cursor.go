@@ -62,8 +62,8 @@ func (c *connection) parseCursor(s string) (cursor, error) {
 	switch {
 	case err != nil, cur.Version != cursorVersion, cur.Mode != modeSync && cur.Mode != modeETag:
 		return cur, domain.E(domain.KindGoneToken, "the cursor is not one of this provider")
-	case cur.Fingerprint != c.settings.fingerprint(c.local):
-		return cur, domain.E(domain.KindGoneToken, "the cursor was made under other settings")
+	case cur.Fingerprint != c.settings.fingerprint(c.local, c.zoneData):
+		return cur, domain.E(domain.KindGoneToken, "the cursor was made under other settings, or other rules of the time zones")
 	case !cur.Full && cur.After == "" && c.window().End.Sub(time.Unix(cur.Until, 0)) > windowStep:
 		return cur, domain.E(domain.KindGoneToken, "the window moved on by more than %d days since the last full listing", int(windowStep.Hours()/24))
 	}
@@ -71,7 +71,7 @@ func (c *connection) parseCursor(s string) (cursor, error) {
 }
 
 func (c *connection) startCursor(m mode) cursor {
-	return cursor{Version: cursorVersion, Mode: m, Fingerprint: c.settings.fingerprint(c.local), Until: c.window().End.Unix(), Full: true}
+	return cursor{Version: cursorVersion, Mode: m, Fingerprint: c.settings.fingerprint(c.local, c.zoneData), Until: c.window().End.Unix(), Full: true}
 }
 
 const digestHalf = 6

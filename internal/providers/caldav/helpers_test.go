@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/emersion/go-ical"
-
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/provider"
 )
@@ -60,13 +58,4 @@ func byID(t testing.TB, page provider.Page, id string) domain.Change {
 	}
 	t.Fatalf("no change of %s among %d, problems %v", id, len(page.Changes), page.Problems)
 	return domain.Change{}
-}
-
-func mustParse(t testing.TB) *ical.Calendar {
-	t.Helper()
-	cal, err := parseCalendar([]byte(calendar("BEGIN:VEVENT", "UID:a", "END:VEVENT")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cal
 }

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/ical"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/sim/caldavsim"
 )
@@ -306,11 +307,11 @@ func TestEveryCopyReadsBackAsItWasWished(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		title := clean(w.Details.Title)
+		title := ical.Clean(w.Details.Title)
 		if title == "" {
 			title = "Busy"
 		}
-		want := domain.Details{Title: title, Location: clean(w.Details.Location), Notes: clean(w.Details.Notes), Contact: clean(w.Details.Contact)}
+		want := domain.Details{Title: title, Location: ical.Clean(w.Details.Location), Notes: ical.Clean(w.Details.Notes), Contact: ical.Clean(w.Details.Contact)}
 		if diff := cmp.Diff(want, got.Details); diff != "" {
 			rt.Fatalf("texts (-want +got):\n%s", diff)
 		}
@@ -318,15 +319,6 @@ func TestEveryCopyReadsBackAsItWasWished(t *testing.T) {
 			rt.Fatalf("wished %+v, read %+v", w, got)
 		}
 	})
-}
-
-func TestWindowsNamesLeadToZones(t *testing.T) {
-	t.Parallel()
-	for name := range windowsZones {
-		if _, err := newZoneSet(mustParse(t)).resolve(name); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
 }
 
 func FuzzResourceNeverPanics(f *testing.F) {

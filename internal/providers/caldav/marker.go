@@ -5,9 +5,8 @@ import (
 	"encoding/hex"
 	"strings"
 
-	"github.com/emersion/go-ical"
-
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/ical"
 )
 
 // The properties that mark a copy of ours.
@@ -47,11 +46,11 @@ func marker(booking domain.BookingID, key string) string {
 // marker too, but another UID, and is not ours.
 func readMarker(comp *ical.Component, uid string) (domain.BookingID, domain.Category, bool) {
 	booking, _, ok := markerKey(comp, uid)
-	return booking, domain.Category(strings.ToLower(text(comp, propCategory))), ok
+	return booking, domain.Category(strings.ToLower(comp.Text(propCategory))), ok
 }
 
 func markerKey(comp *ical.Component, uid string) (booking domain.BookingID, key string, ok bool) {
-	p := comp.Props.Get(propMarker)
+	p := comp.Get(propMarker)
 	if p == nil {
 		return "", "", false
 	}

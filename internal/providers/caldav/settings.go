@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/rules/calendartime"
 )
 
 // Limits of the settings.
@@ -101,14 +102,16 @@ func (s settings) category(texts ...string) domain.Category {
 	return s.fallback()
 }
 
-// fingerprint changes with everything that changes what a listing says.
-func (s settings) fingerprint(local zone) string {
+// fingerprint changes with everything that changes what a listing says. The rules of the time zones are among that: an
+// instance of next year moves when a government changes its clocks.
+func (s settings) fingerprint(local calendartime.NamedZone, zoneData string) string {
 	b, err := json.Marshal(struct {
 		At, User, Zone string
+		ZoneData       string
 		Default        domain.Category
 		Rules          []categoryRule
 		Past, Future   int
-	}{s.collection.String(), s.Username, local.name, s.fallback(), s.CategoryRules, s.past(), s.future()})
+	}{s.collection.String(), s.Username, local.Name, zoneData, s.fallback(), s.CategoryRules, s.past(), s.future()})
 	if err != nil {
 		panic("marshal settings of plain fields: " + err.Error())
 	}

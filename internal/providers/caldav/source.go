@@ -11,9 +11,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/emersion/go-ical"
+	goical "github.com/emersion/go-ical"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/ical"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/rules/calendartime"
 )
@@ -47,7 +48,7 @@ func (c *connection) putSource(ctx context.Context, w provider.Write) (provider.
 		return provider.Written{}, err
 	}
 	doc := splitDocument(current.data)
-	at, e, err := block{}, event{}, error(nil)
+	at, e, err := block{}, ical.Event{}, error(nil)
 	if isInstance {
 		wall, _ := parseInstanceID(instance) // checked by single
 		doc, at, e, err = doc.instance(r, wall)
@@ -108,11 +109,8 @@ func (l line) is(text string) bool { return strings.EqualFold(strings.TrimSpace(
 
 // property reads the line as a property.
 func (l line) property() (ical.Prop, error) {
-	cal, err := parseCalendar([]byte("BEGIN:VCALENDAR\r\n" + strings.TrimRight(string(l.raw), "\r\n") + "\r\nEND:VCALENDAR\r\n"))
-	if err != nil || cal.Props.Get(l.name) == nil {
-		return ical.Prop{}, domain.Invalid("calendar-data", "holds a line that cannot be read")
-	}
-	return *cal.Props.Get(l.name), nil
+	text := strings.NewReplacer("\r\n ", "", "\r\n\t", "", "\n ", "", "\n\t", "").Replace(string(l.raw))
+	return ical.ParseLine(strings.TrimRight(text, "\r\n"))
 }
 
 // events lists the VEVENTs.
@@ -170,21 +168,21 @@ func properties(component []line) []int {
 func (d document) recurrenceID(at block, r *resource) (wall calendartime.Wall, ok bool, err error) {
 	component := d.lines[at.from:at.to]
 	for _, i := range properties(component) {
-		if component[i].name != ical.PropRecurrenceID {
+		if component[i].name != goical.PropRecurrenceID {
 			continue
 		}
 		p, err := component[i].property()
 		if err != nil {
 			return wall, false, err
 		}
-		m, err := r.reader.moment("recurrence-id", &p)
+		m, err := r.Reader.Moment(p)
 		if err != nil {
 			return wall, false, err
 		}
-		if r.master != nil && r.master.hasStart {
-			return m.in(r.master.start), true, nil
+		if r.Master != nil && r.Master.HasStart {
+			return m.In(r.Master.Start), true, nil
 		}
-		return m.wall, true, nil
+		return m.Wall, true, nil
 	}
 	return wall, false, nil
 }
@@ -192,23 +190,23 @@ func (d document) recurrenceID(at block, r *resource) (wall calendartime.Wall, o
 var errVanished = domain.E(domain.KindNotFound, "the entry no longer exists in its resource")
 
 // master finds the component of a single entry.
-func (d document) master(r *resource) (block, event, error) {
+func (d document) master(r *resource) (block, ical.Event, error) {
 	for _, at := range d.events() {
 		if _, isInstance, err := d.recurrenceID(at, r); err != nil || !isInstance {
-			return at, *r.master, err
+			return at, *r.Master, err
 		}
 	}
-	return block{}, event{}, errVanished
+	return block{}, ical.Event{}, errVanished
 }
 
 // instance finds the component of an instance. One without a component of its own gets one: a copy of the component
 // that describes it, without the rule, behind the last event.
-func (d document) instance(r *resource, wall calendartime.Wall) (document, block, event, error) {
+func (d document) instance(r *resource, wall calendartime.Wall) (document, block, ical.Event, error) {
 	var last, describing block
 	found := false
-	shown := event{}
-	if r.master != nil {
-		shown = r.shown(wall)
+	shown := ical.Event{}
+	if r.Master != nil {
+		shown = r.Shown(wall)
 	}
 	for _, at := range d.events() {
 		last = at
@@ -217,25 +215,23 @@ func (d document) instance(r *resource, wall calendartime.Wall) (document, block
 			return d, at, shown, err
 		}
 		if isInstance && own == wall {
-			return d, at, r.overrides[own], nil
+			return d, at, r.Overrides[own], nil
 		}
-		if isInstance && r.overrides[own].comp == shown.comp || !isInstance && !found {
+		if isInstance && r.Overrides[own].Component == shown.Component || !isInstance && !found {
 			describing, found = at, true
 		}
 	}
-	if !found || r.master == nil {
+	if !found || r.Master == nil {
 		return d, last, shown, errVanished
 	}
 	component := d.lines[describing.from:describing.to]
 	ofRule := map[int]bool{}
 	for _, i := range properties(component) {
 		switch component[i].name {
-		case ical.PropRecurrenceRule, ical.PropRecurrenceDates, ical.PropExceptionDates, "EXRULE", ical.PropRecurrenceID:
+		case goical.PropRecurrenceRule, goical.PropRecurrenceDates, goical.PropExceptionDates, "EXRULE", goical.PropRecurrenceID:
 			ofRule[i] = true
 		}
 	}
-	id := r.master.start
-	id.wall = wall
 	var added []line
 	for i, l := range component {
 		if ofRule[i] {
@@ -243,7 +239,7 @@ func (d document) instance(r *resource, wall calendartime.Wall) (document, block
 		}
 		added = append(added, l)
 		if i == 0 {
-			added = append(added, d.line(ical.PropRecurrenceID, id.written(id.wall)))
+			added = append(added, d.line(goical.PropRecurrenceID, written(r.Master.Start, wall)))
 		}
 	}
 	out := document{eol: d.eol}
@@ -287,59 +283,59 @@ func (d document) edit(component []line, set map[string]string) []line {
 // changesTo lists the properties that a write sets, as the text behind the name. The form of the times stays: a date
 // remains a date, a zone its zone. Only where that form cannot say the new time it becomes UTC: hours of an entry that
 // had days, and a wall clock that occurs twice and means the second time.
-func (c *connection) changesTo(e event, w provider.Write) map[string]string {
+func (c *connection) changesTo(e ical.Event, w provider.Write) map[string]string {
 	now := ":" + c.now().UTC().Format(utcLayout)
 	set := map[string]string{
-		ical.PropDateTimeStamp: now, ical.PropLastModified: now,
-		ical.PropSequence: ":" + strconv.Itoa(sequence(e.comp)+1),
+		goical.PropDateTimeStamp: now, goical.PropLastModified: now,
+		goical.PropSequence: ":" + strconv.Itoa(sequence(e.Component)+1),
 	}
 	status := domain.StatusConfirmed
-	switch strings.ToUpper(text(e.comp, ical.PropStatus)) {
+	switch strings.ToUpper(e.Text(goical.PropStatus)) {
 	case "TENTATIVE":
 		status = domain.StatusTentative
 	case "CANCELLED":
 		status = domain.StatusCancelled
 	}
 	if status != w.Status {
-		set[ical.PropStatus] = ":" + statusText(w.Status)
+		set[goical.PropStatus] = ":" + statusText(w.Status)
 	}
-	like := e.start
-	if !e.hasStart {
-		like = moment{form: formUTC, zone: zone{"UTC", time.UTC}}
+	like := e.Start
+	if !e.HasStart {
+		like = ical.Moment{Form: ical.FormUTC, Zone: calendartime.UTC}
 	}
-	first, end, whole := calendartime.WholeDays(w.When.Span, c.local.loc)
-	if like.form == formDate && whole {
-		set[ical.PropDateTimeStart] = like.written(first.At(0, 0))
+	first, end, whole := calendartime.WholeDays(w.When.Span, c.local.Loc)
+	if like.Form == ical.FormDate && whole {
+		set[goical.PropDateTimeStart] = written(like, first.At(0, 0))
 		days := first.DaysUntil(end)
 		switch {
-		case e.hasLength:
-			set[ical.PropDuration] = fmt.Sprintf(":P%dD", days)
-		case e.hasEnd || days != 1:
-			set[ical.PropDateTimeEnd] = like.written(end.At(0, 0))
+		case e.HasLength:
+			set[goical.PropDuration] = fmt.Sprintf(":P%dD", days)
+		case e.HasEnd || days != 1:
+			set[goical.PropDateTimeEnd] = written(like, end.At(0, 0))
 		}
 		return set
 	}
-	if like.form == formDate {
-		like = moment{form: formUTC, zone: zone{"UTC", time.UTC}}
-		e.dtend, e.hasEnd = like, !e.hasLength
+	if like.Form == ical.FormDate {
+		like = ical.Moment{Form: ical.FormUTC, Zone: calendartime.UTC}
+		e.DTEnd, e.HasEnd = like, !e.HasLength
 	}
-	set[ical.PropDateTimeStart] = like.at(w.When.Start)
+	set[goical.PropDateTimeStart] = writtenAt(like, w.When.Start)
 	length := w.When.Duration()
 	switch {
-	case e.hasLength:
-		set[ical.PropDuration] = fmt.Sprintf(":PT%dS", int64(length/time.Second))
-	case e.hasEnd:
-		set[ical.PropDateTimeEnd] = e.dtend.at(w.When.End)
-	case e.hasStart && !e.takesTime() && length == time.Minute:
+	case e.HasLength:
+		set[goical.PropDuration] = fmt.Sprintf(":PT%dS", int64(length/time.Second))
+	case e.HasEnd:
+		set[goical.PropDateTimeEnd] = writtenAt(e.DTEnd, w.When.End)
+	case e.HasStart && !e.TakesTime() && length == time.Minute:
 		// The minute was ours, to show an entry that takes no time.
 	default:
-		set[ical.PropDateTimeEnd] = like.at(w.When.End)
+		set[goical.PropDateTimeEnd] = writtenAt(like, w.When.End)
 	}
 	return set
 }
 
 func sequence(comp *ical.Component) int {
-	if p := comp.Props.Get(ical.PropSequence); p != nil {
+	if p := comp.Get(goical.PropSequence); p != nil {
 		if n, err := strconv.Atoi(p.Value); err == nil && n >= 0 && n < 1<<30 {
 			return n
 		}
@@ -347,30 +343,30 @@ func sequence(comp *ical.Component) int {
 	return 0
 }
 
-// at writes an instant in the form of m.
-func (m moment) at(t time.Time) string {
-	wall := calendartime.WallOf(t, m.zone.loc)
-	if !calendartime.Resolve(wall, m.zone.loc).Equal(t) {
+// writtenAt writes an instant in the form of m.
+func writtenAt(m ical.Moment, t time.Time) string {
+	wall := calendartime.WallOf(t, m.Zone.Loc)
+	if !calendartime.Resolve(wall, m.Zone.Loc).Equal(t) {
 		return ":" + t.UTC().Format(utcLayout)
 	}
-	return m.written(wall)
+	return written(m, wall)
 }
 
 // written writes a wall clock in the form of m, as the text behind a property's name.
-func (m moment) written(w calendartime.Wall) string {
+func written(m ical.Moment, w calendartime.Wall) string {
 	t := time.Date(w.Year, w.Month, w.Day, w.Hour, w.Minute, w.Second, 0, time.UTC)
-	switch m.form {
-	case formDate:
+	switch m.Form {
+	case ical.FormDate:
 		return ";VALUE=DATE:" + t.Format("20060102")
-	case formZoned:
-		tzid := m.tzid
+	case ical.FormZoned:
+		tzid := m.TZID
 		if strings.ContainsAny(tzid, ":;,") {
 			tzid = `"` + tzid + `"`
 		}
 		return ";TZID=" + tzid + ":" + t.Format("20060102T150405")
-	case formUTC:
+	case ical.FormUTC:
 		return ":" + t.Format(utcLayout)
-	case formFloating:
+	case ical.FormFloating:
 	}
 	return ":" + t.Format("20060102T150405")
 }

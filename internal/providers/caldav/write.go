@@ -8,10 +8,11 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/emersion/go-ical"
+	goical "github.com/emersion/go-ical"
 
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/httpx"
+	"github.com/wedsync/wedsync/internal/ical"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/rules/calendartime"
 )
@@ -159,10 +160,10 @@ func (c *connection) replace(ctx context.Context, t target) (provider.Written, e
 
 func (c *connection) ours(t target, current stored) bool {
 	r, err := c.read(t.id, current.etag, current.data)
-	if err != nil || r == nil || r.master == nil {
+	if err != nil || r == nil || r.Master == nil {
 		return false
 	}
-	_, key, ok := markerKey(r.master.comp, r.uid)
+	_, key, ok := markerKey(r.Master.Component, r.UID)
 	return ok && key == t.write.Key
 }
 
@@ -204,14 +205,14 @@ func (c *connection) single(id, tag string, raw []byte) (domain.Change, error) {
 		}
 		return ch, ch.Validate()
 	}
-	if r.repeats() {
+	if r.Repeats() {
 		return domain.Change{}, gone
 	}
 	span := domain.Span{}
-	if r.master.hasStart {
-		span = r.master.span()
+	if r.Master.HasStart {
+		span = r.Master.Span()
 	}
-	ch := c.change(r, *r.master, span, "")
+	ch := c.change(r, *r.Master, span, "")
 	return ch, ch.Validate()
 }
 
@@ -384,10 +385,10 @@ func (c *connection) remove(ctx context.Context, externalID, revision string) er
 			return err
 		}
 		r, err := c.read(externalID, current.etag, current.data)
-		if err != nil || r == nil || r.master == nil {
+		if err != nil || r == nil || r.Master == nil {
 			return domain.E(domain.KindConflict, "the entry is not a copy of ours")
 		}
-		if _, _, ok := markerKey(r.master.comp, r.uid); !ok || current.etag == "" {
+		if _, _, ok := markerKey(r.Master.Component, r.UID); !ok || current.etag == "" {
 			return domain.E(domain.KindConflict, "the entry is not a copy of ours")
 		}
 		revision = current.etag
@@ -430,43 +431,43 @@ func (c *connection) findUID(ctx context.Context, uid string) (string, error) {
 
 // compose writes the iCalendar object of a copy.
 func (c *connection) compose(w provider.Write) ([]byte, error) {
-	ev := ical.NewComponent(ical.CompEvent)
-	set := func(name, value string) { ev.Props.Set(&ical.Prop{Name: name, Value: value}) }
+	ev := goical.NewComponent(goical.CompEvent)
+	set := func(name, value string) { ev.Props.Set(&goical.Prop{Name: name, Value: value}) }
 	stamp := c.now().UTC().Format(utcLayout)
-	set(ical.PropUID, uidOf(w.Key))
-	set(ical.PropDateTimeStamp, stamp)
-	set(ical.PropLastModified, stamp)
+	set(goical.PropUID, uidOf(w.Key))
+	set(goical.PropDateTimeStamp, stamp)
+	set(goical.PropLastModified, stamp)
 	if first, end, ok := c.wholeDays(w.When); ok {
-		ev.Props.Set(dateProp(ical.PropDateTimeStart, first))
-		ev.Props.Set(dateProp(ical.PropDateTimeEnd, end))
+		ev.Props.Set(dateProp(goical.PropDateTimeStart, first))
+		ev.Props.Set(dateProp(goical.PropDateTimeEnd, end))
 	} else {
-		set(ical.PropDateTimeStart, w.When.Start.UTC().Format(utcLayout))
-		set(ical.PropDateTimeEnd, w.When.End.UTC().Format(utcLayout))
+		set(goical.PropDateTimeStart, w.When.Start.UTC().Format(utcLayout))
+		set(goical.PropDateTimeEnd, w.When.End.UTC().Format(utcLayout))
 	}
-	title := clean(w.Details.Title)
+	title := ical.Clean(w.Details.Title)
 	if title == "" {
 		title = "Busy"
 	}
 	for _, t := range []struct{ name, value string }{
-		{ical.PropSummary, title}, {ical.PropLocation, clean(w.Details.Location)},
-		{ical.PropDescription, clean(w.Details.Notes)}, {ical.PropContact, clean(w.Details.Contact)},
+		{goical.PropSummary, title}, {goical.PropLocation, ical.Clean(w.Details.Location)},
+		{goical.PropDescription, ical.Clean(w.Details.Notes)}, {goical.PropContact, ical.Clean(w.Details.Contact)},
 	} {
 		if t.value != "" {
 			set(t.name, escapeText(t.value))
 		}
 	}
-	set(ical.PropStatus, statusText(w.Status))
-	set(ical.PropTransparency, "OPAQUE")
+	set(goical.PropStatus, statusText(w.Status))
+	set(goical.PropTransparency, "OPAQUE")
 	set(propMarker, marker(w.BookingID, w.Key))
 	if w.Category.Valid() {
 		set(propCategory, string(w.Category))
 	}
-	cal := ical.NewCalendar()
-	cal.Props.SetText(ical.PropVersion, "2.0")
-	cal.Props.SetText(ical.PropProductID, "-//WedSync//WedSync//EN")
+	cal := goical.NewCalendar()
+	cal.Props.SetText(goical.PropVersion, "2.0")
+	cal.Props.SetText(goical.PropProductID, "-//WedSync//WedSync//EN")
 	cal.Children = append(cal.Children, ev)
 	var b bytes.Buffer
-	if err := ical.NewEncoder(&b).Encode(cal); err != nil {
+	if err := goical.NewEncoder(&b).Encode(cal); err != nil {
 		return nil, domain.E(domain.KindInternal, "write the copy as iCalendar")
 	}
 	return fold(b.Bytes()), nil
@@ -474,8 +475,8 @@ func (c *connection) compose(w provider.Write) ([]byte, error) {
 
 const utcLayout = "20060102T150405Z"
 
-func dateProp(name string, d calendartime.Date) *ical.Prop {
-	return &ical.Prop{Name: name, Params: ical.Params{"VALUE": {"DATE"}}, Value: fmt.Sprintf("%04d%02d%02d", d.Year, int(d.Month), d.Day)}
+func dateProp(name string, d calendartime.Date) *goical.Prop {
+	return &goical.Prop{Name: name, Params: goical.Params{"VALUE": {"DATE"}}, Value: fmt.Sprintf("%04d%02d%02d", d.Year, int(d.Month), d.Day)}
 }
 
 // wholeDays gives the days of an all-day time, if a reader in the resource's zone sees the same instants. In another
@@ -484,7 +485,7 @@ func (c *connection) wholeDays(w domain.When) (first, end calendartime.Date, ok 
 	if w.Kind != domain.TimeAllDay {
 		return first, end, false
 	}
-	return calendartime.WholeDays(w.Span, c.local.loc)
+	return calendartime.WholeDays(w.Span, c.local.Loc)
 }
 
 func statusText(s domain.BookingStatus) string {

@@ -1,6 +1,10 @@
 package calendartime
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -51,3 +55,35 @@ func zoneNameOK(name string) bool {
 	// These folders of a system's copy hold the same zones counted with leap seconds, or twice.
 	return !strings.HasPrefix(name, "right/") && !strings.HasPrefix(name, "posix/")
 }
+
+// The years that ZoneDataVersion compares: bookings lie in them.
+const firstComparedYear, lastComparedYear = 2000, 2045
+
+// ZoneDataVersion names the time zone rules that this process works by: a digest of when every zone changes its clock
+// by how much. It differs exactly when an expansion may come out differently, whichever copy of the database (the
+// machine's or the one in the program) is in use. Whoever keeps expanded series keeps it beside them, and expands anew
+// when it changes. The first call takes some tens of milliseconds.
+func ZoneDataVersion() string { return zoneDataVersion() }
+
+var zoneDataVersion = sync.OnceValue(func() string {
+	h := sha256.New()
+	end := time.Date(lastComparedYear+1, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, name := range ianaNames {
+		_, _ = io.WriteString(h, "\n"+name) // a hash takes everything
+		loc, err := LoadZone(name)
+		if err != nil {
+			continue // that it is not there is part of the version
+		}
+		for t := time.Date(firstComparedYear, 1, 1, 0, 0, 0, 0, time.UTC); !t.IsZero() && t.Before(end); {
+			t = t.In(loc)
+			_, offset := t.Zone()
+			_, _ = io.WriteString(h, strconv.FormatInt(t.Unix(), 36)+"="+strconv.Itoa(offset)+";")
+			_, next := t.ZoneBounds()
+			if !next.After(t) {
+				next = t.Add(24 * time.Hour) // a bound in the past, which the library gives on the last day of leap years
+			}
+			t = next
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+})
