@@ -166,6 +166,8 @@ func TestOutsideLibrariesAreImportedInOnePlace(t *testing.T) {
 			[]string{"workflows", "worker", "activities"}},
 		{"github.com/emersion/go-webdav", "a client library belongs to its provider or to the simulator of its system",
 			[]string{"internal/providers/caldav", "internal/sim/caldavsim"}},
+		{"google.golang.org/api", "a client library belongs to its provider; the simulator must not know what its client expects",
+			[]string{"internal/providers/google"}},
 	} {
 		found := false
 		for _, pkg := range packages(t) {

@@ -13,6 +13,7 @@ import (
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/providers/caldav"
 	"github.com/wedsync/wedsync/internal/providers/custom"
+	"github.com/wedsync/wedsync/internal/providers/google"
 )
 
 // All returns every provider. The slice is the caller's own.
@@ -20,6 +21,7 @@ func All() []provider.Registration {
 	return []provider.Registration{
 		caldav.Registration,
 		custom.Registration,
+		google.Registration,
 	}
 }
 
