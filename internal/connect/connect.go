@@ -4,6 +4,12 @@
 //
 // A changed row has another version and so opens anew; the old value is dropped. The cache is bounded. Safe for any
 // number of goroutines.
+//
+// It also keeps the OAuth grants of integrations (Grants): the way of a consent there and back, and the access tokens of
+// what was granted. A rotated refresh token is committed before its access token is used, and one process at a time
+// refreshes a grant, under a lock in Postgres. A crash before the commit loses what the system gave: a system that ends
+// the old refresh token at once then refuses it, which is told as KindUnauthenticated and never as silence. Try it with
+// internal/sim/oauthsim over two stores of one database.
 package connect
 
 import (
@@ -24,6 +30,8 @@ type Opener struct {
 	now  func() time.Time
 	size int
 
+	grants *Grants
+
 	mu     sync.Mutex
 	recent *list.List // of *entry, most recently used first
 	byID   map[domain.IntegrationID]*list.Element
@@ -43,6 +51,19 @@ func New(find func(name string) (provider.Registration, bool), client *httpx.Cli
 		size = 10_000
 	}
 	return &Opener{find: find, http: client, now: now, size: size, recent: list.New(), byID: map[domain.IntegrationID]*list.Element{}}
+}
+
+// WithGrants lets the opener give token sources to providers with OAuth; without it they get none. Call it before the
+// first Open.
+func (o *Opener) WithGrants(g *Grants) *Opener {
+	o.grants = g
+	return o
+}
+
+// ByConsent reports whether a provider's integrations are connected by a person's consent.
+func (o *Opener) ByConsent(name string) bool {
+	r, ok := o.find(name)
+	return ok && r.OAuth != nil
 }
 
 // Open returns the provider's value for an integration at its version. zone is that of its resource. secrets is called
@@ -90,7 +111,13 @@ func (o *Opener) open(i domain.Integration, zone string, secrets func() (map[str
 	if err != nil {
 		return nil, domain.E(domain.KindOf(err), "read secrets: %w", err), false
 	}
-	opened, err = registration.Open(provider.Connection{Integration: i, Secrets: values, Zone: loc, HTTP: o.http, Now: o.now})
+	c := provider.Connection{Integration: i, Secrets: values, Zone: loc, HTTP: o.http, Now: o.now}
+	if registration.OAuth != nil && o.grants != nil {
+		if c.Tokens, err = o.grants.Source(i); err != nil {
+			return nil, domain.E(domain.KindPermanent, "open %s connection: %w", i.Provider, err), true
+		}
+	}
+	opened, err = registration.Open(c)
 	if err != nil {
 		return nil, domain.E(domain.KindPermanent, "open %s connection: %w", i.Provider, err), true
 	}

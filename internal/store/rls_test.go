@@ -64,6 +64,7 @@ func (b *bundle) fill(org domain.OrgID) {
 		return tx.CreateFeed(ctx, domain.Feed{ID: domain.NewID[domain.FeedID](tx.Now), ResourceID: i.ResourceID, Label: "one", Detail: domain.FeedBusy, FutureDays: 1, CreatedBy: "test"},
 			sha256.Sum256([]byte(org)))
 	})
+	b.oauth(org, i.ID)
 	_, err := b.system.Exec(ctx, "INSERT INTO stream_floors (org_id, xid, seq, at) VALUES ($1, '0', 0, now()) ON CONFLICT DO NOTHING", org)
 	b.must(err)
 }
@@ -250,7 +251,9 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 	for _, sql := range []string{"SELECT 1 FROM bookings", "SELECT 1 FROM audit_entries", "UPDATE audit_heads SET seq = 0", "UPDATE deliveries SET state = 'dead'",
 		"UPDATE integrations SET secrets = ''", "DELETE FROM organizations", "SELECT booking_id FROM allocations",
 		"UPDATE webhook_credentials SET not_after = NULL", "DELETE FROM webhook_credentials",
-		"SELECT label FROM feeds", "UPDATE feeds SET revoked_at = NULL"} {
+		"SELECT label FROM feeds", "UPDATE feeds SET revoked_at = NULL",
+
+		"SELECT tokens FROM oauth_grants", "SELECT verifier FROM oauth_states", "UPDATE oauth_states SET used_at = NULL"} {
 		_, err := b.system.Exec(ctx, sql)
 		refused(sql, err)
 	}

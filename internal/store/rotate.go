@@ -20,6 +20,8 @@ var sealedColumns = []sealedColumn{
 	{"webhook_credentials", "secret", 500},
 	{"bookings", "details", 500},
 	{"subscriptions", "secrets", 500},
+	{"oauth_grants", "tokens", 200},
+	{"oauth_states", "verifier", 500},
 	{"deliveries", "content", 50}, // bodies can be large
 }
 

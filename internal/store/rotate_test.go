@@ -18,7 +18,8 @@ func TestEverySealedColumnIsInTheListForRotation(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	// Bytes that are not sealed: fingerprints and chain hashes.
-	plain := []string{"deliveries.dedupe", "deliveries.body_hash", "audit_heads.hash", "audit_entries.prev", "audit_entries.hash"}
+	plain := []string{"deliveries.dedupe", "deliveries.body_hash", "audit_heads.hash", "audit_entries.prev", "audit_entries.hash",
+		"oauth_states.state_hash", "oauth_states.binding"}
 	rows, err := b.owner().Query(t.Context(), `SELECT table_name || '.' || column_name FROM information_schema.columns
 		WHERE table_schema = 'public' AND data_type = 'bytea'`)
 	b.must(err)

@@ -1,0 +1,261 @@
+package connect
+
+import (
+	"context"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/oauth"
+	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/store"
+)
+
+// GrantsOptions is what grants stand on. All fields but Now and Parallel are required.
+type GrantsOptions struct {
+	Store *store.Store
+	Find  func(name string) (provider.Registration, bool)
+	// Client returns the installation's registration for a provider. Its error says what has to be configured.
+	Client func(provider string) (*oauth.Client, error)
+	Now    func() time.Time // nil = time.Now
+	// Parallel bounds how many integrations of one provider this process refreshes at once, each on a connection of the
+	// tenant pool, so that a slow token endpoint cannot use up the pool; 0 = 2.
+	Parallel int
+}
+
+// Grants keeps the OAuth grants of integrations: it begins and finishes consents, and makes token sources. Safe for any
+// number of goroutines and processes.
+type Grants struct {
+	o GrantsOptions
+
+	mu      sync.Mutex
+	slots   map[string]chan struct{} // by provider
+	unsaved map[domain.IntegrationID]*renewal
+}
+
+// NewGrants makes the keeper of grants.
+func NewGrants(o GrantsOptions) *Grants {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Parallel <= 0 {
+		o.Parallel = 2
+	}
+	return &Grants{o: o, slots: map[string]chan struct{}{}, unsaved: map[domain.IntegrationID]*renewal{}}
+}
+
+// BeginRequest is the wish of an admin to connect an integration.
+type BeginRequest struct {
+	Integration domain.IntegrationID
+	Subject     string
+	Reason      string   // for the audit trail
+	Binding     [32]byte // SHA-256 of what the admin's browser or program showed
+	Browser     bool     // the browser that comes back must show it again
+	RedirectURL string   // where the system sends the browser back to
+}
+
+// Begun is a consent that was asked for.
+type Begun struct {
+	URL       string // of the system, for the admin's browser
+	Title     string // of the system
+	ExpiresAt time.Time
+}
+
+// Begin makes the link by which a person consents. It works once and for store.OAuthStateLife. Errors: KindNotFound,
+// KindConflict for a provider without OAuth, for one that is not set up, and for too many links that wait.
+func (g *Grants) Begin(ctx context.Context, org domain.OrgID, r BeginRequest) (Begun, error) {
+	if u, err := url.Parse(r.RedirectURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return Begun{}, domain.E(domain.KindConflict, "this installation does not know its own address: set WEDSYNC_PUBLIC_URL to how browsers reach it, such as https://sync.example.com")
+	}
+	var out Begun
+	err := g.o.Store.Tenant(ctx, org, func(ctx context.Context, tx *store.Tx) error {
+		i, err := live(ctx, tx, r.Integration)
+		if err != nil {
+			return err
+		}
+		reg, at, client, err := g.of(i)
+		if err != nil {
+			return err
+		}
+		state, verifier := oauth.NewSecret(), oauth.NewSecret()
+		link, err := client.AuthURL(at, oauth.Request{RedirectURL: r.RedirectURL, State: state, Verifier: verifier})
+		if err != nil {
+			return err
+		}
+		s, err := tx.CreateOAuthState(ctx, state, store.OAuthState{IntegrationID: i.ID, Subject: r.Subject, Binding: r.Binding, Browser: r.Browser,
+			Verifier: verifier, RedirectURL: r.RedirectURL})
+		if err != nil {
+			return err
+		}
+		out = Begun{URL: link, Title: reg.Title, ExpiresAt: s.ExpiresAt}
+		return tx.Audit(ctx, domain.AuditEntry{Actor: r.Subject, Action: "integration.connect", Reason: r.Reason, Subject: "integration/" + string(i.ID),
+			Before: map[string]string{"state": string(i.State)}, After: map[string]string{"link": s.ID}})
+	})
+	return out, err
+}
+
+// live reads an integration that is not deleted.
+func live(ctx context.Context, tx *store.Tx, id domain.IntegrationID) (domain.Integration, error) {
+	i, err := tx.Integration(ctx, id)
+	if err == nil && i.State == domain.IntegrationDeleted {
+		err = domain.E(domain.KindNotFound, "no such integration")
+	}
+	return i, err
+}
+
+// of says how the grant of an integration is got.
+func (g *Grants) of(i domain.Integration) (provider.Registration, oauth.Endpoint, *oauth.Client, error) {
+	reg, at, err := g.endpoint(i)
+	if err != nil {
+		return reg, at, nil, err
+	}
+	client, err := g.o.Client(i.Provider)
+	return reg, at, client, err
+}
+
+func (g *Grants) endpoint(i domain.Integration) (provider.Registration, oauth.Endpoint, error) {
+	reg, ok := g.o.Find(i.Provider)
+	if !ok || reg.OAuth == nil {
+		return reg, oauth.Endpoint{}, domain.E(domain.KindConflict, "integrations of %s are not connected by consent; they have secrets", i.Provider)
+	}
+	e, err := reg.OAuth(i.Settings, i.Direction.Exports())
+	return reg, oauth.Endpoint{AuthURL: e.AuthURL, TokenURL: e.TokenURL, RevokeURL: e.RevokeURL, Scopes: e.Scopes, Params: e.Params}, err
+}
+
+// Pending is a consent that came back.
+type Pending struct {
+	Org          domain.OrgID
+	Organization string // its name
+	Integration  domain.Integration
+	Title        string // of the system
+	Subject      string // the admin who asked
+	Binding      [32]byte
+	Browser      bool
+
+	state store.OAuthState
+}
+
+// Look returns what the consent of a state is for and changes nothing. A state that is unknown is KindNotFound, one that was
+// used or is too old KindConflict.
+func (g *Grants) Look(ctx context.Context, state string) (Pending, error) {
+	return g.come(ctx, state, false)
+}
+
+// Take is Look, and ends the link: it works once, whatever comes of it.
+func (g *Grants) Take(ctx context.Context, state string) (Pending, error) {
+	return g.come(ctx, state, true)
+}
+
+func (g *Grants) come(ctx context.Context, state string, take bool) (Pending, error) {
+	unknown := domain.E(domain.KindNotFound, "nobody asked for this consent here, or it was long ago")
+	if len(state) != len(oauth.NewSecret()) {
+		return Pending{}, unknown
+	}
+	org, err := g.o.Store.OAuthStateOrg(ctx, state)
+	if domain.KindOf(err) == domain.KindNotFound {
+		return Pending{}, unknown
+	}
+	if err != nil {
+		return Pending{}, err
+	}
+	var p Pending
+	err = g.o.Store.Tenant(ctx, org, func(ctx context.Context, tx *store.Tx) error {
+		s, err := tx.OAuthState(ctx, state)
+		switch {
+		case domain.KindOf(err) == domain.KindNotFound:
+			return unknown
+		case err != nil:
+			return err
+		case s.Used:
+			return domain.E(domain.KindConflict, "this link was used already; ask for a new one")
+		case !tx.Now.Before(s.ExpiresAt):
+			return domain.E(domain.KindConflict, "this link is older than %s; ask for a new one", store.OAuthStateLife)
+		}
+		i, err := live(ctx, tx, s.IntegrationID)
+		if err != nil {
+			return err
+		}
+		reg, _ := g.o.Find(i.Provider)
+		p = Pending{Org: org, Integration: i, Title: reg.Title, Subject: s.Subject, Binding: s.Binding, Browser: s.Browser, state: s}
+		if take {
+			return tx.UseOAuthState(ctx, s.ID)
+		}
+		return nil
+	})
+	if err != nil {
+		return Pending{}, err
+	}
+	o, err := g.o.Store.Organization(ctx, org)
+	p.Organization = o.Name
+	return p, err
+}
+
+// Finish exchanges the code for tokens and stores them. The integration's state stays; its version rises, so that every
+// process opens it anew. KindForbidden when the person gave less than the integration needs.
+func (g *Grants) Finish(ctx context.Context, p Pending, code string) (domain.Integration, error) {
+	_, at, client, err := g.of(p.Integration)
+	if err != nil {
+		return domain.Integration{}, err
+	}
+	// Whoever closes the page must not make the code useless half-way.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
+	t, err := client.Exchange(ctx, at, code, p.state.RedirectURL, p.state.Verifier)
+	switch {
+	case domain.KindOf(err) == domain.KindUnauthenticated:
+		return domain.Integration{}, domain.E(domain.KindConflict, "%s does not accept the code of the consent any more; ask for a new link", p.Title)
+	case err != nil:
+		return domain.Integration{}, err
+	case t.Refresh == "":
+		return domain.Integration{}, domain.E(domain.KindConflict, "%s gave no lasting access; remove WedSync from the apps of that account and connect again", p.Title)
+	}
+	if t.Scopes == nil {
+		t.Scopes = at.Scopes
+	}
+	if lacks := oauth.Missing(at.Scopes, t.Scopes); len(lacks) > 0 {
+		return domain.Integration{}, domain.E(domain.KindForbidden, "%d of the permissions that are needed were not given; connect again and leave every box ticked", len(lacks))
+	}
+	var i domain.Integration
+	err = g.o.Store.Tenant(ctx, p.Org, func(ctx context.Context, tx *store.Tx) error {
+		if i, err = tx.TouchIntegration(ctx, p.Integration.ID); err != nil {
+			return err
+		}
+		if err := tx.PutOAuthGrant(ctx, store.OAuthGrant{IntegrationID: i.ID, Tokens: store.OAuthTokens{Access: t.Access, Refresh: t.Refresh},
+			ExpiresAt: t.ExpiresAt, Scopes: t.Scopes, ConnectedBy: p.Subject}); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, domain.AuditEntry{Actor: p.Subject, Action: "integration.connected", Reason: "consent given", Subject: "integration/" + string(i.ID),
+			After: map[string]string{"link": p.state.ID}})
+	})
+	return i, err
+}
+
+// finishTimeout bounds a consent's exchange and storing.
+const finishTimeout = 25 * time.Second
+
+// Revoke ends a grant that was dropped, in the system. It is best effort: the system may not be asked, or have no way.
+func (g *Grants) Revoke(ctx context.Context, i domain.Integration, dropped store.OAuthGrant) error {
+	_, at, client, err := g.of(i)
+	if err != nil {
+		return err
+	}
+	return client.Revoke(ctx, at, dropped.Tokens.Refresh)
+}
+
+// slot waits for the right to refresh one integration of a provider.
+func (g *Grants) slot(ctx context.Context, provider string) (release func(), err error) {
+	g.mu.Lock()
+	c := g.slots[provider]
+	if c == nil {
+		c = make(chan struct{}, g.o.Parallel)
+		g.slots[provider] = c
+	}
+	g.mu.Unlock()
+	select {
+	case c <- struct{}{}:
+		return func() { <-c }, nil
+	case <-ctx.Done():
+		return nil, domain.E(domain.KindUnavailable, "wait for other refreshes: %w", ctx.Err())
+	}
+}
