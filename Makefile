@@ -103,6 +103,10 @@ chaos-ingest-check: ## the same with one hit per point, and with programs that a
 bench-stream: ## measure 5,000 idle live streams: memory, processor, time until an event reaches all
 	@$(GO) run ./internal/bench/cmd/bench stream
 
+.PHONY: zone-tables
+zone-tables: ## write the Windows and IANA zone names anew from CLDR (needs npm)
+	@$(GO) generate ./internal/rules/calendartime
+
 .PHONY: compose-check
 compose-check: ## validate docker-compose.yml with what is installed
 	@$(GO) run ./tools/composecheck docker-compose.yml

@@ -74,5 +74,6 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(devCommand(), demoCommand(), serverCommand(), workerCommand(), migrateCommand(), tokenCommand(), orgCommand(),
 		keysCommand(), auditCommand(), integrationCommand(), conflictCommand(), deliveryCommand(), replayCommand(), webhookCommand(), subscriptionCommand(), feedCommand(), eventsCommand())
 	root.AddCommand(retentionCommand())
+	root.AddCommand(calendarCommand())
 	return root
 }

@@ -16,7 +16,13 @@ import (
 
 func london(t testing.TB) *time.Location { return load(t, "Europe/London") }
 
-func load(t testing.TB, name string) *time.Location {
+// fataler is a test, or a check of rapid.
+type fataler interface {
+	Helper()
+	Fatal(...any)
+}
+
+func load(t fataler, name string) *time.Location {
 	t.Helper()
 	loc, err := calendartime.LoadZone(name)
 	if err != nil {

@@ -48,8 +48,10 @@ func (m Moment) In(series Moment) calendartime.Wall {
 		return wall
 	case series.Form == FormDate:
 		return m.Wall.Date().At(0, 0)
-	case m.Form == series.Form && m.Form == FormFloating, m.Form == FormZoned && m.TZID == series.TZID:
-		return m.Wall // no way through an instant: a clock that occurs twice stays itself
+	case m.Form == FormFloating, m.Form == FormZoned && m.TZID == series.TZID:
+		// No way through an instant: a clock that occurs twice stays itself. A clock without a zone among ones with a
+		// zone was meant in theirs.
+		return m.Wall
 	}
 	return calendartime.WallOf(m.Instant(), series.Zone.Loc)
 }

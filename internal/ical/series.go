@@ -15,8 +15,22 @@ type Occurrence struct {
 	UID          string
 	RecurrenceID string            // see Object.InstanceID; "" for a single event
 	ID           calendartime.Wall // the same as a wall clock in the series' zone
+	Original     Moment            // where the series had it, in the series' form; the start of a single event
 	Span         domain.Span       // in UTC; a minute for what takes no time
 	Event        Event             // the component that describes it: the master's, or that of an exception
+}
+
+// AllDay reports whether the occurrence is written in days.
+func (o Occurrence) AllDay() bool { return o.shown().Form == FormDate }
+
+// Zone is the zone in which the occurrence is written; for days and floating times that of Options.
+func (o Occurrence) Zone() calendartime.NamedZone { return o.shown().Zone }
+
+func (o Occurrence) shown() Moment {
+	if o.Event.HasStart {
+		return o.Event.Start
+	}
+	return o.Original
 }
 
 // Repeats reports whether the object is a series, or a part of one.
@@ -161,14 +175,14 @@ func (o Object) Occurrences(window domain.Span, maximum int) ([]Occurrence, erro
 		if !o.Master.HasStart || !o.Master.Span().Overlaps(window) {
 			return nil, nil
 		}
-		return []Occurrence{{UID: o.UID, Span: o.Master.Span(), Event: *o.Master}}, nil
+		return []Occurrence{{UID: o.UID, Original: o.Master.Start, Span: o.Master.Span(), Event: *o.Master}}, nil
 	}
 	var out []Occurrence
 	// An exception is told in full by its own component.
 	for wall, e := range o.Overrides {
 		span := o.spanOf(wall, e)
 		if span.Overlaps(window) {
-			out = append(out, Occurrence{o.UID, o.InstanceID(wall), wall, span, e})
+			out = append(out, Occurrence{o.UID, o.InstanceID(wall), wall, o.original(wall), span, e})
 		}
 	}
 	if o.Master != nil && o.Master.HasStart {
@@ -182,7 +196,8 @@ func (o Object) Occurrences(window domain.Span, maximum int) ([]Occurrence, erro
 		}
 		for _, f := range found {
 			if _, own := o.Overrides[f.RecurrenceID]; !own {
-				out = append(out, Occurrence{o.UID, o.InstanceID(f.RecurrenceID), f.RecurrenceID, f.Span, o.Shown(f.RecurrenceID)})
+				id := f.RecurrenceID
+				out = append(out, Occurrence{o.UID, o.InstanceID(id), id, o.original(id), f.Span, o.Shown(id)})
 			}
 		}
 	}
@@ -190,6 +205,16 @@ func (o Object) Occurrences(window domain.Span, maximum int) ([]Occurrence, erro
 		return nil, domain.E(domain.KindTooLarge, "series: more than %d occurrences in the window", maximum)
 	}
 	return out, nil
+}
+
+// original is an instance's place in its series.
+func (o Object) original(wall calendartime.Wall) Moment {
+	if o.Master == nil || !o.Master.HasStart {
+		return o.IDs[wall]
+	}
+	m := o.Master.Start
+	m.Wall = wall
+	return m
 }
 
 // spanOf is the time of an exception; one that says none is where the series had it.

@@ -292,7 +292,7 @@ func (w *walk) fits(day int64) bool {
 	}
 	if w.byday == nil && w.byYearday == nil && w.byMonthday == nil {
 		switch {
-		case w.byWeek != nil && w.freq <= weekly, w.freq == weekly:
+		case w.freq == weekly, w.freq == yearly && w.byWeek != nil:
 			if t.Weekday() != w.weekday {
 				return false
 			}
