@@ -118,6 +118,9 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef) (PullPageResult, erro
 	if err != nil {
 		return out, err
 	}
+	if page.Changes, err = a.look(ctx, ref, opened, page); err != nil {
+		return out, err
+	}
 	err = a.Store.Tenant(ctx, ref.Org, func(ctx context.Context, tx *store.Tx) error {
 		out = PullPageResult{Seen: len(page.Changes) + len(page.Problems), Rejected: len(page.Problems), More: page.More,
 			Complete: page.Complete && run.Full}

@@ -205,6 +205,11 @@ type Page struct {
 	// Total is how many entries the whole listing has, for telling how long it takes; 0 where the system does not say. It
 	// decides nothing.
 	Total int
+	// Look names entries about which the system said something that only the caller's memory can place. Every known
+	// entry with such an id, every known part of it ("id#part") and every known part of that name ("entry#id"), unless
+	// Changes or Problems name it, is asked for by Reader, and is removed if it does not exist. Ids that nobody knows mean
+	// nothing. It is empty in listings that began at "", where absence tells.
+	Look []string
 }
 
 // Problem is an entry that could not be understood.

@@ -449,6 +449,18 @@ func (tx *Tx) UnseenLinks(ctx context.Context, integration domain.IntegrationID,
 	return unseen, known, fault("read unseen links", err)
 }
 
+// LinksNamed returns the live links of entries with one of the ids, of their parts ("id#part"), and of parts of that name
+// ("entry#id"), in the order of their ids.
+func (tx *Tx) LinksNamed(ctx context.Context, integration domain.IntegrationID, ids []string) ([]domain.Link, error) {
+	rows, err := tx.Query(ctx, `SELECT id, org_id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version,
+			written_version, seen_run, removed_at, updated_at
+		FROM links WHERE org_id = $1 AND integration_id = $2 AND removed_at IS NULL AND (external_id = ANY($3::text[])
+			OR strpos(external_id, '#') > 0 AND (split_part(external_id, '#', 1) = ANY($3::text[]) OR split_part(external_id, '#', 2) = ANY($3::text[])))
+		ORDER BY external_id`, tx.Org, integration, ids)
+	out, err := collect(rows, err, scanLink)
+	return out, fault("read links by their names", err)
+}
+
 // PushesOf returns every push of a booking.
 func (tx *Tx) PushesOf(ctx context.Context, booking domain.BookingID) ([]domain.Push, error) {
 	rows, err := tx.Query(ctx, "SELECT "+pushColumns+" FROM pushes WHERE org_id = $1 AND booking_id = $2 ORDER BY id", tx.Org, booking)
