@@ -14,6 +14,7 @@ import (
 	"github.com/wedsync/wedsync/internal/providers/caldav"
 	"github.com/wedsync/wedsync/internal/providers/custom"
 	"github.com/wedsync/wedsync/internal/providers/google"
+	"github.com/wedsync/wedsync/internal/providers/outlook"
 )
 
 // All returns every provider. The slice is the caller's own.
@@ -22,6 +23,7 @@ func All() []provider.Registration {
 		caldav.Registration,
 		custom.Registration,
 		google.Registration,
+		outlook.Registration,
 	}
 }
 

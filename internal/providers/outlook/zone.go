@@ -6,8 +6,9 @@ import (
 	"github.com/wedsync/wedsync/internal/rules/calendartime"
 )
 
-// zoneOf reads the name of a time zone as Graph writes it and gives its IANA name.
+// zoneOf reads the name of a time zone as Graph writes it, mostly a Windows name, and gives its IANA name. Zones that an
+// old client defined itself ("tzone://Microsoft/Custom") have no name that says anything.
 func zoneOf(name string) (iana string, loc *time.Location, ok bool) {
-	loc, err := calendartime.LoadZone(name)
-	return name, loc, err == nil
+	z, err := calendartime.ResolveZoneName(name)
+	return z.Name, z.Loc, err == nil
 }
