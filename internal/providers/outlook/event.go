@@ -108,18 +108,27 @@ func (e event) hydrated(master event) event {
 	return full
 }
 
-// modified is the server's time of the last change in milliseconds since 1970, 0 if it cannot be read.
-func (e event) modified() int64 {
+// changedAt is the server's time of the last change, nil if it cannot be read.
+func (e event) changedAt() *time.Time {
 	t, err := time.Parse(time.RFC3339, e.LastModified)
 	if err != nil || t.UnixMilli() < 0 {
-		return 0
+		return nil
 	}
-	return t.UnixMilli()
+	t = t.UTC()
+	return &t
+}
+
+// modified is changedAt in milliseconds since 1970, 0 if it cannot be read.
+func (e event) modified() int64 {
+	if t := e.changedAt(); t != nil {
+		return t.UnixMilli()
+	}
+	return 0
 }
 
 // change reads an event that is no master.
 func (c *connection) change(e event) (domain.Change, error) {
-	out := domain.Change{Op: domain.OpUpsert, ExternalID: e.entry(), Revision: e.ETag, Status: domain.StatusConfirmed}
+	out := domain.Change{Op: domain.OpUpsert, ExternalID: e.entry(), Revision: e.ETag, Status: domain.StatusConfirmed, ChangedAt: e.changedAt()}
 	if e.SeriesMasterID == "" {
 		// The occurrences of a series may share an iCalUId, and must not be taken for one booking.
 		out.UID, out.RemoteVersion = e.ICalUID, e.modified()

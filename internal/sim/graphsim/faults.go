@@ -24,8 +24,6 @@ type Faults struct {
 	CutBody bool
 	// Garbage answers every request with 200 and a web page, EmptyAnswer with 200 and no body.
 	Garbage, EmptyAnswer bool
-	// Hold keeps requests waiting until as many are there at the same time, or until the client goes away; 0 = none.
-	Hold int
 
 	// DropNotes, DuplicateNotes and ReverseNotes lose all notifications of a delivery, post them twice, or post them in
 	// reverse order, each by itself.
@@ -34,10 +32,9 @@ type Faults struct {
 
 // front makes a server fail.
 type front struct {
-	fmu     sync.Mutex
-	faults  Faults
-	hang    chan struct{} // closed when held requests may go on; nil when nothing is held
-	waiting int
+	fmu    sync.Mutex
+	faults Faults
+	hang   chan struct{} // closed when held requests may go on; nil when nothing is held
 }
 
 // SetFaults replaces the faults. Requests held by an earlier Hang go on.
@@ -48,8 +45,8 @@ func (f *front) SetFaults(faults Faults) {
 		close(f.hang)
 		f.hang = nil
 	}
-	f.faults, f.waiting = faults, 0
-	if faults.Hang || faults.Hold > 0 {
+	f.faults = faults
+	if faults.Hang {
 		f.hang = make(chan struct{})
 	}
 }
@@ -60,15 +57,7 @@ func (f *front) Heal() { f.SetFaults(Faults{}) }
 func (f *front) now() (Faults, chan struct{}) {
 	f.fmu.Lock()
 	defer f.fmu.Unlock()
-	hang := f.hang
-	if f.faults.Hold > 0 && hang != nil {
-		f.waiting++
-		if f.waiting == f.faults.Hold {
-			close(hang)
-			f.hang = nil
-		}
-	}
-	return f.faults, hang
+	return f.faults, f.hang
 }
 
 func (f *front) loses() bool {
