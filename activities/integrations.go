@@ -100,13 +100,16 @@ func open(ctx context.Context, tx *store.Tx, opener *connect.Opener, id domain.I
 }
 
 // needsReconnect notes that a system no longer accepts our credentials.
-func needsReconnect(ctx context.Context, s *store.Store, org domain.OrgID, id domain.IntegrationID, doing string) error {
+func needsReconnect(ctx context.Context, s *store.Store, opener *connect.Opener, org domain.OrgID, id domain.IntegrationID, doing string) error {
 	return s.Tenant(ctx, org, func(ctx context.Context, tx *store.Tx) error {
 		was, err := tx.Integration(ctx, id)
 		if err != nil || was.State != domain.IntegrationActive {
 			return err
 		}
 		reason := doing + ": the system did not accept our credentials"
+		if opener.ByConsent(was.Provider) {
+			reason = doing + ": the system does not accept the consent any more; " + connect.HowToConnect(id)
+		}
 		if _, err := tx.SetIntegrationState(ctx, id, domain.IntegrationNeedsReconnect, reason); err != nil {
 			return err
 		}

@@ -87,7 +87,7 @@ func (a *Pushes) pushAll(ctx context.Context, in PushBookingsInput) (PushBooking
 		}
 		if domain.KindOf(err) == domain.KindUnauthenticated {
 			out.Reconnect = true
-			return out, needsReconnect(ctx, a.Store, in.Org, in.Integration, "write copies")
+			return out, needsReconnect(ctx, a.Store, a.Opener, in.Org, in.Integration, "write copies")
 		}
 		state, finishErr := a.finish(ctx, in.Org, p, err)
 		if finishErr != nil {

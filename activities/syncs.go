@@ -286,7 +286,7 @@ func (a *Syncs) EndSyncRun(ctx context.Context, in EndSyncRunInput) error {
 // fail adds to the general rule that refused credentials stop the integration until somebody reconnects it.
 func (a *Syncs) fail(ctx context.Context, ref SyncRef, doing string, err error) error {
 	if domain.KindOf(err) == domain.KindUnauthenticated {
-		if noted := needsReconnect(ctx, a.Store, ref.Org, ref.Integration, doing); noted != nil {
+		if noted := needsReconnect(ctx, a.Store, a.Opener, ref.Org, ref.Integration, doing); noted != nil {
 			return fail(noted)
 		}
 	}

@@ -2,11 +2,14 @@ package activities_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/wedsync/wedsync/activities"
+	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/store"
@@ -156,6 +159,25 @@ func TestRefusedCredentialsStopTheIntegration(t *testing.T) {
 	if got := d.state(d.cal.ID); got != domain.IntegrationNeedsReconnect {
 		t.Errorf("integration is %s", got)
 	}
+}
+
+func TestLostConsentSaysHowToConnectAgain(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	ref := d.startRun(d.cal, true)
+	d.atCal.faults["pull"] = []error{domain.E(domain.KindUnauthenticated, "the consent is gone")}
+	byConsent := connect.New(func(name string) (provider.Registration, bool) {
+		return provider.Registration{Name: name, Open: d.open, OAuth: func(json.RawMessage, bool) (provider.OAuth, error) { return provider.OAuth{}, nil }}, true
+	}, nil, d.clock, 0)
+	_, err := call(d, (&activities.Syncs{Store: d.Store, Opener: byConsent}).PullPage, activities.PullPageInput{SyncRef: ref})
+	d.wantKind(err, domain.KindUnauthenticated)
+	d.tenant(func(ctx context.Context, tx *store.Tx) error {
+		i, err := tx.Integration(ctx, d.cal.ID)
+		if i.State != domain.IntegrationNeedsReconnect || !strings.Contains(i.StateReason, "wedsync integration connect "+string(i.ID)) {
+			t.Errorf("%s: %s", i.State, i.StateReason)
+		}
+		return err
+	})
 }
 
 func TestAbsenceIsProvedEntryByEntry(t *testing.T) {

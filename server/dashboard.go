@@ -26,6 +26,7 @@ const (
 type dashboardData struct {
 	Notice, Fault string
 	CanOperate    bool
+	CanConnect    bool
 	Conflicts     []conflictCard
 	MoreConflicts bool
 	Integrations  []integrationRow
@@ -59,6 +60,7 @@ type integrationRow struct {
 	domain.Integration
 	Resource    string
 	WorkflowURL string
+	Connect     bool // by a person's consent, which is missing
 }
 
 type deliveryRow struct {
@@ -77,7 +79,7 @@ func (s *Server) dashboard(c echo.Context) error {
 func (s *Server) showDashboard(c echo.Context, status int, notice, fault string) error {
 	ctx := c.Request().Context()
 	who := callerOf(ctx)
-	d := dashboardData{Notice: notice, Fault: fault, CanOperate: canOperate(who)}
+	d := dashboardData{Notice: notice, Fault: fault, CanOperate: canOperate(who), CanConnect: who.Role.Level() >= domain.RoleAdmin.Level()}
 	org, err := s.deps.Store.Organization(ctx, who.Org)
 	if err != nil && domain.KindOf(err) != domain.KindNotFound {
 		return err
@@ -109,7 +111,8 @@ func (s *Server) fill(ctx context.Context, tx *store.Tx, d *dashboardData) error
 	labels := make(map[domain.IntegrationID]string, len(systems))
 	for _, i := range systems {
 		labels[i.ID] = i.Name
-		d.Integrations = append(d.Integrations, integrationRow{Integration: i, Resource: names[i.ResourceID], WorkflowURL: s.workflowURL(contract.IntegrationWorkflowID(i.ID))})
+		d.Integrations = append(d.Integrations, integrationRow{Integration: i, Resource: names[i.ResourceID], WorkflowURL: s.workflowURL(contract.IntegrationWorkflowID(i.ID)),
+			Connect: d.CanConnect && i.State == domain.IntegrationNeedsReconnect && s.byConsent(i.Provider)})
 	}
 	d.Conflicts, d.MoreConflicts = nil, false
 	for _, state := range []domain.ConflictState{domain.ConflictOpen, domain.ConflictResolving} {
@@ -332,6 +335,8 @@ func (s *Server) doIntegration(c echo.Context) error {
 	var err error
 	action := c.Param("action")
 	switch action {
+	case "connect":
+		return s.doConnect(c)
 	case "pause":
 		_, err = s.pauseIntegration(ctx, in)
 	case "resume":

@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/store"
@@ -25,13 +26,14 @@ type providerView struct {
 	Doc            string                 `json:"doc"`
 	SettingsSchema json.RawMessage        `json:"settings_schema" doc:"JSON Schema of settings"`
 	Secrets        []provider.SecretField `json:"secrets" doc:"The secrets that it takes"`
+	Consent        bool                   `json:"consent" doc:"A person lets WedSync in, by the link of connect-integration"`
 }
 
 func (s *Server) listProviders(_ context.Context, _ *struct{}) (*listOutput[providerView], error) {
 	var out []providerView
 	for _, name := range slices.Sorted(maps.Keys(s.providers)) {
 		p := s.providers[name]
-		v := providerView{Name: p.Name, Title: p.Title, Doc: p.Doc, SettingsSchema: p.SettingsSchema, Secrets: p.Secrets}
+		v := providerView{Name: p.Name, Title: p.Title, Doc: p.Doc, SettingsSchema: p.SettingsSchema, Secrets: p.Secrets, Consent: p.OAuth != nil}
 		if len(v.SettingsSchema) == 0 {
 			v.SettingsSchema = json.RawMessage("{}")
 		}
@@ -47,6 +49,7 @@ type integrationView struct {
 	domain.Integration
 	PollSeconds int64  `json:"poll_seconds" doc:"How often the system is read; 0 = only when asked"`
 	WebhookURL  string `json:"webhook_url" doc:"Where the system posts its webhooks"`
+	ConnectURL  string `json:"connect_url,omitempty" doc:"Where an admin asks (POST) for the link of a consent; absent where the system has secrets instead"`
 }
 
 type integrationOutput struct {
@@ -55,8 +58,12 @@ type integrationOutput struct {
 }
 
 func (s *Server) viewIntegration(ctx context.Context, i domain.Integration) integrationView {
-	return integrationView{Integration: i, PollSeconds: int64(i.PollEvery / time.Second),
+	v := integrationView{Integration: i, PollSeconds: int64(i.PollEvery / time.Second),
 		WebhookURL: s.baseURL(ctx) + "/v1/webhooks/" + string(i.ID)}
+	if s.byConsent(i.Provider) {
+		v.ConnectURL = s.baseURL(ctx) + "/v1/integrations/" + string(i.ID) + "/connect"
+	}
+	return v
 }
 
 func (s *Server) integrationOutput(ctx context.Context, i domain.Integration) *integrationOutput {
@@ -105,6 +112,9 @@ func (s *Server) createIntegration(ctx context.Context, in *createIntegrationInp
 	}
 	i := domain.Integration{ID: id, OrgID: who.Org, Name: b.Name, Provider: b.Provider, State: domain.IntegrationActive, StateReason: "created",
 		Direction: b.Direction, ResourceID: resource, Settings: b.Settings, PollEvery: time.Duration(b.PollSeconds) * time.Second, Priority: b.Priority.OrNormal()}
+	if s.byConsent(i.Provider) {
+		i.State, i.StateReason = domain.IntegrationNeedsReconnect, "not connected yet: "+connect.HowToConnect(id)
+	}
 	if i.Settings, err = s.checkIntegration(ctx, i, b.Secrets, true); err != nil {
 		return nil, err
 	}
@@ -163,6 +173,11 @@ func (s *Server) checkIntegration(ctx context.Context, i domain.Integration, sec
 	}
 	if reg.Validate != nil {
 		if err := reg.Validate(settings, secrets); err != nil {
+			return nil, err
+		}
+	}
+	if reg.OAuth != nil {
+		if _, err := reg.OAuth(settings, i.Direction.Exports()); err != nil {
 			return nil, err
 		}
 	}
@@ -363,6 +378,12 @@ func (s *Server) updateIntegration(ctx context.Context, in *updateIntegrationInp
 		if err != nil {
 			return err
 		}
+		if err := s.checkScopes(ctx, tx, stored); err != nil {
+			return err
+		}
+		if stored, err = tx.Integration(ctx, id); err != nil {
+			return err
+		}
 		now = stored
 		return tx.Audit(ctx, domain.AuditEntry{Actor: who.Subject, Action: "integration.update", Reason: reason,
 			Subject: "integration/" + string(id), Before: integrationFacts(was, nil), After: integrationFacts(stored, b.Secrets)})
@@ -396,13 +417,18 @@ func (s *Server) deleteIntegration(ctx context.Context, in *deleteIntegrationInp
 	if err != nil {
 		return nil, err
 	}
+	var was domain.Integration
+	var grant store.OAuthGrant
+	var alone bool
 	err = s.deps.Store.Tenant(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
-		was, err := present(ctx, tx, id)
-		if err != nil {
+		if was, err = present(ctx, tx, id); err != nil {
 			return err
 		}
 		i, err := tx.SetIntegrationState(ctx, id, domain.IntegrationDeleted, "deleted by an admin")
 		if err != nil {
+			return err
+		}
+		if grant, alone, err = tx.DropOAuthGrant(ctx, id); err != nil && domain.KindOf(err) != domain.KindNotFound {
 			return err
 		}
 		return tx.Audit(ctx, domain.AuditEntry{Actor: who.Subject, Action: "integration.delete", Reason: reason,
@@ -412,5 +438,6 @@ func (s *Server) deleteIntegration(ctx context.Context, in *deleteIntegrationInp
 		return nil, err
 	}
 	s.forget(id)
+	s.revoke(ctx, was, grant, alone)
 	return nil, nil
 }

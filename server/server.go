@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wedsync/wedsync/internal/clientaddr"
+	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/flow"
@@ -73,8 +74,9 @@ type Deps struct {
 	// Onboard asks an outside system to complete an integration's settings, for providers that can; nil asks nobody. It
 	// returns the settings as they are for others.
 	Onboard func(ctx context.Context, i domain.Integration, secrets map[string]string, zone string) (json.RawMessage, error)
-	Intake  *Intake      // takes webhooks; nil answers them with 503
-	Codec   http.Handler // decodes payloads for Temporal UI and checks its callers itself; nil leaves the routes out
+	Grants  *connect.Grants // of systems that are connected by consent; nil connects none
+	Intake  *Intake         // takes webhooks; nil answers them with 503
+	Codec   http.Handler    // decodes payloads for Temporal UI and checks its callers itself; nil leaves the routes out
 	// Senders tells from where readers of published feeds come, behind proxies too; nil trusts no proxy.
 	Senders *clientaddr.Resolver
 	Metrics *prometheus.Registry // shown at /metrics, and gets the server's own; nil makes a new one
@@ -86,7 +88,9 @@ type Deps struct {
 // Options tune a server. Zero values take the defaults named.
 type Options struct {
 	PublicURL string // how others reach this server, such as https://sync.example.com; "" = from each request
-	Version   string // shown in the OpenAPI document; "dev"
+	// CallbackURL is PublicURL with CallbackPath, where systems send browsers back to; "" = not known, which refuses consents.
+	CallbackURL string
+	Version     string // shown in the OpenAPI document; "dev"
 	// TemporalUI is linked to from the dashboard; "" leaves the links out.
 	TemporalUI string
 	// MetricsToken is the bearer token of /metrics. Without one, only callers on the same machine are answered, and

@@ -102,6 +102,7 @@ func integrationCommand() *cobra.Command {
 		remoteCommand("get ID", "Show an integration", 1, http.MethodGet, at(""), nil, nil),
 		remoteCommand("create FILE", "Connect a system as the JSON in FILE says (the body of POST /v1/integrations; - = standard input)", 1, http.MethodPost,
 			func([]string) string { return "/v1/integrations" }, func(args []string) (any, error) { return readJSON(args[0]) }, nil),
+		connectCommand(),
 		remoteCommand("pause ID", "Stop applying and writing; what arrives is kept", 1, http.MethodPost, at("/pause"), because, why),
 		remoteCommand("resume ID", "Go on after a pause or a reconnect", 1, http.MethodPost, at("/resume"), because, why),
 		remoteCommand("delete ID", "Disconnect for good", 1, http.MethodDelete, at(""), nil, nil),
@@ -135,6 +136,36 @@ func readJSON(path string) (any, error) {
 		return nil, domain.Invalid("FILE", "is no JSON")
 	}
 	return json.RawMessage(b), nil
+}
+
+// connectCommand prints the link by which a person lets WedSync into a system.
+func connectCommand() *cobra.Command {
+	r := &remote{}
+	var reason string
+	cmd := &cobra.Command{
+		Use: "connect ID", Short: "Print the link by which a person lets WedSync into the system, such as Google or Microsoft", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := r.client()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			var link struct {
+				URL       string    `json:"url"`
+				ExpiresAt time.Time `json:"expires_at"`
+			}
+			if _, err := c.Do(cmd.Context(), http.MethodPost, "/v1/integrations/"+args[0]+"/connect", map[string]any{"reason": reason}, &link); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "open this in a browser; it works once, until %s:\n", link.ExpiresAt.Local().Format("15:04:05"))
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), link.URL)
+			return err
+		},
+	}
+	settings(cmd, &app.Config{}, r.flags, func(f *pflag.FlagSet, _ *app.Config) {
+		f.StringVar(&reason, "reason", "", "why, for the audit trail")
+	})
+	return cmd
 }
 
 func resyncCommand() *cobra.Command {

@@ -41,6 +41,20 @@ func outboundSettings(f *pflag.FlagSet, c *app.Config) {
 	f.BoolVar(&c.AllowPrivate, "allow-private", c.AllowPrivate, "let outbound calls reach private and loopback addresses (development only)")
 }
 
+// consentSettings are the registrations with vendors whose systems are connected by consent. Their secrets have no flag,
+// because flags are shown by the list of processes.
+func consentSettings(f *pflag.FlagSet, c *app.Config) {
+	for _, v := range []struct {
+		name, title string
+		app         *app.OAuthApp
+	}{{"google", "Google", &c.Google}, {"microsoft", "Microsoft", &c.Microsoft}} {
+		secret := envName(v.name + "-client-secret")
+		v.app.Secret = os.Getenv(secret)
+		f.StringVar(&v.app.ID, v.name+"-client-id", v.app.ID, "client id of this installation with "+v.title+"; its secret is read from "+secret+" or from the file named below")
+		f.StringVar(&v.app.SecretFile, v.name+"-client-secret-file", v.app.SecretFile, "file that holds the secret of that client id")
+	}
+}
+
 func serverSettings(f *pflag.FlagSet, c *app.Config) {
 	f.StringVar(&c.HTTPAddr, "http-addr", c.HTTPAddr, "address to listen on, host:port; 0.0.0.0:8080 for every network of this machine")
 	f.StringVar(&c.PublicURL, "public-url", c.PublicURL, "how others reach this server, such as https://sync.example.com; webhook URLs begin with it")

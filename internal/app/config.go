@@ -27,7 +27,8 @@ import (
 	"github.com/wedsync/wedsync/worker"
 )
 
-// Config is every setting of a process. Each has a flag and an environment variable of the same name, see Settings.
+// Config is every setting of a process. Each has a flag and an environment variable of the same name, see Settings; the secrets
+// of Google and Microsoft have no flag.
 type Config struct {
 	DatabaseURL      string // login role that is a member of wedsync_app and wedsync_system
 	DatabaseConns    int    // connections for tenants' work
@@ -44,6 +45,8 @@ type Config struct {
 	PublicURL        string
 	TemporalUI       string
 	MetricsToken     string
+	Google           OAuthApp
+	Microsoft        OAuthApp
 	CodecToken       string // bearer token that lets an operator's browser decode payloads
 	MaxBody          int64
 	Committers       int
@@ -147,6 +150,11 @@ func (c Config) Validate(admins bool) error {
 	}
 	if _, err := c.tokenKeys(); err != nil && admins {
 		faults = append(faults, err)
+	}
+	for _, v := range vendors {
+		if _, err := c.oauthApp(v.name).secret(v.name); err != nil {
+			faults = append(faults, err)
+		}
 	}
 	if _, err := c.Logger(); err != nil {
 		faults = append(faults, err)

@@ -30,8 +30,11 @@ type Core struct {
 	Flow    *flow.Client
 	HTTP    *httpx.Client
 	Opener  *connect.Opener
+	Grants  *connect.Grants
 	Metrics *prometheus.Registry
 	Log     *slog.Logger
+
+	consents *httpx.Client // to token endpoints
 }
 
 // Open connects to Postgres and prepares everything else. Temporal may be down. name appears in Postgres and in
@@ -71,7 +74,11 @@ func Open(ctx context.Context, c Config, name string) (*Core, error) {
 		core.Close()
 		return nil, err
 	}
-	core.Opener = connect.New(findProvider, core.HTTP, time.Now, 0)
+	if err := core.openGrants(); err != nil {
+		core.Close()
+		return nil, err
+	}
+	core.Opener = connect.New(findProvider, core.HTTP, time.Now, 0).WithGrants(core.Grants)
 	return core, nil
 }
 
@@ -90,6 +97,9 @@ func (c *Core) checkSchema(ctx context.Context) error {
 func (c *Core) Close() {
 	if c.Flow != nil {
 		c.Flow.Close()
+	}
+	if c.consents != nil {
+		c.consents.Close()
 	}
 	c.Store.Close()
 	c.HTTP.Close()

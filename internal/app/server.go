@@ -107,8 +107,8 @@ func NewServer(c *Core, addr string) (*Server, error) {
 		public = "http://" + addr
 	}
 	s.http, err = server.New(server.Deps{Store: c.Store, Flow: c.Flow, Hub: s.hub, Tokens: verifier, Providers: providers.All(),
-		ApplyManual: c.applyManual, Onboard: c.onboard, Intake: s.in, Codec: handler, Senders: senders, Metrics: c.Metrics, Logger: c.Log,
-		Options: server.Options{PublicURL: public, Version: Version, TemporalUI: c.Config.TemporalUI, MetricsToken: c.Config.MetricsToken,
+		ApplyManual: c.applyManual, Onboard: c.onboard, Grants: c.Grants, Intake: s.in, Codec: handler, Senders: senders, Metrics: c.Metrics, Logger: c.Log,
+		Options: server.Options{PublicURL: public, CallbackURL: c.Config.callbackURL(addr), Version: Version, TemporalUI: c.Config.TemporalUI, MetricsToken: c.Config.MetricsToken,
 			DrainTimeout: c.Config.DrainTimeout, DrainDelay: c.Config.DrainDelay,
 			AllowPrivate: c.Config.AllowPrivate}})
 	return s, err
@@ -213,7 +213,17 @@ func (c *Core) onboard(ctx context.Context, i domain.Integration, secrets map[st
 	if err != nil {
 		return nil, err
 	}
-	opened, err := registration.Open(provider.Connection{Integration: i, Secrets: secrets, Zone: loc, HTTP: c.HTTP, Now: time.Now})
+	conn := provider.Connection{Integration: i, Secrets: secrets, Zone: loc, HTTP: c.HTTP, Now: time.Now}
+	connected := true
+	if registration.OAuth != nil {
+		if conn.Tokens, err = c.Grants.Source(i); err != nil {
+			return nil, err
+		}
+		if connected, err = c.Grants.Connected(ctx, i); err != nil {
+			return nil, err
+		}
+	}
+	opened, err := registration.Open(conn)
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +231,7 @@ func (c *Core) onboard(ctx context.Context, i domain.Integration, secrets map[st
 		return nil, err
 	}
 	onboarder, ok := provider.As[provider.Onboarder](opened)
-	if !ok {
+	if !ok || !connected { // a system cannot be asked before a person has consented
 		return i.Settings, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, onboardTimeout)

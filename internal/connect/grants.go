@@ -65,8 +65,8 @@ type Begun struct {
 // Begin makes the link by which a person consents. It works once and for store.OAuthStateLife. Errors: KindNotFound,
 // KindConflict for a provider without OAuth, for one that is not set up, and for too many links that wait.
 func (g *Grants) Begin(ctx context.Context, org domain.OrgID, r BeginRequest) (Begun, error) {
-	if u, err := url.Parse(r.RedirectURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return Begun{}, domain.E(domain.KindConflict, "this installation does not know its own address: set WEDSYNC_PUBLIC_URL to how browsers reach it, such as https://sync.example.com")
+	if u, err := url.Parse(r.RedirectURL); err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !oauth.Loopback(u.Hostname())) {
+		return Begun{}, domain.E(domain.KindConflict, "systems send browsers back over https only: set WEDSYNC_PUBLIC_URL to how browsers reach this server, such as https://sync.example.com")
 	}
 	var out Begun
 	err := g.o.Store.Tenant(ctx, org, func(ctx context.Context, tx *store.Tx) error {
@@ -241,6 +241,19 @@ func (g *Grants) Revoke(ctx context.Context, i domain.Integration, dropped store
 		return err
 	}
 	return client.Revoke(ctx, at, dropped.Tokens.Refresh)
+}
+
+// Connected reports whether an integration has a grant that was not refused.
+func (g *Grants) Connected(ctx context.Context, i domain.Integration) (yes bool, err error) {
+	err = g.o.Store.TenantRead(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
+		grant, err := tx.OAuthGrant(ctx, i.ID)
+		yes = err == nil && grant.Active
+		if domain.KindOf(err) == domain.KindNotFound {
+			return nil
+		}
+		return err
+	})
+	return yes, err
 }
 
 // slot waits for the right to refresh one integration of a provider.

@@ -307,7 +307,7 @@ func (s *source) gone() error {
 
 // HowToConnect says what an admin can do about an integration without a working grant.
 func HowToConnect(id domain.IntegrationID) string {
-	return "connect it again on the dashboard, or with: wedsync integration connect " + string(id)
+	return "connect it on the dashboard, or with: wedsync integration connect " + string(id)
 }
 
 // tokenFault keeps to the two kinds that a token source promises, and rate_limited. A client of this installation that

@@ -164,7 +164,7 @@ func (c *Client) check(field, raw string) (*url.URL, error) {
 		return nil, domain.Invalid(field, "must be an absolute URL without user and fragment")
 	}
 	host := strings.ToLower(u.Hostname())
-	if c.Loopback && loopback(host) && (u.Scheme == "http" || u.Scheme == "https") {
+	if c.Loopback && Loopback(host) && (u.Scheme == "http" || u.Scheme == "https") {
 		return u, nil
 	}
 	if u.Scheme != "https" {
@@ -181,7 +181,8 @@ func (c *Client) check(field, raw string) (*url.URL, error) {
 	return u, nil
 }
 
-func loopback(host string) bool {
+// Loopback reports whether a host name or address is this machine's own.
+func Loopback(host string) bool {
 	if host == "localhost" {
 		return true
 	}

@@ -252,7 +252,6 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 		"UPDATE integrations SET secrets = ''", "DELETE FROM organizations", "SELECT booking_id FROM allocations",
 		"UPDATE webhook_credentials SET not_after = NULL", "DELETE FROM webhook_credentials",
 		"SELECT label FROM feeds", "UPDATE feeds SET revoked_at = NULL",
-
 		"SELECT tokens FROM oauth_grants", "SELECT verifier FROM oauth_states", "UPDATE oauth_states SET used_at = NULL"} {
 		_, err := b.system.Exec(ctx, sql)
 		refused(sql, err)
