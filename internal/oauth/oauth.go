@@ -211,8 +211,10 @@ func Missing(want, granted []string) []string {
 
 func plainScope(s string) string {
 	s = strings.ToLower(s)
-	if rest, ok := strings.CutPrefix(s, "https://graph.microsoft.com/"); ok {
-		return rest
+	for _, graph := range []string{"https://graph.microsoft.com/", "https://graph.microsoft.us/", "https://dod-graph.microsoft.us/", "https://microsoftgraph.chinacloudapi.cn/"} {
+		if rest, ok := strings.CutPrefix(s, graph); ok {
+			return rest
+		}
 	}
 	return s
 }

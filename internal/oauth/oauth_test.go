@@ -267,6 +267,7 @@ func TestMissingScopesAreFoundWhateverTheirSpelling(t *testing.T) {
 		{"a b", "b a c", ""},
 		{"a b", "a", "b"},
 		{"https://graph.microsoft.com/Calendars.ReadWrite offline_access", "calendars.readwrite User.Read", ""},
+		{"https://graph.microsoft.us/Calendars.Read", "Calendars.Read", ""},
 		{"Calendars.ReadWrite", "https://graph.microsoft.com/Calendars.Read", "Calendars.ReadWrite"},
 		{"https://www.googleapis.com/auth/calendar.events openid email", "https://www.googleapis.com/auth/calendar.readonly", "https://www.googleapis.com/auth/calendar.events"},
 	} {
