@@ -32,7 +32,7 @@ type vendor struct {
 
 var vendors = []vendor{
 	{"google", "Google", "google", []string{"accounts.google.com", "oauth2.googleapis.com"}},
-	{"microsoft", "Microsoft", "outlook", []string{"login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn"}},
+	{"microsoft", "Microsoft", "outlook", []string{"login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn", "login.chinacloudapi.cn"}},
 }
 
 func (c Config) oauthApp(vendor string) OAuthApp {
