@@ -87,7 +87,7 @@ func setup(t testing.TB, c change) *bundle {
 	t.Helper()
 	b := &bundle{tokens: &tokens{row: []string{secret}}}
 	opt := googlesim.Options{
-		Token: secret, Now: func() time.Time { return providertest.Now },
+		Token: secret, Now: b.now,
 		Calendars: []googlesim.Calendar{{ID: studio, Primary: true, Zone: providertest.Zone}},
 	}
 	if c.sim != nil {
@@ -126,14 +126,21 @@ func connect(t testing.TB, b *bundle, s settings, d domain.Direction) *connectio
 	if err != nil {
 		t.Fatal(err)
 	}
-	opened, err := Registration.Open(provider.Connection{
-		Integration: domain.Integration{Provider: "google", Settings: raw, Direction: d},
-		Zone:        zone, HTTP: client, Tokens: b.tokens, Now: b.now,
-	})
+	c := provider.Connection{Integration: domain.Integration{Provider: "google", Settings: raw, Direction: d}, Zone: zone, HTTP: client, Now: b.now}
+	if b.tokens != nil {
+		c.Tokens = b.tokens
+	}
+	opened, err := Registration.Open(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return opened.(*connection)
+}
+
+// openWithout opens a connection that has no grant.
+func openWithout(t testing.TB, s settings) *connection {
+	t.Helper()
+	return connect(t, &bundle{}, s, domain.DirectionBidirectional)
 }
 
 // timed are the fields of an event of some hours.

@@ -27,6 +27,8 @@ type Faults struct {
 	EmptyPages bool
 	// StaleRepeats lists the version before of every changed event once more, at the end.
 	StaleRepeats bool
+	// HideDeleted answers 404 for deleted events, whose ids stay taken all the same.
+	HideDeleted bool
 	// BareTombstones leaves everything but the id out of cancelled exceptions too.
 	BareTombstones bool
 }

@@ -209,7 +209,7 @@ func (s *Server) get(c call) (map[string]any, *failure) {
 		return nil, &failure{status: http.StatusForbidden, reason: "requiredAccessLevel", message: "You need to have reader access to this calendar."}
 	}
 	e := s.find(c.calendar, c.id)
-	if e == nil {
+	if e == nil || e.cancelled() && s.faults.HideDeleted {
 		return nil, notFound
 	}
 	if c.r.Header.Get("If-None-Match") == etag(e.rev) {
