@@ -215,3 +215,16 @@ func TestSeriesOverItsBudgetIsWithheldAndTold(t *testing.T) {
 		t.Errorf("found %d, problems %v", len(found), more)
 	}
 }
+
+func TestBusiestSeriesGivesWayToTheOthers(t *testing.T) {
+	t.Parallel()
+	cal, problems := read(t, calendar(vevent("UID:daily", "DTSTART:20270101T000000Z", "DURATION:PT1M", "RRULE:FREQ=DAILY"),
+		vevent("UID:weekly", "DTSTART:20270101T000000Z", "DURATION:PT1M", "RRULE:FREQ=WEEKLY"), vevent("UID:monthly", "DTSTART:20270101T000000Z", "DURATION:PT1M", "RRULE:FREQ=MONTHLY")))
+	if len(problems) != 0 {
+		t.Fatal(problems)
+	}
+	found, more := cal.Occurrences(year2027[0], year2027[1], 370)
+	if len(found) != 53+12 || len(more) != 1 || more[0].UID != "daily" || domain.KindOf(more[0].Err) != domain.KindTooLarge {
+		t.Errorf("found %d, problems %v", len(found), more)
+	}
+}

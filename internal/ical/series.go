@@ -171,6 +171,13 @@ func (o Object) check() error {
 // Occurrences lists what of the object shares an instant with the window, in no order; cancelled exceptions are among
 // them, dates that EXDATE takes out are not. More than maximum are domain.KindTooLarge, and none of them is returned.
 func (o Object) Occurrences(window domain.Span, maximum int) ([]Occurrence, error) {
+	return o.occurrences(calendartime.NewBudget(seriesLooks), window, maximum)
+}
+
+// The budgets of one series and of a whole calendar, in looks of calendartime.
+const seriesLooks, calendarLooks = 1_000_000, 30_000_000
+
+func (o Object) occurrences(budget *calendartime.Budget, window domain.Span, maximum int) ([]Occurrence, error) {
 	if !o.Repeats() {
 		if !o.Master.HasStart || !o.Master.Span().Overlaps(window) {
 			return nil, nil
@@ -190,7 +197,7 @@ func (o Object) Occurrences(window domain.Span, maximum int) ([]Occurrence, erro
 		if err != nil {
 			return nil, err
 		}
-		found, err := calendartime.Expand(s, window, maximum)
+		found, err := calendartime.ExpandWithin(budget, s, window, maximum)
 		if err != nil {
 			return nil, err
 		}
@@ -235,28 +242,53 @@ func (o Object) spanOf(wall calendartime.Wall, e Event) domain.Span {
 }
 
 // Occurrences lists what takes place from one instant to before another, at most 20 years later: ordered by start, UID
-// and recurrence id, at most maximum of them. A series that would exceed that is a Problem and left out whole, as the
-// later ones are; the budget is told, and never looks like an empty calendar.
+// and recurrence id, at most maximum of them. Where there are more, the series with the most occurrences are left out
+// whole, each told as a Problem; the budget never looks like an empty calendar.
 func (c Calendar) Occurrences(from, to time.Time, maximum int) ([]Occurrence, []Problem) {
 	window := domain.Span{Start: from.UTC(), End: to.UTC()}
-	var out []Occurrence
 	var problems []Problem
+	withhold := func(o Object, err error) {
+		p := problem(o.component(), err)
+		p.UID, p.Lost = o.UID, true
+		problems = append(problems, p)
+	}
+	type part struct {
+		of    Object
+		found []Occurrence
+	}
+	var parts []part
+	total := 0
+	budget := calendartime.NewBudget(calendarLooks)
 	for _, o := range c.Objects {
-		found, err := o.Occurrences(window, maximum-len(out)+1)
-		if err == nil && len(out)+len(found) > maximum {
-			err = domain.E(domain.KindTooLarge, "calendar: more than %d occurrences in the window", maximum)
-		}
+		found, err := o.occurrences(budget, window, max(maximum, 1))
 		if err != nil {
-			p := problem(o.component(), err)
-			p.UID, p.Lost = o.UID, true
-			problems = append(problems, p)
+			withhold(o, err)
 			continue
 		}
-		out = append(out, found...)
+		if len(found) == 0 {
+			continue
+		}
+		parts = append(parts, part{o, found})
+		for total += len(found); total > maximum; {
+			most := 0
+			for i, p := range parts {
+				if len(p.found) > len(parts[most].found) {
+					most = i
+				}
+			}
+			total -= len(parts[most].found)
+			withhold(parts[most].of, domain.E(domain.KindTooLarge, "calendar: more than %d occurrences in the window", maximum))
+			parts = slices.Delete(parts, most, most+1)
+		}
+	}
+	out := make([]Occurrence, 0, total)
+	for _, p := range parts {
+		out = append(out, p.found...)
 	}
 	slices.SortStableFunc(out, func(a, b Occurrence) int {
 		return cmp.Or(a.Span.Start.Compare(b.Span.Start), cmp.Compare(a.UID, b.UID), cmp.Compare(a.RecurrenceID, b.RecurrenceID))
 	})
+	slices.SortStableFunc(problems, func(a, b Problem) int { return a.Line - b.Line })
 	return out, problems
 }
 

@@ -64,10 +64,20 @@ type Occurrence struct {
 // maximum of them, or a series that needs too many steps to reach the window, is domain.KindTooLarge; a rule, date or
 // length that cannot be understood is domain.KindInvalid with the field.
 func Expand(s Series, window domain.Span, maximum int) ([]Occurrence, error) {
+	return ExpandWithin(NewBudget(maxLooks), s, window, maximum)
+}
+
+// ExpandWithin is Expand with a budget shared with other series. A series that does not fit into what is left of it is
+// domain.KindTooLarge; one series takes no more than Expand would give it.
+func ExpandWithin(b *Budget, s Series, window domain.Span, maximum int) ([]Occurrence, error) {
+	own := NewBudget(min(maxLooks, b.looks))
+	given := own.looks
+	defer func() { b.looks -= given - max(own.looks, 0) }()
 	p, err := prepare(s, window, maximum)
 	if err != nil {
 		return nil, err
 	}
+	p.budget = own
 	walls, err := p.walls(window)
 	if err != nil {
 		return nil, err
@@ -114,6 +124,7 @@ type plan struct {
 	elapsed   time.Duration // exact part of the length
 	rules     []rule
 	exclude   []rule
+	budget    *Budget
 	periods   map[Wall]Period
 	overrides map[Wall]Override
 	onward    []onward // ThisAndFuture overrides by recurrence id
@@ -309,7 +320,7 @@ func (p *plan) walls(window domain.Span) ([]Wall, error) {
 		walls = append(walls, w)
 	}
 	for _, r := range p.rules {
-		more, err := r.instances(p.Start, wallFromUTC(low), wallFromUTC(bound), true)
+		more, err := r.instances(p.Start, wallFromUTC(low), wallFromUTC(bound), true, p.budget)
 		if err != nil {
 			return nil, err
 		}
@@ -322,7 +333,7 @@ func (p *plan) walls(window domain.Span) ([]Wall, error) {
 		gone[w] = true
 	}
 	for _, r := range p.exclude {
-		more, err := r.instances(p.Start, wallFromUTC(low), wallFromUTC(bound), false)
+		more, err := r.instances(p.Start, wallFromUTC(low), wallFromUTC(bound), false, p.budget)
 		if err != nil {
 			return nil, err
 		}

@@ -264,6 +264,53 @@ func TestExpandEndsQuicklyOnRulesThatNeverMatch(t *testing.T) {
 	}
 }
 
+func TestBudgetIsSharedAndEnds(t *testing.T) {
+	t.Parallel()
+	s := calendartime.Series{Start: wall(t, "2027-06-04 10:00"), Loc: time.UTC, Duration: time.Hour, RRULE: "FREQ=DAILY"}
+	year := span(t, "2027-07-01T00:00:00Z", "2028-01-01T00:00:00Z")
+	budget := calendartime.NewBudget(1000)
+	fitted := 0
+	for {
+		_, err := calendartime.ExpandWithin(budget, s, year, 400)
+		if err != nil {
+			if domain.KindOf(err) != domain.KindTooLarge {
+				t.Fatal(err)
+			}
+			break
+		}
+		fitted++
+	}
+	if fitted != 5 { // half a year of days takes some 190 looks
+		t.Errorf("%d half years fitted into 1000 looks", fitted)
+	}
+	if _, err := calendartime.Expand(s, year, 400); err != nil {
+		t.Errorf("a series of its own: %v", err)
+	}
+}
+
+func TestDenseRulesEndQuickly(t *testing.T) {
+	t.Parallel()
+	all := func(n int) string {
+		var list []string
+		for i := range n {
+			list = append(list, strconv.Itoa(i))
+		}
+		return strings.Join(list, ",")
+	}
+	dense := "FREQ=YEARLY;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYHOUR=" + all(24) + ";BYMINUTE=" + all(60) + ";BYSECOND=" + all(60)
+	s := calendartime.Series{Start: wall(t, "2027-12-31 10:00"), Loc: time.UTC, Duration: time.Second, RRULE: dense, EXRULE: []string{dense, dense, dense}}
+	began := time.Now()
+	_, err := calendartime.Expand(s, span(t, "2028-06-01T00:00:00Z", "2028-07-01T00:00:00Z"), 20)
+	if domain.KindOf(err) != domain.KindTooLarge || time.Since(began) > 5*time.Second {
+		t.Errorf("%v after %s", err, time.Since(began))
+	}
+	s.RRULE, s.EXRULE = strings.Replace(dense, "BYSECOND="+all(60), "BYSECOND=7", 1), nil
+	got, err := calendartime.Expand(s, span(t, "2028-06-01T00:00:00Z", "2028-06-01T00:05:00Z"), 20)
+	if err != nil || len(got) != 5 {
+		t.Errorf("%d occurrences in five minutes, %v", len(got), err)
+	}
+}
+
 func TestExpandAgreesWithCountingDays(t *testing.T) {
 	t.Parallel()
 	names := []string{"SU", "MO", "TU", "WE", "TH", "FR", "SA"}

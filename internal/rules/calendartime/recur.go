@@ -2,6 +2,7 @@ package calendartime
 
 import (
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
@@ -18,13 +19,26 @@ func Instances(rrule string, start Wall, loc *time.Location, from, to Wall) ([]W
 	if !start.Valid() || !from.Valid() || !to.Valid() {
 		return nil, domain.Invalid("dtstart", "must be an existing date and time")
 	}
-	walls, err := r.instances(start, from, to, false)
+	walls, err := r.instances(start, from, to, false, NewBudget(maxLooks))
 	return slices.DeleteFunc(walls, func(w Wall) bool { return w.Before(from) }), err
+}
+
+// Budget bounds the work of expansions: the days and periods that they look at. Several may share one, so that a
+// calendar of many costly series ends in time too. It is not safe for concurrent use.
+type Budget struct{ looks int }
+
+// NewBudget allows a number of looks. Some millions of them take a second.
+func NewBudget(looks int) *Budget { return &Budget{looks} }
+
+// spend takes one look, and reports whether there was one left.
+func (b *Budget) spend() bool {
+	b.looks--
+	return b.looks >= 0
 }
 
 // instances returns wall clocks of the rule up to bound. Ones before low may be left out. With first, start is an
 // instance whether or not the rule names it, and the first that COUNT counts, as RFC 5545 has it for DTSTART.
-func (r *rule) instances(start, low, bound Wall, first bool) ([]Wall, error) {
+func (r *rule) instances(start, low, bound Wall, first bool, budget *Budget) ([]Wall, error) {
 	if r.until != nil && r.last.Before(bound) {
 		bound = r.last
 	}
@@ -34,7 +48,7 @@ func (r *rule) instances(start, low, bound Wall, first bool) ([]Wall, error) {
 	}
 	counted := len(walls)
 	over := false
-	err := r.each(start, low, bound, func(at int64) bool {
+	err := r.each(start, low, bound, budget, func(at int64) bool {
 		w := wallFromUTC(time.Unix(at, 0))
 		if first && w == start || r.until != nil && !r.until(w) {
 			return true
@@ -74,7 +88,8 @@ type walk struct {
 	weekday         time.Weekday
 	times           []int64 // offsets from the start of a day or of a finer period, ascending
 	days            []int64 // of the present period, ascending
-	looks           int
+	budget          *Budget
+	from            int64 // nothing before it is asked for; DTSTART or later
 	cached          int64 // day
 	cachedFits, any bool
 
@@ -84,9 +99,9 @@ type walk struct {
 
 // each hands out the instances from start to bound in order, until visit returns false. Without COUNT it begins in the
 // period before the one of low.
-func (r *rule) each(start, low, bound Wall, visit func(at int64) bool) error {
+func (r *rule) each(start, low, bound Wall, budget *Budget, visit func(at int64) bool) error {
 	t := start.utc()
-	w := &walk{rule: r, start: t.Unix(), month: t.Month(), monthday: t.Day(), weekday: t.Weekday(),
+	w := &walk{rule: r, budget: budget, start: t.Unix(), month: t.Month(), monthday: t.Day(), weekday: t.Weekday(),
 		byMonth: r.lists["BYMONTH"], byMonthday: r.lists["BYMONTHDAY"], byYearday: r.lists["BYYEARDAY"], byWeek: r.lists["BYWEEKNO"],
 		byHour: r.lists["BYHOUR"], byMinute: r.lists["BYMINUTE"], bySecond: r.lists["BYSECOND"], bySetpos: r.lists["BYSETPOS"]}
 	w.times = w.offsets(start)
@@ -94,6 +109,7 @@ func (r *rule) each(start, low, bound Wall, visit func(at int64) bool) error {
 	if r.count > 0 || from < w.start {
 		from = w.start
 	}
+	w.from = from
 	if r.freq > daily {
 		return w.fine(from, to, visit)
 	}
@@ -102,9 +118,9 @@ func (r *rule) each(start, low, bound Wall, visit func(at int64) bool) error {
 	n := max(number(from)-1, origin)
 	// Back to a period that the interval meets.
 	for n -= (n - origin) % step; ; n += step {
-		first := w.collect(n)
-		if w.looks > maxLooks {
-			return tooManySteps()
+		first, err := w.collect(n)
+		if err != nil {
+			return err
 		}
 		if first*secondsOfDay > to {
 			return nil
@@ -141,7 +157,7 @@ func (w *walk) numbering() (number func(at int64) int64, step int64) {
 }
 
 // collect fills days with those of a period, and returns the first day of the period.
-func (w *walk) collect(n int64) (first int64) {
+func (w *walk) collect(n int64) (first int64, err error) {
 	var end int64
 	switch w.freq {
 	case yearly:
@@ -161,37 +177,32 @@ func (w *walk) collect(n int64) (first int64) {
 	}
 	w.days = w.days[:0]
 	for day := first; day < end; day++ {
-		w.looks++
+		if !w.budget.spend() {
+			return first, tooManySteps()
+		}
 		if w.fits(day) {
 			w.days = append(w.days, day)
 		}
 	}
-	w.looks++
-	return first
+	return first, nil
 }
 
 // period visits the instances of the collected days; false means that the walk is over.
 func (w *walk) period(to int64, visit func(int64) bool) bool {
 	size := len(w.days) * len(w.times)
 	at := func(i int) int64 { return w.days[i/len(w.times)]*secondsOfDay + w.times[i%len(w.times)] }
-	send := func(i int) bool {
-		t := at(i)
-		if t > to {
-			return false
-		}
-		return t < w.start || visit(t)
-	}
 	positions, chosen := w.positions(size)
-	if !chosen {
-		for i := range size {
-			if !send(i) {
-				return false
-			}
-		}
-		return true
+	next := sort.Search(size, func(i int) bool { return at(i) >= w.from })
+	if chosen {
+		size = len(positions)
+		next, _ = slices.BinarySearch(positions, next)
 	}
-	for _, i := range positions {
-		if !send(i) {
+	for ; next < size; next++ {
+		i := next
+		if chosen {
+			i = positions[next]
+		}
+		if t := at(i); t > to || !visit(t) {
 			return false
 		}
 	}
@@ -226,7 +237,7 @@ func (w *walk) fine(from, to int64, visit func(int64) bool) error {
 		next(from - unit)
 	}
 	for at <= to {
-		if w.looks++; w.looks > maxLooks {
+		if !w.budget.spend() {
 			return tooManySteps()
 		}
 		day, clock := dayOf(at), floorMod(at, secondsOfDay)
@@ -249,7 +260,7 @@ func (w *walk) fine(from, to int64, visit func(int64) bool) error {
 		}
 		positions, chosen := w.positions(len(w.times))
 		for i, offset := range w.times {
-			if t := at + offset; t > to || t >= w.start && (!chosen || slices.Contains(positions, i)) && !visit(t) {
+			if t := at + offset; t > to || t >= w.from && (!chosen || slices.Contains(positions, i)) && !visit(t) {
 				return nil
 			}
 		}

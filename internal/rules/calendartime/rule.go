@@ -15,7 +15,7 @@ const (
 	maxInterval   = 10_000    // of any frequency
 	maxCount      = 1_000_000 // of COUNT; maxSteps ends the work before that
 	maxSteps      = 100_000   // instances produced up to the end of the window, counted from DTSTART or the window's start
-	maxLooks      = 5_000_000 // days and periods looked at
+	maxLooks      = 1_000_000 // days and periods looked at in one series
 )
 
 // frequency is FREQ, from the coarsest to the finest.
