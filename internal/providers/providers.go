@@ -15,6 +15,7 @@ import (
 	"github.com/wedsync/wedsync/internal/providers/custom"
 	"github.com/wedsync/wedsync/internal/providers/google"
 	"github.com/wedsync/wedsync/internal/providers/outlook"
+	"github.com/wedsync/wedsync/internal/providers/ics"
 )
 
 // All returns every provider. The slice is the caller's own.
@@ -24,6 +25,7 @@ func All() []provider.Registration {
 		custom.Registration,
 		google.Registration,
 		outlook.Registration,
+		ics.Registration,
 	}
 }
 

@@ -19,8 +19,6 @@
 package icsfeed
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"maps"
 	"slices"
 	"strconv"
@@ -189,16 +187,6 @@ func (e event) write(w *writer) {
 		w.line("X-WEDSYNC-CATEGORY", string(b.Category))
 	}
 	w.line("END", "VEVENT")
-}
-
-// UID is the UID of a booking in every feed.
-func UID(id domain.BookingID) string { return "wedsync-" + string(id) }
-
-// Marker is the origin marker of a booking in a feed, in the form BOOKING/KEY/DIGEST in which the calendar providers
-// mark and recognise copies; the key is the booking itself.
-func Marker(id domain.BookingID) string {
-	sum := sha256.Sum256([]byte("wedsync origin\n" + string(id) + "\n" + string(id) + "\n" + UID(id)))
-	return string(id) + "/" + string(id) + "/" + hex.EncodeToString(sum[:8])
 }
 
 // writer builds content lines.
