@@ -40,6 +40,16 @@
 // the person's own. Copies carry UTC times or dates, no attendees and no METHOD. A write to a source entry edits the
 // lines of its times, STATUS, SEQUENCE, LAST-MODIFIED and DTSTAMP and leaves every other byte of the resource alone.
 //
+// An entry of the owner that has guests is not moved: a server that sends invitations would tell all of them
+// (RFC 6638), and nothing that a client can write keeps it from that. Such a write is KindPermanent.
+//
+// # iCloud
+//
+// The preset icloud knows the address and takes app-specific passwords only. All connections of one account in a process
+// share an allowance of requests, a calendar is polled once a minute at most, and a 503 or 429 stops the whole account
+// for as long as it says, with some chance in it. A timeout is unavailable and never a fault of the credentials; a 401
+// counts when it is said twice.
+//
 // # Limits
 //
 // Basic authentication only. Servers that offer nothing but Digest are refused with KindUnauthenticated. A series of more
@@ -93,6 +103,7 @@ type connection struct {
 	local      calendartime.NamedZone
 	zoneData   string // version of the rules by which series are expanded
 	now        func() time.Time
+	account    *account // bounds requests; nil for servers of no preset
 }
 
 var (
@@ -115,7 +126,8 @@ func openWith(c provider.Connection, client doer) (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSecrets(c.Secrets); err != nil {
+	password, err := s.password(c.Secrets)
+	if err != nil {
 		return nil, err
 	}
 	conn := &connection{settings: s, http: client, now: c.Now, zoneData: calendartime.ZoneDataVersion(), local: calendartime.UTC}
@@ -126,7 +138,10 @@ func openWith(c provider.Connection, client doer) (*connection, error) {
 		conn.local = calendartime.NamedZone{Name: c.Zone.String(), Loc: c.Zone}
 	}
 	conn.server, conn.collection, conn.exports = s.server, s.collection, c.Integration.Direction.Exports()
-	conn.auth = "Basic " + base64.StdEncoding.EncodeToString([]byte(s.Username+":"+c.Secrets["password"]))
+	conn.auth = "Basic " + base64.StdEncoding.EncodeToString([]byte(s.Username+":"+password))
+	if s.Preset != "" {
+		conn.account = shared.of(s.server, s.Username)
+	}
 	return conn, nil
 }
 

@@ -125,8 +125,21 @@ type call struct {
 	follow bool // redirects, as discovery needs
 }
 
-// send sends a request with the credentials. The answer is returned beside an error that comes from a status.
+// send sends a request with the credentials. The answer is returned beside an error that comes from a status. A 401 is
+// asked about once more: servers that share out their work say it in passing, and a person would have to reconnect.
 func (c *connection) send(ctx context.Context, r call) (*httpx.Response, error) {
+	res, err := c.sendOnce(ctx, r)
+	if res == nil || res.Status != http.StatusUnauthorized {
+		return res, err
+	}
+	res, err = c.sendOnce(ctx, r)
+	if res != nil && res.Status == http.StatusUnauthorized && c.settings.Preset == presetICloud {
+		err = domain.E(domain.KindUnauthenticated, "%w: %s", err, appPasswords)
+	}
+	return res, err
+}
+
+func (c *connection) sendOnce(ctx context.Context, r call) (*httpx.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, r.method, r.url.String(), strings.NewReader(r.body))
 	if err != nil {
 		return nil, domain.E(domain.KindInternal, "make a %s request", r.method)
@@ -138,10 +151,21 @@ func (c *connection) send(ctx context.Context, r call) (*httpx.Response, error) 
 	for k, v := range r.header {
 		req.Header.Set(k, v)
 	}
-	if r.follow {
-		return c.http.DoFollow(req, maxRedirects, c.allowed)
+	if c.account != nil {
+		if err := c.account.take(c.now()); err != nil {
+			return nil, err
+		}
 	}
-	return c.http.Do(req)
+	var res *httpx.Response
+	if r.follow {
+		res, err = c.http.DoFollow(req, maxRedirects, c.allowed)
+	} else {
+		res, err = c.http.Do(req)
+	}
+	if c.account != nil {
+		c.account.note(res, err, c.now())
+	}
+	return res, err
 }
 
 // allowed reports whether credentials may go to an address that a server named.

@@ -54,6 +54,11 @@ func (c *connection) pull(ctx context.Context, from string) (provider.Page, erro
 	} else if cur, err = c.parseCursor(from); err != nil {
 		return provider.Page{}, err
 	}
+	if c.account != nil && !cur.Full && cur.After == "" && !cur.Truncated {
+		if err := c.account.poll(at.String(), c.now()); err != nil {
+			return provider.Page{}, err
+		}
+	}
 	if cur.Mode == modeETag {
 		return c.pullETags(ctx, at, cur)
 	}

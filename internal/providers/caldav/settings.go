@@ -34,9 +34,11 @@ var settingsSchema = json.RawMessage(`{
   "$schema": "https://json-schema.org/draft/2020-12/schema",
   "type": "object",
   "additionalProperties": false,
-  "required": ["url", "username"],
+  "required": ["username"],
+  "anyOf": [{"required": ["url"]}, {"required": ["preset"]}],
   "properties": {
-    "url": {"type": "string", "format": "uri", "maxLength": 400, "description": "Address of the server or of the account; discovery begins here. https, unless private addresses are allowed for development."},
+    "preset": {"enum": ["icloud"], "description": "A service whose address and manners are known. icloud: the user name is the Apple Account's mail address, and the password an app-specific one."},
+    "url": {"type": "string", "format": "uri", "maxLength": 400, "description": "Address of the server or of the account; discovery begins here. https, unless private addresses are allowed for development. Not needed with a preset."},
     "username": {"type": "string", "minLength": 1, "maxLength": 200},
     "calendar": {"type": "string", "maxLength": 400, "description": "Address or path of the calendar. Left empty it is filled in when the account has exactly one that fits."},
     "category_default": {"enum": ["wedding", "engagement", "vendor", "consultation", "travel", "hold", "maintenance", "personal"], "default": "personal"},
@@ -52,7 +54,8 @@ var settingsSchema = json.RawMessage(`{
 
 // settings is the provider's part of an integration.
 type settings struct {
-	URL             string          `json:"url"`
+	Preset          preset          `json:"preset,omitempty"`
+	URL             string          `json:"url,omitempty"`
 	Username        string          `json:"username"`
 	Calendar        string          `json:"calendar,omitempty"`
 	CategoryDefault domain.Category `json:"category_default,omitempty"`
@@ -120,17 +123,12 @@ func (s settings) fingerprint(local calendartime.NamedZone, zoneData string) str
 }
 
 func validate(raw json.RawMessage, secrets map[string]string) error {
-	if _, err := parseSettings(raw); err != nil {
+	s, err := parseSettings(raw)
+	if err != nil {
 		return err
 	}
-	return checkSecrets(secrets)
-}
-
-func checkSecrets(secrets map[string]string) error {
-	if secrets["password"] == "" {
-		return domain.Invalid("secrets.password", "is required")
-	}
-	return nil
+	_, err = s.password(secrets)
+	return err
 }
 
 func parseSettings(raw json.RawMessage) (settings, error) {
@@ -154,11 +152,14 @@ func parseSettings(raw json.RawMessage) (settings, error) {
 }
 
 func (s *settings) check() error {
-	if s.URL == "" || len(s.URL) > maxURL {
-		return domain.Invalid("settings.url", "is required, at most %d bytes", maxURL)
+	address, err := s.address()
+	if err != nil {
+		return err
 	}
-	var err error
-	if s.server, err = parseURL("settings.url", s.URL, nil); err != nil {
+	if s.server, err = parseURL("settings.url", address, nil); err != nil {
+		return err
+	}
+	if err := s.checkPreset(); err != nil {
 		return err
 	}
 	if s.Username == "" || len(s.Username) > maxSettingText || strings.ContainsAny(s.Username, ":\r\n") {

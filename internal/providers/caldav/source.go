@@ -47,6 +47,9 @@ func (c *connection) putSource(ctx context.Context, w provider.Write) (provider.
 	if err != nil {
 		return provider.Written{}, err
 	}
+	if r.invites() {
+		return provider.Written{}, domain.E(domain.KindPermanent, "the entry has guests, whom the server would tell of the change; it must be moved in the calendar itself")
+	}
 	doc := splitDocument(current.data)
 	at, e, err := block{}, ical.Event{}, error(nil)
 	if isInstance {
@@ -68,6 +71,26 @@ func (c *connection) putSource(ctx context.Context, w provider.Write) (provider.
 		return provider.Written{}, err
 	}
 	return c.written(ctx, w.ExternalID, etag(res.header.Get("ETag")), body)
+}
+
+// invites reports whether a server that does scheduling (RFC 6638) would write to guests when the resource changes. It
+// does so where an organizer and somebody else are named, unless a client said that it does that itself.
+func (r *resource) invites() bool {
+	events := slices.Collect(maps.Values(r.Overrides))
+	if r.Master != nil {
+		events = append(events, *r.Master)
+	}
+	return slices.ContainsFunc(events, func(e ical.Event) bool {
+		organizer := e.Get("ORGANIZER")
+		return organizer != nil && byServer(*organizer) && slices.ContainsFunc(e.All("ATTENDEE"), func(p ical.Prop) bool {
+			return byServer(p) && !strings.EqualFold(p.Value, organizer.Value)
+		})
+	})
+}
+
+func byServer(p ical.Prop) bool {
+	agent := strings.ToUpper(p.Param("SCHEDULE-AGENT"))
+	return agent == "" || agent == "SERVER"
 }
 
 // document is a resource as lines, so that an edit leaves every other byte alone.

@@ -18,7 +18,8 @@
 //
 // valid-sync-token as 409, and the bare 500 of Xandikos 0.2.8 for an unknown token; a failed PUT answered by 207 with
 // the status inside (Xandikos); no ETag in the answer to a PUT (Cyrus when it rewrites an object); a multiget that
-// leaves members out (iCloud, as reported by others); getctag, which no RFC names.
+// leaves members out, and X-RECURRENCE-EXCEPTION that comes and goes (iCloud, as reported by others); a 401 in passing;
+// getctag, which no RFC names.
 //
 // # Assumed
 //

@@ -2,10 +2,12 @@ package caldavsim
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,11 +33,16 @@ type Faults struct {
 	NoETagOnPut bool
 	// MultiStatusOnFailedPut answers a refused PUT with 207 and the status inside.
 	MultiStatusOnFailedPut bool
+	// Unauthorized is how many of the next requests are answered by 401, as a server does whose parts do not agree.
+	Unauthorized int
+	// RecurrenceExceptions adds X-RECURRENCE-EXCEPTION to every event that is read, another one each time (iCloud).
+	RecurrenceExceptions bool
 }
 
 // Front stands before a CalDAV server, simulated or real, and makes it fail. It is safe for concurrent use.
 type Front struct {
-	next http.Handler
+	next   http.Handler
+	served atomic.Int64
 
 	mu     sync.Mutex
 	faults Faults
@@ -70,6 +77,11 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !wait(r, faults, hang) || faults.broken(w, r) {
 		return
 	}
+	if f.counts(&f.faults.Unauthorized) {
+		w.Header().Set("WWW-Authenticate", `Basic realm="calendars"`)
+		http.Error(w, "not this time", http.StatusUnauthorized)
+		return
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		http.Error(w, "the body is too large", http.StatusRequestEntityTooLarge)
@@ -86,8 +98,14 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPut {
 		faults.adjustPut(rec, r)
 	}
-	if wrote := r.Method == http.MethodPut || r.Method == http.MethodDelete; wrote && rec.status/100 == 2 && f.loses() {
+	if wrote := r.Method == http.MethodPut || r.Method == http.MethodDelete; wrote && rec.status/100 == 2 && f.counts(&f.faults.LoseAnswers) {
 		panic(http.ErrAbortHandler)
+	}
+	if faults.RecurrenceExceptions && (r.Method == http.MethodGet || r.Method == "REPORT") {
+		line := fmt.Sprintf("X-RECURRENCE-EXCEPTION:%d", f.served.Add(1))
+		for _, end := range []string{"\r\n", "&#xD;&#xA;"} { // as it is, and inside XML
+			rec.body = *bytes.NewBuffer(bytes.ReplaceAll(rec.body.Bytes(), []byte(end+"END:VEVENT"), []byte(end+line+end+"END:VEVENT")))
+		}
 	}
 	rec.send(w, faults.CutBody)
 }
@@ -104,13 +122,14 @@ func (f Faults) adjustPut(rec *recorder, r *http.Request) {
 	}
 }
 
-func (f *Front) loses() bool {
+// counts uses up one of a number of faults, and reports whether there was one.
+func (f *Front) counts(left *int) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.faults.LoseAnswers == 0 {
+	if *left == 0 {
 		return false
 	}
-	f.faults.LoseAnswers--
+	*left--
 	return true
 }
 
