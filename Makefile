@@ -37,7 +37,7 @@ test: ## run every quick test, on real Postgres and the real Temporal server
 	@$(GO) run ./tools/testrun $(RACE) ./...
 
 .PHONY: interop
-interop: ## run the CalDAV suite against real Radicale and Xandikos (installs them where it can)
+interop: ## run the CalDAV suite against real Radicale and Xandikos, and let vdirsyncer and khal read what we write (installs them where it can)
 	@bash tools/interop.sh
 
 .PHONY: check

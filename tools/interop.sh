@@ -1,16 +1,17 @@
 #!/bin/sh
-# Runs the CalDAV provider against servers that are not ours, Radicale and Xandikos, on loopback ports. Missing servers
+# Runs the CalDAV provider against servers that are not ours, Radicale and Xandikos, on loopback ports, and has what we write
+# and publish read by programs that are not ours, vdirsyncer and khal. Missing ones
 # are installed from the distribution's packages when this runs as root. The last line is "N passed, N failed", and the
 # exit status is 0 only if nothing failed.
 set -eu
 cd "$(dirname "$0")/.."
 
 missing=""
-for server in radicale xandikos; do
-	if command -v "$server" >/dev/null 2>&1; then
-		echo "interop: $server is installed"
+for program in radicale xandikos vdirsyncer khal; do
+	if command -v "$program" >/dev/null 2>&1; then
+		echo "interop: $program is installed"
 	else
-		missing="$missing $server"
+		missing="$missing $program"
 	fi
 done
 
@@ -40,6 +41,11 @@ echo "interop: go test -run Interop ./internal/providers/caldav"
 count() { grep -c "^ *--- $1:" "$log" || true; }
 passed=$(count PASS)
 failed=$(count FAIL)
+skipped=$(count SKIP)
+if [ "$skipped" != 0 ]; then
+	echo "interop: skipped, with the reason behind each:"
+	grep -A1 '^ *--- SKIP:' "$log" || true
+fi
 if grep -q '^interop: go test ended with an error' "$log" && [ "$failed" = 0 ]; then
 	failed=1
 fi

@@ -180,6 +180,7 @@ func (s *realServer) run(t *testing.T) {
 	})
 	t.Run("story", s.story)
 	t.Run("discovery finds the calendar", s.discovery)
+	t.Run("copies are read by vdirsyncer and khal", s.readByOthers)
 }
 
 // do sends a request to the server as somebody else.
