@@ -14,8 +14,8 @@ import (
 	"github.com/wedsync/wedsync/internal/providers/caldav"
 	"github.com/wedsync/wedsync/internal/providers/custom"
 	"github.com/wedsync/wedsync/internal/providers/google"
-	"github.com/wedsync/wedsync/internal/providers/outlook"
 	"github.com/wedsync/wedsync/internal/providers/ics"
+	"github.com/wedsync/wedsync/internal/providers/outlook"
 )
 
 // All returns every provider. The slice is the caller's own.
