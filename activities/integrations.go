@@ -14,6 +14,8 @@ import (
 type Integrations struct {
 	Store  *store.Store
 	Opener *connect.Opener
+	// NotifyURL is as in Watches.
+	NotifyURL string
 }
 
 // LoadIntegrationInput names the integration to read.
@@ -36,7 +38,7 @@ func (a *Integrations) LoadIntegration(ctx context.Context, in LoadIntegrationIn
 			return err
 		}
 		cfg = config(i, opened)
-		return nil
+		return planWatches(ctx, tx, i, opened, a.NotifyURL, &cfg)
 	})
 	return cfg, fail(err)
 }
@@ -80,7 +82,7 @@ func (a *Integrations) SetIntegrationState(ctx context.Context, in SetIntegratio
 			return err
 		}
 		cfg = config(i, opened)
-		return nil
+		return planWatches(ctx, tx, i, opened, a.NotifyURL, &cfg)
 	})
 	return cfg, fail(err)
 }

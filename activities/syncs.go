@@ -3,11 +3,13 @@ package activities
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/rules/freshness"
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
 	"github.com/wedsync/wedsync/internal/store"
 )
@@ -16,6 +18,8 @@ import (
 type Syncs struct {
 	Store  *store.Store
 	Opener *connect.Opener
+	// Lag is told how long each change took from its system to us; nil = nobody.
+	Lag func(provider string, lag time.Duration)
 }
 
 // SyncRef names a sync run.
@@ -36,11 +40,15 @@ type StartSyncRunInput struct {
 	By   string `json:"by"`
 }
 
-// StartSyncRun stores the run. The caller chose its id, so a repeat finds it.
+// StartSyncRun stores the run, which answers the messages of the system that came before. The caller chose its id, so a
+// repeat finds it.
 func (a *Syncs) StartSyncRun(ctx context.Context, in StartSyncRunInput) error {
 	return fail(a.Store.Tenant(ctx, in.Org, func(ctx context.Context, tx *store.Tx) error {
 		run, _, err := tx.StartSyncRun(ctx, domain.SyncRun{ID: in.Run, IntegrationID: in.Integration, Full: in.Full, RequestedBy: in.By})
 		if err != nil {
+			return err
+		}
+		if err := tx.TakePullWish(ctx, in.Integration, in.Run); err != nil {
 			return err
 		}
 		return tx.Emit(ctx, domain.TopicSyncProgress, in.refs(run.State))
@@ -60,7 +68,8 @@ type PullPageResult struct {
 	Removed   int  `json:"removed"`
 	Rejected  int  `json:"rejected"`
 	More      bool `json:"more"`
-	Complete  bool `json:"complete"` // the run listed everything, so absence may be looked into
+	Complete  bool `json:"complete"`           // the run listed everything, so absence may be looked into
+	Expected  int  `json:"expected,omitempty"` // entries of the whole listing; 0 = not known
 }
 
 // PullPage reads the page at the run's position and applies it; effects and the new position commit together. When the
@@ -100,6 +109,7 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef) (PullPageResult, erro
 	if !ok {
 		return out, domain.E(domain.KindPermanent, "this connection cannot be listed")
 	}
+	first := run.Full || cursor == "" || integration.SyncCursor == ""
 	var page provider.Page
 	err = caught("pull page", func() (err error) {
 		page, err = puller.Pull(ctx, cursor)
@@ -121,7 +131,9 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef) (PullPageResult, erro
 	if page.Changes, err = a.look(ctx, ref, opened, page); err != nil {
 		return out, err
 	}
+	var lags []time.Duration
 	err = a.Store.Tenant(ctx, ref.Org, func(ctx context.Context, tx *store.Tx) error {
+		lags = lags[:0]
 		out = PullPageResult{Seen: len(page.Changes) + len(page.Problems), Rejected: len(page.Problems), More: page.More,
 			Complete: page.Complete && run.Full}
 		var seen []string
@@ -141,6 +153,12 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef) (PullPageResult, erro
 				default:
 					out.Unchanged++
 				}
+				if o.Effect == reconcile.EffectRemoved || o.Effect.Changes() {
+					if lag, known := freshness.Lag(tx.Now, freshness.Seen{ChangedAt: chunk[i].ChangedAt, NoticedAt: run.NoticedAt,
+						ReadBefore: integration.LastSyncAt, First: first}); known {
+						lags = append(lags, lag)
+					}
+				}
 				if chunk[i].Op == domain.OpUpsert {
 					seen = append(seen, chunk[i].ExternalID)
 				}
@@ -157,8 +175,8 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef) (PullPageResult, erro
 				return err
 			}
 		}
-		_, added, err := tx.AddSyncPage(ctx, ref.Run, store.SyncPage{Number: run.Pages, Next: page.Next, Seen: out.Seen, Applied: out.Applied,
-			Unchanged: out.Unchanged, Removed: out.Removed, Rejected: out.Rejected})
+		stored, added, err := tx.AddSyncPage(ctx, ref.Run, store.SyncPage{Number: run.Pages, Next: page.Next, Seen: out.Seen, Applied: out.Applied,
+			Unchanged: out.Unchanged, Removed: out.Removed, Rejected: out.Rejected, Total: page.Total})
 		if err != nil {
 			return err
 		}
@@ -166,9 +184,36 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef) (PullPageResult, erro
 			// Its effects stand and ours are undone; the next try goes on from its position.
 			return domain.E(domain.KindUnavailable, "another worker stored this page first")
 		}
+		out.Expected = stored.Expected
+		if err := addLags(ctx, tx, integration, lags); err != nil {
+			return err
+		}
 		return tx.Emit(ctx, domain.TopicSyncProgress, ref.refs(domain.SyncRunning))
 	})
+	if err == nil && a.Lag != nil {
+		for _, lag := range lags {
+			a.Lag(integration.Provider, lag)
+		}
+	}
 	return out, err
+}
+
+// addLags keeps how long changes took, and how many of them took longer than is aimed at.
+func addLags(ctx context.Context, tx *store.Tx, i domain.Integration, lags []time.Duration) error {
+	if len(lags) == 0 {
+		return nil
+	}
+	known, err := tx.Freshness(ctx, i.ID)
+	if err != nil {
+		return err
+	}
+	target, late := freshness.Of(tx.Now, i, known[i.ID]).Target, 0
+	for _, lag := range lags {
+		if target > 0 && lag > target {
+			late++
+		}
+	}
+	return tx.AddLags(ctx, i.ID, lags, late)
 }
 
 // quarantine bounds how many removals one run carries out: at most a fifth of what is known, but five are always fine.

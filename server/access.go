@@ -32,7 +32,7 @@ func callerOf(ctx context.Context) token.Claims {
 // chain is the one middleware of every route but webhooks: request id, headers, bounds, access, recovery, log.
 func (s *Server) chain(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if (c.Path() == echoWebhookPath || c.Path() == echoTokenPath) && c.Request().Method == http.MethodPost {
+		if (c.Path() == echoWebhookPath || c.Path() == echoTokenPath || c.Path() == echoNotifyPath) && c.Request().Method == http.MethodPost {
 			return next(c)
 		}
 		started := s.now()

@@ -61,6 +61,9 @@ type integrationRow struct {
 	Resource    string
 	WorkflowURL string
 	Connect     bool // by a person's consent, which is missing
+	Lag         string // how far behind it is, in words; "" when nothing was measured
+	Late        string // why it is later than it should be
+	Syncing     string // how far a first or full reading is, in words
 }
 
 type deliveryRow struct {
@@ -113,6 +116,9 @@ func (s *Server) fill(ctx context.Context, tx *store.Tx, d *dashboardData) error
 		labels[i.ID] = i.Name
 		d.Integrations = append(d.Integrations, integrationRow{Integration: i, Resource: names[i.ResourceID], WorkflowURL: s.workflowURL(contract.IntegrationWorkflowID(i.ID)),
 			Connect: d.CanConnect && i.State == domain.IntegrationNeedsReconnect && s.byConsent(i.Provider)})
+	}
+	if err := s.fillFreshness(ctx, tx, d.Integrations); err != nil {
+		return err
 	}
 	d.Conflicts, d.MoreConflicts = nil, false
 	for _, state := range []domain.ConflictState{domain.ConflictOpen, domain.ConflictResolving} {

@@ -14,6 +14,7 @@ import (
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/rules/freshness"
 	"github.com/wedsync/wedsync/internal/store"
 )
 
@@ -50,6 +51,8 @@ type integrationView struct {
 	PollSeconds int64  `json:"poll_seconds" doc:"How often the system is read; 0 = only when asked"`
 	WebhookURL  string `json:"webhook_url" doc:"Where the system posts its webhooks"`
 	ConnectURL  string `json:"connect_url,omitempty" doc:"Where an admin asks (POST) for the link of a consent; absent where the system has secrets instead"`
+	// Freshness is told when one integration is read.
+	Freshness *domain.Freshness `json:"freshness,omitempty" doc:"How far behind what changes in the system it is; when one integration is read"`
 }
 
 type integrationOutput struct {
@@ -282,11 +285,22 @@ func (s *Server) getIntegration(ctx context.Context, in *IDParam) (*integrationO
 	if err != nil {
 		return nil, err
 	}
-	i, err := s.readIntegration(ctx, id)
+	var i domain.Integration
+	var fresh domain.Freshness
+	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
+		if i, err = present(ctx, tx, id); err != nil {
+			return err
+		}
+		measured, err := tx.Freshness(ctx, id)
+		fresh = freshness.Of(tx.Now, i, measured[id])
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	return s.integrationOutput(ctx, i), nil
+	out := s.integrationOutput(ctx, i)
+	out.Body.Freshness = &fresh
+	return out, nil
 }
 
 type updateIntegrationInput struct {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/rules/freshness"
 	"github.com/wedsync/wedsync/internal/flow"
 	"github.com/wedsync/wedsync/internal/store"
 )
@@ -186,6 +187,7 @@ func (s *Server) listSyncs(ctx context.Context, in *listSyncsInput) (*listOutput
 type syncOutput struct {
 	Body struct {
 		domain.SyncRun
+		Progress *domain.Progress `json:"progress,omitempty" doc:"While it runs: how fast the listing is read, and until when"`
 		Live *contract.SyncProgress `json:"live,omitempty" doc:"Asked of the running workflow; absent when it is over or cannot be asked"`
 	}
 }
@@ -207,6 +209,8 @@ func (s *Server) getSync(ctx context.Context, in *IDParam) (*syncOutput, error) 
 		return nil, err
 	}
 	if out.Body.State == domain.SyncRunning {
+		p := freshness.Progress(out.Body.StartedAt, s.now(), out.Body.Seen, out.Body.Expected)
+		out.Body.Progress = &p
 		ask, cancel := context.WithTimeout(ctx, liveTimeout)
 		defer cancel()
 		if p, err := s.deps.Flow.SyncProgress(ask, id); err == nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/provider"
 )
 
 // Access says who may use a route.
@@ -60,6 +61,7 @@ func Routes() []Route {
 		{Method: "POST", Path: webhookPath, Access: AccessWebhook, ID: "receive-webhook", Tag: tagDeliveries, Summary: "Take a webhook of an integration", mount: raw((*Server).webhook)},
 		{Method: "GET", Path: webhookPath, Access: AccessWebhook, ID: "answer-webhook-handshake", Tag: tagDeliveries, Summary: "Answer the handshake by which a sender tests the address", mount: raw((*Server).webhook)},
 		{Method: "POST", Path: webhookTokenPath, Access: AccessWebhook, ID: "receive-webhook-token", Tag: tagDeliveries, Summary: "Take a webhook of an integration whose address holds the secret", mount: raw((*Server).webhook)},
+		{Method: "POST", Path: notifyPath, Access: AccessWebhook, ID: "receive-notice", Tag: tagIntegrations, Summary: "Take a message of a system that something changed there", status: 202, mount: raw((*Server).notify)},
 
 		{Method: "GET", Path: "/v1/providers", Access: AccessViewer, ID: "list-providers", Tag: tagIntegrations, Summary: "List the kinds of systems that can be connected", mount: typed((*Server).listProviders)},
 		{Method: "POST", Path: "/v1/integrations", Access: AccessAdmin, ID: "create-integration", Tag: tagIntegrations, Summary: "Connect a system", status: 201, mount: typed((*Server).createIntegration)},
@@ -156,9 +158,10 @@ func Routes() []Route {
 const (
 	webhookPath      = "/v1/webhooks/{integration}"
 	webhookTokenPath = webhookPath + "/{token}"
+	notifyPath       = provider.NotifyPath + "{watch}"
 )
 
-var echoWebhookPath, echoTokenPath = echoPath(webhookPath), echoPath(webhookTokenPath)
+var echoWebhookPath, echoTokenPath, echoNotifyPath = echoPath(webhookPath), echoPath(webhookTokenPath), echoPath(notifyPath)
 
 // echoPath turns {id} into :id. A colon of the path itself, as in mapping:test, begins no parameter.
 func echoPath(p string) string { return strings.NewReplacer(":", `\:`, "{", ":", "}", "").Replace(p) }

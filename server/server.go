@@ -76,6 +76,7 @@ type Deps struct {
 	Onboard func(ctx context.Context, i domain.Integration, secrets map[string]string, zone string) (json.RawMessage, error)
 	Grants  *connect.Grants // of systems that are connected by consent; nil connects none
 	Intake  *Intake         // takes webhooks; nil answers them with 503
+	Notices *Notices        // takes messages to watches; nil answers them with 503
 	Codec   http.Handler    // decodes payloads for Temporal UI and checks its callers itself; nil leaves the routes out
 	// Senders tells from where readers of published feeds come, behind proxies too; nil trusts no proxy.
 	Senders *clientaddr.Resolver

@@ -33,6 +33,10 @@ type Deps struct {
 	Store    *store.Store
 	Opener   *connect.Opener
 	Log      *slog.Logger
+	// NotifyURL is the public address of the servers to which outside systems post; "" makes no watches.
+	NotifyURL string
+	// Lag is told how long each change took from its system to us; nil = nobody.
+	Lag func(provider string, lag time.Duration)
 	// Broadcast posts outgoing webhooks. Required to serve contract.QueueBroadcast.
 	Broadcast *httpx.Client
 	// BroadcastWait replaces the published schedule of retries, for tests.
@@ -148,13 +152,16 @@ type Registry interface {
 func Register(r Registry, queue string, d Deps) {
 	if queue == contract.QueueCore {
 		RegisterWorkflows(r)
-		r.RegisterActivity(&activities.Integrations{Store: d.Store, Opener: d.Opener})
+		r.RegisterActivity(&activities.Integrations{Store: d.Store, Opener: d.Opener, NotifyURL: d.NotifyURL})
 		r.RegisterActivity(&activities.Deliveries{Gate: d.gate, Store: d.Store, Opener: d.Opener, Worker: identity()})
 		r.RegisterActivity(&activities.Replays{Store: d.Store, Opener: d.Opener})
 	}
 	if queue == contract.QueueCore || queue == contract.QueueSync {
-		r.RegisterActivity(&activities.Syncs{Store: d.Store, Opener: d.Opener})
+		r.RegisterActivity(&activities.Syncs{Store: d.Store, Opener: d.Opener, Lag: d.Lag})
 		r.RegisterActivity(&activities.Conflicts{Store: d.Store, Opener: d.Opener})
+	}
+	if queue == contract.QueueSync {
+		r.RegisterActivity(&activities.Watches{Store: d.Store, Opener: d.Opener, NotifyURL: d.NotifyURL})
 	}
 	if queue == contract.QueuePush {
 		r.RegisterActivity(&activities.Pushes{Store: d.Store, Opener: d.Opener})

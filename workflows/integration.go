@@ -58,6 +58,12 @@ type integration struct {
 	attrs    domain.IntegrationState
 	finished bool
 	begun    bool // the first pull is behind, or was by an earlier run
+
+	keeping    workflow.Future // KeepWatches in progress
+	watchesDue time.Time       // when the watches are to be looked after
+	watchRetry time.Time       // KeepWatches failed: not before this
+	watchFail  int
+	pulledAt   time.Time // when this run last began a pull
 }
 
 // order is a pause or resume noted by its handler and carried out by the loop.
@@ -156,8 +162,11 @@ func (s *integration) act(ctx workflow.Context) {
 		}
 	}
 	s.carryOut(ctx)
+	s.collectWatches(ctx)
+	s.keepWatches(ctx)
 	if s.Config.State == domain.IntegrationDeleted {
-		s.finished = true
+		// Its watches are ended before. That is tried for an hour at the most.
+		s.finished = s.keeping == nil && s.watchesDue.IsZero()
 		return
 	}
 	s.collectPush(ctx)
@@ -196,7 +205,7 @@ func (s *integration) load(ctx workflow.Context) bool {
 		// New settings may let through what waited for them.
 		s.Deliveries, s.Pushes = true, true
 	}
-	s.reload, s.Config, s.Failures = false, &cfg, 0
+	s.reload, s.Config, s.Failures, s.watchesDue = false, &cfg, 0, cfg.WatchesDue
 	defer func() { s.begun = s.begun || cfg.State == domain.IntegrationActive }()
 	switch {
 	case cfg.CanPull && !s.begun:
@@ -208,6 +217,7 @@ func (s *integration) load(ctx workflow.Context) bool {
 		// The phase is spread by the workflow's own randomness, so that thousands of connections do not poll at once.
 		s.NextPoll = workflow.Now(ctx).Add(s.spread(ctx, cfg.PollSeconds))
 	}
+	s.hurry(ctx)
 	return true
 }
 
@@ -237,7 +247,7 @@ func (s *integration) carryOut(ctx workflow.Context) {
 				o.done = true
 				continue
 			}
-			s.Config = &cfg
+			s.Config, s.watchesDue = &cfg, cfg.WatchesDue
 			if o.state == domain.IntegrationActive {
 				s.Deliveries, s.Pushes = true, true
 			}
@@ -355,7 +365,7 @@ func (s *integration) startSync(ctx workflow.Context) {
 		workflow.GetLogger(ctx).Warn("sync was not started", "run", r.RunID, "error", err)
 		return
 	}
-	s.Current, s.syncing = &r.RunID, future
+	s.Current, s.syncing, s.pulledAt = &r.RunID, future, now
 }
 
 // awake reports whether there is a reason to go through the loop.
@@ -368,7 +378,8 @@ func (s *integration) awake(ctx workflow.Context) bool {
 		// The database could not be reached: act would do nothing before the alarm.
 		return false
 	}
-	if s.reload || len(s.orders) > 0 || s.pushing != nil && s.pushing.IsReady() || s.syncing != nil && s.syncing.IsReady() {
+	if s.reload || len(s.orders) > 0 || s.pushing != nil && s.pushing.IsReady() || s.syncing != nil && s.syncing.IsReady() ||
+		s.keeping != nil && s.keeping.IsReady() {
 		return true
 	}
 	return s.Config != nil && s.Config.State == domain.IntegrationActive &&
@@ -389,6 +400,9 @@ func (s *integration) setAlarm(ctx workflow.Context) {
 		consider(s.retryAt)
 	} else {
 		s.retryAt = time.Time{}
+		if s.keeping == nil {
+			consider(s.watchesDue)
+		}
 		if s.state() == domain.IntegrationActive {
 			consider(s.DeliveriesDue)
 			if s.pushing == nil {
@@ -415,7 +429,7 @@ func (s *integration) setAlarm(ctx workflow.Context) {
 // unless the history grows long.
 func (s *integration) mayRenew(ctx workflow.Context) bool {
 	info := workflow.GetInfo(ctx)
-	return info.GetContinueAsNewSuggested() && s.pushing == nil && len(s.orders) == 0 && workflow.AllHandlersFinished(ctx) &&
+	return info.GetContinueAsNewSuggested() && s.pushing == nil && s.keeping == nil && len(s.orders) == 0 && workflow.AllHandlersFinished(ctx) &&
 		(s.Current == nil || info.GetCurrentHistoryLength() > 3*int(suggestedLength))
 }
 

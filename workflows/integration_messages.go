@@ -37,7 +37,7 @@ func (s *integration) setup(ctx workflow.Context) error {
 
 func (s *integration) status() (contract.IntegrationStatus, error) {
 	return contract.IntegrationStatus{State: s.state(), Counts: s.Counts, DeliveriesDue: s.DeliveriesDue, PushesDue: s.PushesDue,
-		NextPoll: s.NextPoll, Current: s.Current, LastRun: s.LastRun, Failures: s.Failures, Runs: s.Runs}, nil
+		NextPoll: s.NextPoll, WatchesDue: s.watchesDue, Current: s.Current, LastRun: s.LastRun, Failures: s.Failures, Runs: s.Runs}, nil
 }
 
 func (s *integration) state() domain.IntegrationState {

@@ -97,4 +97,5 @@ var steps struct {
 	Conflicts    *activities.Conflicts
 	Subscription *activities.Subscriptions
 	Replays      *activities.Replays
+	Watches      *activities.Watches
 }

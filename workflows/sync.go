@@ -3,6 +3,7 @@ package workflows
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -10,6 +11,7 @@ import (
 	"github.com/wedsync/wedsync/activities"
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/rules/freshness"
 )
 
 // restartLimit is how often one run begins its listing anew after the system lost our cursor.
@@ -19,7 +21,7 @@ const restartLimit = 3
 // dies mid-way goes on where it was. Absence from a listing removes nothing by itself: candidates are asked for one
 // by one, and many at once are quarantined.
 func Sync(ctx workflow.Context, in contract.SyncInput) (contract.SyncProgress, error) {
-	p := contract.SyncProgress{State: domain.SyncRunning, Phase: "pull"}
+	p := contract.SyncProgress{State: domain.SyncRunning, Phase: "pull", StartedAt: workflow.Now(ctx)}
 	if in.Carried != nil {
 		p = *in.Carried
 	}
@@ -38,7 +40,7 @@ func Sync(ctx workflow.Context, in contract.SyncInput) (contract.SyncProgress, e
 	default:
 		p.State = domain.SyncFailed
 	}
-	p.Phase = "done"
+	p.Phase, p.ETA = "done", nil
 	// The end is recorded and told even when the run was cancelled.
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
@@ -84,6 +86,8 @@ func runSync(ctx workflow.Context, in contract.SyncInput, p *contract.SyncProgre
 		p.Unchanged += page.Unchanged
 		p.Removed += page.Removed
 		p.Rejected += page.Rejected
+		p.Expected = page.Expected
+		pace(ctx, p)
 		switch {
 		case page.More:
 		case page.Complete:
@@ -108,6 +112,15 @@ func runSync(ctx workflow.Context, in contract.SyncInput, p *contract.SyncProgre
 		p.Quarantined += out.Quarantined
 	}
 	return nil
+}
+
+// pace tells how fast the listing is read and when it will be over.
+func pace(ctx workflow.Context, p *contract.SyncProgress) {
+	if p.StartedAt.IsZero() {
+		return // begun by a run that did not keep the time
+	}
+	progress := freshness.Progress(p.StartedAt, workflow.Now(ctx), p.Seen, p.Expected)
+	p.PerSecond, p.ETA = progress.PerSecond, progress.ETA
 }
 
 func endSync(ctx workflow.Context, in contract.SyncInput, p contract.SyncProgress, cause error) error {
@@ -135,6 +148,15 @@ func persistently(ctx workflow.Context, step func() error) error {
 func describeSync(ctx workflow.Context, p contract.SyncProgress) {
 	text := fmt.Sprintf("**%s** (%s) · pages %d · read %d · changed %d · unchanged %d · removed %d", p.State, p.Phase, p.Pages,
 		p.Seen, p.Applied, p.Unchanged, p.Removed)
+	if p.State == domain.SyncRunning && p.Expected > 0 {
+		text += fmt.Sprintf(" · of about %d", p.Expected)
+	}
+	if p.State == domain.SyncRunning && p.PerSecond > 0 {
+		text += fmt.Sprintf(" · %.1f a second", p.PerSecond)
+	}
+	if p.State == domain.SyncRunning && p.ETA != nil {
+		text += " · until about " + p.ETA.Format(time.RFC3339)
+	}
 	if p.Quarantined > 0 {
 		text += fmt.Sprintf("\n\n%d removals were **held back**: too many at once", p.Quarantined)
 	}

@@ -6,3 +6,5 @@ package workflows
 //	1  the first release of Integration, Sync and Conflict
 //	2  Subscription is new; nothing changed for the others
 //	3  Replay is new; nothing changed for the others
+//	4  Integration keeps watches (changeWatches) and follows their messages by a pull; only for connections whose settings,
+//	   as read by a step, ask for it, so earlier histories take the way they took

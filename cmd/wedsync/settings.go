@@ -84,6 +84,9 @@ func retentionSettings(f *pflag.FlagSet, c *app.Config) {
 }
 
 func workerSettings(f *pflag.FlagSet, c *app.Config) {
+	if f.Lookup("public-url") == nil {
+		f.StringVar(&c.PublicURL, "public-url", c.PublicURL, "as for the server: where calendars post when something changed; only with https; empty = calendars are polled only")
+	}
 	f.StringSliceVar(&c.Queues, "queues", c.Queues, "task queues to serve, of "+strings.Join(contract.Queues(), ",")+": workflows and database steps, reads of outside systems, writes to them, outgoing webhooks; empty = all")
 	f.IntVar(&c.DatabaseSteps, "database-steps", c.DatabaseSteps, "database steps of workflows that this process runs at once, up to 10000")
 	f.IntVar(&c.Reads, "reads", c.Reads, "reads of outside systems that this process runs at once, up to 10000")

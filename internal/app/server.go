@@ -92,6 +92,11 @@ func NewServer(c *Core, addr string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	notices, err := server.NewNotices(server.NoticeDeps{Record: c.Store.WatchRecord, Note: c.noteNotice, Provider: findProvider, Senders: senders,
+		Log: c.Log, Metrics: c.Metrics, Limits: server.IntakeLimits{AddressRate: c.Config.AddressRate}})
+	if err != nil {
+		return nil, err
+	}
 	if s.retain, err = retention.New(c.Store, c.Config.Retention(), c.Metrics, c.Log); err != nil {
 		return nil, err
 	}
@@ -107,7 +112,7 @@ func NewServer(c *Core, addr string) (*Server, error) {
 		public = "http://" + addr
 	}
 	s.http, err = server.New(server.Deps{Store: c.Store, Flow: c.Flow, Hub: s.hub, Tokens: verifier, Providers: providers.All(),
-		ApplyManual: c.applyManual, Onboard: c.onboard, Grants: c.Grants, Intake: s.in, Codec: handler, Senders: senders, Metrics: c.Metrics, Logger: c.Log,
+		ApplyManual: c.applyManual, Onboard: c.onboard, Grants: c.Grants, Intake: s.in, Notices: notices, Codec: handler, Senders: senders, Metrics: c.Metrics, Logger: c.Log,
 		Options: server.Options{PublicURL: public, CallbackURL: c.Config.callbackURL(addr), Version: Version, TemporalUI: c.Config.TemporalUI, MetricsToken: c.Config.MetricsToken,
 			DrainTimeout: c.Config.DrainTimeout, DrainDelay: c.Config.DrainDelay,
 			AllowPrivate: c.Config.AllowPrivate}})
@@ -152,6 +157,15 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	stop()
 	parts.Wait()
 	return errors.Join(err, s.Inbox.Drain(end))
+}
+
+// noteNotice stores what a message to a watch means, with the line that tells the integration's workflow.
+func (c *Core) noteNotice(ctx context.Context, org domain.OrgID, id domain.WatchID, n store.WatchNotice) (stood bool, err error) {
+	err = c.Store.Tenant(ctx, org, func(ctx context.Context, tx *store.Tx) error {
+		stood, err = tx.NoteNotice(ctx, id, n)
+		return err
+	})
+	return stood, err
 }
 
 // leaseTokens takes tokens for organisations' webhooks, by the clock of the database.

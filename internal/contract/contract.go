@@ -167,6 +167,8 @@ type IntegrationConfig struct {
 	CanPull     bool                    `json:"can_pull"`
 	CanWrite    bool                    `json:"can_write"`
 	Version     int64                   `json:"version"`
+	WatchesDue  time.Time               `json:"watches_due,omitzero"` // when its watches are to be looked after; zero = never
+	PullWanted  time.Time               `json:"pull_wanted,omitzero"` // since when a message of the system waits for a pull
 }
 
 // IntegrationCounts are totals over all runs.
@@ -187,6 +189,7 @@ type IntegrationStatus struct {
 	DeliveriesDue time.Time               `json:"deliveries_due,omitzero"`
 	PushesDue     time.Time               `json:"pushes_due,omitzero"`
 	NextPoll      time.Time               `json:"next_poll,omitzero"`
+	WatchesDue    time.Time               `json:"watches_due,omitzero"`
 	Current       *domain.SyncRunID       `json:"current,omitempty"`
 	LastRun       *domain.SyncRunID       `json:"last_run,omitempty"`
 	Failures      int                     `json:"failures"`
@@ -246,6 +249,11 @@ type SyncProgress struct {
 	Quarantined int              `json:"quarantined"`
 	Rejected    int              `json:"rejected"`
 	Restarts    int              `json:"restarts"` // times the listing began anew after a lost token
+
+	Expected  int        `json:"expected,omitempty"` // entries of the whole listing; 0 = not known
+	StartedAt time.Time  `json:"started_at,omitzero"`
+	PerSecond float64    `json:"entries_per_second,omitempty"`
+	ETA       *time.Time `json:"eta,omitempty"` // when the listing is read at this pace
 }
 
 // ConflictInput starts a conflict's workflow, and carries its state over to a new run.

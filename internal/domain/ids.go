@@ -24,6 +24,8 @@ type (
 	// AttemptID names one request to such a receiver.
 	AttemptID string
 	ReplayID  string
+	// WatchID names an address that an outside system posts to.
+	WatchID string
 )
 
 // AnyID is the set of identifier types.

@@ -72,8 +72,11 @@ type SyncRun struct {
 	Rejected      int           `json:"rejected"`    // changes that could not be understood
 	Error         string        `json:"error,omitempty"`
 	RequestedBy   string        `json:"requested_by"` // "schedule", "webhook" or an admin's subject
-	StartedAt     time.Time     `json:"started_at"`
-	EndedAt       *time.Time    `json:"ended_at,omitempty"`
+	// Expected is how many entries the whole listing has, as the system said or as known from before; 0 = not known.
+	Expected  int        `json:"-"`
+	NoticedAt *time.Time `json:"noticed_at,omitempty"` // the earliest notice of the system that it answers
+	StartedAt time.Time  `json:"started_at"`
+	EndedAt   *time.Time `json:"ended_at,omitempty"`
 }
 
 // SyncState is where a run stands.

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// NotifyPath is where our servers take what systems post to watches; the watch's id follows. WatchRequest.URL ends so.
+const NotifyPath = "/v1/notify/"
+
 // Watcher is implemented by systems that post a message when something changed, without saying what: Google's channels
 // and Microsoft Graph's subscriptions. Such a message is a hint to pull; systems lose some of them, so polling goes on.
 type Watcher interface {

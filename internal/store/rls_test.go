@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -50,6 +51,12 @@ func (b *bundle) fill(org domain.OrgID) {
 			return err
 		}
 		if err := b.RecordRefusals(ctx, []RefusedWebhook{{OrgID: org, IntegrationID: i.ID, At: tx.Now, Code: "wrong_signature"}}); err != nil {
+			return err
+		}
+		if _, err := tx.CreateWatch(ctx, i.ID, domain.NewID[domain.WatchID](tx.Now), "secret"); err != nil {
+			return err
+		}
+		if err := tx.AddLags(ctx, i.ID, []time.Duration{time.Second}, 0); err != nil {
 			return err
 		}
 		if _, err := b.system.Exec(ctx, "INSERT INTO retention_days (org_id, day) VALUES ($1, $2)", org, tx.Now); err != nil {
@@ -252,7 +259,8 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 		"UPDATE integrations SET secrets = ''", "DELETE FROM organizations", "SELECT booking_id FROM allocations",
 		"UPDATE webhook_credentials SET not_after = NULL", "DELETE FROM webhook_credentials",
 		"SELECT label FROM feeds", "UPDATE feeds SET revoked_at = NULL",
-		"SELECT tokens FROM oauth_grants", "SELECT verifier FROM oauth_states", "UPDATE oauth_states SET used_at = NULL"} {
+		"SELECT tokens FROM oauth_grants", "SELECT verifier FROM oauth_states", "UPDATE oauth_states SET used_at = NULL",
+		"UPDATE watches SET state = 'active'", "DELETE FROM watches", "SELECT lags FROM freshness"} {
 		_, err := b.system.Exec(ctx, sql)
 		refused(sql, err)
 	}

@@ -22,6 +22,7 @@ var sealedColumns = []sealedColumn{
 	{"subscriptions", "secrets", 500},
 	{"oauth_grants", "tokens", 200},
 	{"oauth_states", "verifier", 500},
+	{"watches", "secret", 500},
 	{"deliveries", "content", 50}, // bodies can be large
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 const syncColumns = `id, org_id, integration_id, full_run, state, pages, seen, applied, unchanged, removed, quarantined, rejected,
-	error, requested_by, started_at, ended_at`
+	error, requested_by, started_at, ended_at, expected, noticed_at`
 
 func scanSyncRun(row pgx.Row) (domain.SyncRun, error) {
 	run, _, err := scanSyncRunWith(row, false)
@@ -18,18 +18,18 @@ func scanSyncRun(row pgx.Row) (domain.SyncRun, error) {
 
 func scanSyncRunWith(row pgx.Row, withCursor bool) (r domain.SyncRun, cursor string, err error) {
 	targets := []any{&r.ID, &r.OrgID, &r.IntegrationID, &r.Full, &r.State, &r.Pages, &r.Seen, &r.Applied, &r.Unchanged,
-		&r.Removed, &r.Quarantined, &r.Rejected, &r.Error, &r.RequestedBy, &r.StartedAt, &r.EndedAt}
+		&r.Removed, &r.Quarantined, &r.Rejected, &r.Error, &r.RequestedBy, &r.StartedAt, &r.EndedAt, &r.Expected, &r.NoticedAt}
 	if withCursor {
 		targets = append(targets, &cursor)
 	}
 	err = row.Scan(targets...)
-	r.StartedAt, r.EndedAt = r.StartedAt.UTC(), utc(r.EndedAt)
+	r.StartedAt, r.EndedAt, r.NoticedAt = r.StartedAt.UTC(), utc(r.EndedAt), utc(r.NoticedAt)
 	return r, cursor, err
 }
 
 // StartSyncRun stores a run, or finds the one with that id, and returns it as stored with the cursor at which it stands:
-// the integration's for a new run that is not full, "" for a full one. An id that belongs to another integration is
-// KindConflict.
+// the integration's for a new run that is not full, "" for a full one. A full one expects as many entries as are known
+// already. An id that belongs to another integration is KindConflict.
 func (tx *Tx) StartSyncRun(ctx context.Context, r domain.SyncRun) (run domain.SyncRun, cursor string, err error) {
 	if _, err := domain.ParseID[domain.SyncRunID]("id", string(r.ID)); err != nil {
 		return run, "", err
@@ -37,8 +37,9 @@ func (tx *Tx) StartSyncRun(ctx context.Context, r domain.SyncRun) (run domain.Sy
 	if err := checkText("requested_by", r.RequestedBy, 200); err != nil {
 		return run, "", err
 	}
-	tag, err := tx.Exec(ctx, `INSERT INTO sync_runs (id, org_id, integration_id, full_run, state, cursor, requested_by, started_at)
-		SELECT $1, $2, i.id, $4, 'running', CASE WHEN $4 THEN '' ELSE i.sync_cursor END, $5, $6
+	tag, err := tx.Exec(ctx, `INSERT INTO sync_runs (id, org_id, integration_id, full_run, state, cursor, requested_by, started_at, expected)
+		SELECT $1, $2, i.id, $4, 'running', CASE WHEN $4 THEN '' ELSE i.sync_cursor END, $5, $6,
+			CASE WHEN $4 THEN (SELECT count(*) FROM links l WHERE l.org_id = $2 AND l.integration_id = $3) ELSE 0 END
 		FROM integrations i WHERE i.org_id = $2 AND i.id = $3 ON CONFLICT (id) DO NOTHING`,
 		r.ID, tx.Org, r.IntegrationID, r.Full, r.RequestedBy, tx.Now)
 	if err != nil {
@@ -75,6 +76,7 @@ type SyncPage struct {
 	Removed     int
 	Quarantined int
 	Rejected    int
+	Total       int // entries of the whole listing, as the system says; 0 = it does not
 }
 
 // AddSyncPage adds a page to a run, in the transaction that applied its changes. A page that was added already (Number is
@@ -93,9 +95,10 @@ func (tx *Tx) AddSyncPage(ctx context.Context, id domain.SyncRunID, p SyncPage) 
 		return run, false, domain.E(domain.KindConflict, "page %d is out of turn: the run has %d", p.Number, run.Pages)
 	}
 	run, err = scanSyncRun(tx.QueryRow(ctx, `UPDATE sync_runs SET pages = pages + 1, cursor = $3, seen = seen + $4, applied = applied + $5,
-			unchanged = unchanged + $6, removed = removed + $7, quarantined = quarantined + $8, rejected = rejected + $9
+			unchanged = unchanged + $6, removed = removed + $7, quarantined = quarantined + $8, rejected = rejected + $9,
+			expected = CASE WHEN $10 > 0 THEN $10 ELSE expected END
 		WHERE org_id = $1 AND id = $2 RETURNING `+syncColumns,
-		tx.Org, id, p.Next, p.Seen, p.Applied, p.Unchanged, p.Removed, p.Quarantined, p.Rejected))
+		tx.Org, id, p.Next, p.Seen, p.Applied, p.Unchanged, p.Removed, p.Quarantined, p.Rejected, p.Total))
 	return run, err == nil, fault("add page to sync run", err)
 }
 
@@ -171,4 +174,19 @@ func (tx *Tx) SyncRuns(ctx context.Context, integration domain.IntegrationID, p 
 	}
 	all, next := cut(all, limit, func(r domain.SyncRun) string { return string(r.ID) })
 	return all, next, nil
+}
+
+// RunningSyncs returns the newest running sync of each of the integrations that has one.
+func (tx *Tx) RunningSyncs(ctx context.Context, integrations ...domain.IntegrationID) (map[domain.IntegrationID]domain.SyncRun, error) {
+	rows, err := tx.Query(ctx, "SELECT "+syncColumns+` FROM sync_runs WHERE org_id = $1 AND integration_id = ANY ($2) AND state = 'running'
+		ORDER BY id`, tx.Org, arrayOf(integrations))
+	all, err := collect(rows, err, scanSyncRun)
+	if err != nil {
+		return nil, fault("read running syncs", err)
+	}
+	out := map[domain.IntegrationID]domain.SyncRun{}
+	for _, r := range all {
+		out[r.IntegrationID] = r
+	}
+	return out, nil
 }
