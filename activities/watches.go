@@ -30,6 +30,8 @@ const (
 	watchLifetime = 7 * 24 * time.Hour
 	// leastRenewal bounds how often a watch with a very short lifetime is renewed.
 	leastRenewal = 30 * time.Second
+	// leastPause is between two runs of KeepWatches for an integration.
+	leastPause = 10 * time.Second
 	// endTries is how often a system is told to end a watch. After that the watch runs out by itself.
 	endTries = 5
 )
@@ -79,7 +81,7 @@ type keeper struct {
 }
 
 func (k *keeper) keep(ctx context.Context) error {
-	var want bool
+	var want, helpless bool
 	err := k.Store.TenantRead(ctx, k.in.Org, func(ctx context.Context, tx *store.Tx) error {
 		k.now = tx.Now
 		i, opened, err := open(ctx, tx, k.Opener, k.in.Integration)
@@ -89,13 +91,13 @@ func (k *keeper) keep(ctx context.Context) error {
 		k.watcher, _ = provider.As[provider.Watcher](opened)
 		want = k.NotifyURL != "" && wantsWatch(i, opened)
 		if i.State == domain.IntegrationNeedsReconnect {
-			k.live = nil // nothing can be asked of the system now
+			helpless = true // nothing can be asked of the system now
 			return nil
 		}
 		k.live, err = tx.OpenWatches(ctx, k.in.Integration)
 		return err
 	})
-	if domain.KindOf(err) == domain.KindNotFound {
+	if domain.KindOf(err) == domain.KindNotFound || err == nil && helpless {
 		return nil
 	}
 	if err != nil {
@@ -120,6 +122,9 @@ func (k *keeper) keep(ctx context.Context) error {
 	return k.Store.TenantRead(ctx, k.in.Org, func(ctx context.Context, tx *store.Tx) error {
 		plan, err := tx.WatchPlan(ctx, k.in.Integration)
 		k.out.NextDue = watchesDue(plan, want, k.now.Add(time.Minute))
+		if soonest := k.now.Add(leastPause); !k.out.NextDue.IsZero() && k.out.NextDue.Before(soonest) {
+			k.out.NextDue = soonest // all that was due was tried
+		}
 		return err
 	})
 }

@@ -45,6 +45,7 @@ func expectations() map[string]expectation {
 		"update-credential":     {path: at("/v1/integrations/{id}/credentials/00000000-0000-7000-8000-000000000000", idIntegration), body: `{"label":"x"}`, ok: 404},
 		"remove-credential":     {path: at("/v1/integrations/{id}/credentials/00000000-0000-7000-8000-000000000000", idIntegration), ok: 404},
 		"receive-webhook":       {path: func(x tenant) string { return "/v1/webhooks/" + string(x.integration) }, body: "{}", ok: 503},
+		"receive-notice":        {path: func(x tenant) string { return "/v1/notify/" + string(x.integration) }, body: "{}", ok: 503},
 		"list-providers":        {ok: 200},
 
 		"answer-webhook-handshake": {path: func(x tenant) string { return "/v1/webhooks/" + string(x.integration) }, ok: 503},

@@ -7,8 +7,8 @@ import (
 
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/domain"
-	"github.com/wedsync/wedsync/internal/rules/freshness"
 	"github.com/wedsync/wedsync/internal/flow"
+	"github.com/wedsync/wedsync/internal/rules/freshness"
 	"github.com/wedsync/wedsync/internal/store"
 )
 
@@ -187,8 +187,8 @@ func (s *Server) listSyncs(ctx context.Context, in *listSyncsInput) (*listOutput
 type syncOutput struct {
 	Body struct {
 		domain.SyncRun
-		Progress *domain.Progress `json:"progress,omitempty" doc:"While it runs: how fast the listing is read, and until when"`
-		Live *contract.SyncProgress `json:"live,omitempty" doc:"Asked of the running workflow; absent when it is over or cannot be asked"`
+		Progress *domain.Progress       `json:"progress,omitempty" doc:"While it runs: how fast the listing is read, and until when"`
+		Live     *contract.SyncProgress `json:"live,omitempty" doc:"Asked of the running workflow; absent when it is over or cannot be asked"`
 	}
 }
 

@@ -91,6 +91,8 @@ type world struct {
 	person       domain.Resource
 	crm, cal     domain.Integration
 	atCRM, atCal *outside
+
+	connect func(system any) domain.Integration // one more connection
 }
 
 // oneWorld keeps worlds apart in time: their workers listen to the same queues, each with a database of its own.
@@ -143,13 +145,14 @@ func newWorld(t *testing.T) *world {
 		w.tenant(func(ctx context.Context, tx *store.Tx) error { return tx.CreateIntegration(ctx, i, nil) })
 		return i
 	}
+	w.connect = make
 	w.crm, w.cal = make(w.atCRM), make(w.atCal)
 
 	out, err := httpx.New(httpx.Options{Allow: httpx.AllowPrivate, MaxBody: 1 << 10, Timeouts: httpx.Timeouts{Header: time.Second, Total: time.Second}})
 	w.must(err)
 	t.Cleanup(out.Close)
 	serve, err := worker.New(worker.Deps{Temporal: w.Temporal(), Store: w.Store, Opener: opener, Log: slog.New(slog.DiscardHandler),
-		Broadcast: out, BroadcastWait: func(int) time.Duration { return 50 * time.Millisecond }},
+		NotifyURL: "https://sync.example.com", Broadcast: out, BroadcastWait: func(int) time.Duration { return 50 * time.Millisecond }},
 		worker.Options{StopTimeout: 5 * time.Second})
 	w.must(err)
 	w.must(serve.Start())

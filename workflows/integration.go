@@ -205,7 +205,8 @@ func (s *integration) load(ctx workflow.Context) bool {
 		// New settings may let through what waited for them.
 		s.Deliveries, s.Pushes = true, true
 	}
-	s.reload, s.Config, s.Failures, s.watchesDue = false, &cfg, 0, cfg.WatchesDue
+	s.reload, s.Config, s.Failures = false, &cfg, 0
+	s.planWatches(cfg.WatchesDue)
 	defer func() { s.begun = s.begun || cfg.State == domain.IntegrationActive }()
 	switch {
 	case cfg.CanPull && !s.begun:
@@ -247,7 +248,8 @@ func (s *integration) carryOut(ctx workflow.Context) {
 				o.done = true
 				continue
 			}
-			s.Config, s.watchesDue = &cfg, cfg.WatchesDue
+			s.Config = &cfg
+			s.planWatches(cfg.WatchesDue)
 			if o.state == domain.IntegrationActive {
 				s.Deliveries, s.Pushes = true, true
 			}

@@ -32,10 +32,18 @@ func (s *integration) hurry(ctx workflow.Context) {
 	}
 }
 
+// planWatches takes from the integration's row when its watches are to be looked after. A step that failed keeps its wait.
+func (s *integration) planWatches(at time.Time) {
+	if !at.IsZero() && at.Before(s.watchRetry) {
+		at = s.watchRetry
+	}
+	s.watchesDue = at
+}
+
 // keepWatches starts what is due for the watches, one step at a time.
 func (s *integration) keepWatches(ctx workflow.Context) {
 	now := workflow.Now(ctx)
-	if s.keeping != nil || !due(s.watchesDue, now) || now.Before(s.watchRetry) {
+	if s.keeping != nil || !due(s.watchesDue, now) {
 		return
 	}
 	if workflow.GetVersion(ctx, changeWatches, workflow.DefaultVersion, 1) == workflow.DefaultVersion {

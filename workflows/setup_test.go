@@ -56,6 +56,7 @@ type script struct {
 	page   func(n int) (activities.PullPageResult, error)
 	prove  func(n int) (activities.ConfirmRemovalsResult, error)
 	end    func(n int, in activities.EndSyncRunInput) error
+	keep   func(n int) (activities.KeepWatchesResult, error)
 }
 
 func (s *script) called(name string) int {
@@ -147,6 +148,10 @@ func (s *script) PullPage(context.Context, activities.PullPageInput) (activities
 
 func (s *script) ConfirmRemovals(context.Context, activities.ConfirmRemovalsInput) (activities.ConfirmRemovalsResult, error) {
 	return answer(s, "ConfirmRemovals", s.prove)
+}
+
+func (s *script) KeepWatches(context.Context, activities.KeepWatchesInput) (activities.KeepWatchesResult, error) {
+	return answer(s, "KeepWatches", s.keep)
 }
 
 func (s *script) EndSyncRun(_ context.Context, in activities.EndSyncRunInput) error {

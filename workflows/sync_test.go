@@ -76,7 +76,7 @@ func TestRunReadsEveryPageProvesRemovalsAndTellsItsIntegration(t *testing.T) {
 	}
 	got := s.run()
 	want := contract.SyncProgress{State: domain.SyncDone, Phase: "done", Pages: 3, Seen: 30, Applied: 9, Unchanged: 15, Removed: 5, Proved: 2,
-		Quarantined: 4, Rejected: 3}
+		Quarantined: 4, Rejected: 3, StartedAt: start}
 	if got != want {
 		t.Errorf("result %+v, want %+v", got, want)
 	}
@@ -223,4 +223,24 @@ func TestRunEndsAlthoughItsIntegrationIsGone(t *testing.T) {
 		contract.SyncedSignal{RunID: run1, State: domain.SyncDone}).Return(errors.New("no such workflow"))
 	s.ExecuteWorkflow(contract.SyncWorkflow, contract.SyncInput{OrgID: org, IntegrationID: integration, RunID: run1, By: "alex"})
 	s.ended(nil)
+}
+
+func TestProgressTellsThePaceAndTheEnd(t *testing.T) {
+	t.Parallel()
+	s := newPulling(t)
+	s.page = func(n int) (activities.PullPageResult, error) {
+		if n == 2 {
+			return activities.PullPageResult{}, errDown // a minute passes over the tries
+		}
+		return activities.PullPageResult{Seen: 250, Applied: 250, Expected: 1000, More: n < 6, Complete: n == 6}, nil
+	}
+	s.at(500*time.Millisecond, func() {
+		if got := ask[contract.SyncProgress](s.stage, contract.QueryProgress); got.Expected != 1000 || got.Seen != 250 || !got.StartedAt.Equal(start) {
+			t.Errorf("progress is %+v", got)
+		}
+	})
+	p := s.run()
+	if p.Expected != 1000 || p.ETA != nil || p.PerSecond <= 0 || p.State != domain.SyncDone {
+		t.Errorf("progress at the end is %+v", p)
+	}
 }
