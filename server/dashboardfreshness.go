@@ -38,15 +38,15 @@ func lagText(f domain.Freshness) string {
 	if f.LastMS == nil {
 		return ""
 	}
-	text := "Lag: " + span(*f.LastMS) + ", usually " + span(*f.P50MS) + ", at worst " + span(*f.P95MS)
+	text := "Lag: " + lagSpan(*f.LastMS) + ", usually " + lagSpan(*f.P50MS) + ", at worst " + lagSpan(*f.P95MS)
 	if f.Target > 0 {
-		text += " (target " + span(f.TargetMS) + ")"
+		text += " (target " + lagSpan(f.TargetMS) + ")"
 	}
 	return text
 }
 
-// span spells milliseconds out, no more exactly than somebody wants to know.
-func span(ms int64) string {
+// lagSpan spells milliseconds out, no more exactly than somebody wants to know.
+func lagSpan(ms int64) string {
 	d := time.Duration(ms) * time.Millisecond
 	switch {
 	case d < 10*time.Second:

@@ -44,8 +44,8 @@ var posting = provider.Registration{Name: "posting", Notice: func(r provider.Not
 	return n, nil
 }}
 
-// post is a door for messages over watches in memory.
-type post struct {
+// postbox is a door for messages over watches in memory.
+type postbox struct {
 	*testing.T
 	n *Notices
 
@@ -66,13 +66,13 @@ const (
 	watchWords = "correct-horse-battery-staple-correct-horse-b"
 )
 
-func newPost(t *testing.T, limits ...IntakeLimits) *post {
+func newPost(t *testing.T, limits ...IntakeLimits) *postbox {
 	t.Helper()
 	record := store.WatchRecord{Org: "01900000-0000-7000-8000-000000000001", Integration: "01900000-0000-7000-8000-000000000002", Provider: "posting",
 		State: domain.WatchPending, Secret: watchWords}
 	over, orphan := record, record
 	over.State, orphan.Provider = domain.WatchRetired, "gone"
-	p := &post{T: t, now: time.Date(2027, 5, 1, 9, 0, 0, 0, time.UTC),
+	p := &postbox{T: t, now: time.Date(2027, 5, 1, 9, 0, 0, 0, time.UTC),
 		watches: map[domain.WatchID]store.WatchRecord{watchID: record, retiredID: over, orphanID: orphan}}
 	deps := NoticeDeps{Record: p.record, Note: p.note, Now: p.clock,
 		Provider: func(name string) (provider.Registration, bool) { return posting, name == "posting" }}
@@ -86,13 +86,13 @@ func newPost(t *testing.T, limits ...IntakeLimits) *post {
 	return p
 }
 
-func (p *post) clock() time.Time {
+func (p *postbox) clock() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.now
 }
 
-func (p *post) record(_ context.Context, id domain.WatchID) (store.WatchRecord, error) {
+func (p *postbox) record(_ context.Context, id domain.WatchID) (store.WatchRecord, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.reads++
@@ -103,7 +103,7 @@ func (p *post) record(_ context.Context, id domain.WatchID) (store.WatchRecord, 
 	return r, nil
 }
 
-func (p *post) note(ctx context.Context, org domain.OrgID, id domain.WatchID, n store.WatchNotice) (bool, error) {
+func (p *postbox) note(ctx context.Context, org domain.OrgID, id domain.WatchID, n store.WatchNotice) (bool, error) {
 	p.mu.Lock()
 	slow, fault := p.slow, p.fault
 	p.mu.Unlock()
@@ -128,7 +128,7 @@ func (p *post) note(ctx context.Context, org domain.OrgID, id domain.WatchID, n 
 	return true, nil
 }
 
-func (p *post) send(id domain.WatchID, secret, word, query string, body []byte) *httptest.ResponseRecorder {
+func (p *postbox) send(id domain.WatchID, secret, word, query string, body []byte) *httptest.ResponseRecorder {
 	p.Helper()
 	e := echo.New()
 	e.POST(echoNotifyPath, p.n.Handle)

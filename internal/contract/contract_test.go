@@ -31,8 +31,9 @@ func words() map[string]any {
 	resolve := ResolveRequest{Action: domain.ActionMove, BookingID: id + "5", ResourceID: id + "6", When: when, DecisionID: id + "7", By: "admin-1", Version: 3}
 	counts := IntegrationCounts{Signals: 1, Applied: 2, Ignored: 3, Dead: 4, Retried: 5, Pushed: 6, Syncs: 7}
 	progress := SyncProgress{State: domain.SyncRunning, Phase: "pull", Pages: 1, Seen: 2, Applied: 3, Unchanged: 4, Removed: 5, Proved: 6, Quarantined: 7,
-		Rejected: 8, Restarts: 9}
-	config := &IntegrationConfig{Provider: "custom", State: domain.IntegrationActive, PollSeconds: 300, CanPull: true, CanWrite: true, Version: 3}
+		Rejected: 8, Restarts: 9, Expected: 10, StartedAt: at, PerSecond: 11.5, ETA: &at}
+	config := &IntegrationConfig{Provider: "custom", State: domain.IntegrationActive, PollSeconds: 300, CanPull: true, CanWrite: true, Version: 3,
+		WatchesDue: at, PullWanted: at}
 	return map[string]any{
 		"deliveries_signal": DeliveriesSignal{IDs: []domain.DeliveryID{id + "1"}, More: true},
 		"pushes_signal":     PushesSignal{Count: 2},
@@ -43,7 +44,7 @@ func words() map[string]any {
 			DeliveriesDue: at, PushesDue: at, NextPoll: at, Resyncs: []ResyncRequest{resync}, Runs: 2, Counts: counts, Failures: 1,
 			Current: ptr(domain.SyncRunID(id + "4")), LastRun: ptr(domain.SyncRunID(id + "3")), Config: config}},
 		"integration_status": IntegrationStatus{State: domain.IntegrationPaused, Counts: counts, DeliveriesDue: at, PushesDue: at, NextPoll: at,
-			Current: ptr(domain.SyncRunID(id + "4")), LastRun: ptr(domain.SyncRunID(id + "3")), Failures: 1, Runs: 2},
+			WatchesDue: at, Current: ptr(domain.SyncRunID(id + "4")), LastRun: ptr(domain.SyncRunID(id + "3")), Failures: 1, Runs: 2},
 		"pause_request":  PauseRequest{By: "admin-1"},
 		"resume_request": ResumeRequest{By: "admin-1"},
 		"state_result":   StateResult{State: domain.IntegrationPaused},
