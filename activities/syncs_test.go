@@ -277,3 +277,67 @@ func TestRunThatCouldNotBeStoredEndsQuietly(t *testing.T) {
 	run(d, none(d.syncs().EndSyncRun), activities.EndSyncRunInput{SyncRef: activities.SyncRef{Org: d.org, Integration: d.cal.ID,
 		Run: domain.NewID[domain.SyncRunID](d.clock())}, State: domain.SyncFailed, Kind: domain.KindUnavailable})
 }
+
+func TestLagIsMeasuredFromTheChangeOrItsNoticeAndNotOfAFirstListing(t *testing.T) {
+	t.Parallel()
+	d, _, i := watching(t)
+	d.keep(i)
+	at := func(c domain.Change, before time.Duration) domain.Change {
+		when := d.clock().Add(-before)
+		c.ChangedAt = &when
+		return c
+	}
+	var told []time.Duration
+	steps := d.syncs()
+	steps.Lag = func(provider string, lag time.Duration) {
+		if provider != "outside" {
+			t.Errorf("provider is %q", provider)
+		}
+		told = append(told, lag)
+	}
+	pull := func(full bool) {
+		ref := d.startRun(i, full)
+		run(d, steps.PullPage, activities.PullPageInput{SyncRef: ref})
+		run(d, none(d.syncs().EndSyncRun), activities.EndSyncRunInput{SyncRef: ref, State: domain.SyncDone})
+	}
+	d.atCal.pages[""] = provider.Page{Changes: []domain.Change{at(change("old", domain.CategoryVendor, 1, 2), time.Hour)}, Next: "one", Complete: true}
+	pull(true)
+	if len(told) != 0 {
+		t.Errorf("the first listing was measured: %v", told)
+	}
+	d.advance(10 * time.Minute)
+	d.notice(d.one(i, domain.WatchActive).ID, store.WatchNotice{Pull: true})
+	d.advance(3 * time.Second)
+	d.atCal.pages["one"] = provider.Page{Changes: []domain.Change{at(change("timed", domain.CategoryVendor, 3, 4), 20*time.Second),
+		change("untimed", domain.CategoryVendor, 5, 6), change("old", domain.CategoryVendor, 1, 2)}, Next: "two"}
+	pull(false) // a run is prepared for a second, and its first page is read a second later
+	if len(told) != 2 || told[0] != 22*time.Second || told[1] != 5*time.Second {
+		t.Errorf("told %v", told)
+	}
+	d.advance(10 * time.Minute)
+	d.atCal.pages["two"] = provider.Page{Changes: []domain.Change{{Op: domain.OpRemove, ExternalID: "timed"}}, Next: "three"}
+	pull(false)
+	if len(told) != 3 || told[2] != 10*time.Minute+2*time.Second {
+		t.Errorf("told %v", told)
+	}
+	d.tenant(func(ctx context.Context, tx *store.Tx) error {
+		all, err := tx.Freshness(ctx, i.ID)
+		if m := all[i.ID]; len(m.Lags) != 3 || m.Changes != 3 || m.Late != 1 || m.Wanted != nil {
+			t.Errorf("measured %+v", m)
+		}
+		return err
+	})
+}
+
+func TestPageTellsHowManyEntriesThereAre(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	d.atCal.pages[""] = provider.Page{Changes: []domain.Change{change("a", domain.CategoryVendor, 1, 2)}, Next: "p2", More: true, Total: 500}
+	d.atCal.pages["p2"] = provider.Page{Changes: []domain.Change{change("b", domain.CategoryVendor, 3, 4)}, Next: "p3", Complete: true}
+	ref := d.startRun(d.cal, true)
+	for range 2 {
+		if got := d.pull(ref); got.Expected != 500 {
+			t.Errorf("page is %+v", got)
+		}
+	}
+}

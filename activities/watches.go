@@ -59,6 +59,7 @@ type KeepWatchesResult struct {
 //     message that comes before the answer is known;
 //   - it is renewed at four fifths of its lifetime. A system that cannot prolong gets a new one, and the old one is ended
 //     only when the new one stands;
+//   - new settings may mean another calendar, so they get a new one too;
 //   - after a new one stands the system is to be read once, since nobody told of what changed in between;
 //   - a paused or deleted integration, and one that no longer imports, has none.
 //
@@ -78,6 +79,7 @@ type keeper struct {
 	now     time.Time
 	watcher provider.Watcher
 	live    []store.SealedWatch
+	suits   store.SettingsHash // what a watch must have been made for
 }
 
 func (k *keeper) keep(ctx context.Context) error {
@@ -88,6 +90,7 @@ func (k *keeper) keep(ctx context.Context) error {
 		if err != nil && (domain.KindOf(err) != domain.KindPermanent || i.ID == "") {
 			return err
 		}
+		k.suits = store.HashSettings(i)
 		k.watcher, _ = provider.As[provider.Watcher](opened)
 		want = k.NotifyURL != "" && wantsWatch(i, opened)
 		if i.State == domain.IntegrationNeedsReconnect {
@@ -120,7 +123,7 @@ func (k *keeper) keep(ctx context.Context) error {
 		}
 	}
 	return k.Store.TenantRead(ctx, k.in.Org, func(ctx context.Context, tx *store.Tx) error {
-		plan, err := tx.WatchPlan(ctx, k.in.Integration)
+		plan, err := tx.WatchPlan(ctx, k.in.Integration, k.suits)
 		k.out.NextDue = watchesDue(plan, want, k.now.Add(time.Minute))
 		if soonest := k.now.Add(leastPause); !k.out.NextDue.IsZero() && k.out.NextDue.Before(soonest) {
 			k.out.NextDue = soonest // all that was due was tried
@@ -140,7 +143,7 @@ func wantsWatch(i domain.Integration, opened any) bool {
 // never.
 func watchesDue(p store.WatchPlan, want bool, soon time.Time) time.Time {
 	switch {
-	case p.Due == nil && want, p.Standing && !want:
+	case p.Due == nil && want, p.Standing && !want, p.Outdated:
 		return soon
 	case p.Due == nil:
 		return time.Time{}
@@ -160,6 +163,10 @@ func (k *keeper) uphold(ctx context.Context) error {
 			}
 		case w.State == domain.WatchActive:
 			active = w // the last is the newest
+		case w.State == domain.WatchPending && w.Settings != k.suits:
+			if err := k.move(ctx, w, domain.WatchRetired, "the settings changed before it was made"); err != nil {
+				return err
+			}
 		case w.State == domain.WatchPending && pending == nil:
 			pending = w
 		}
@@ -172,6 +179,13 @@ func (k *keeper) uphold(ctx context.Context) error {
 					return err
 				}
 			}
+		}
+	}
+	if active != nil && pending == nil && active.Settings != k.suits {
+		// It may be of another calendar. It ends when the new one stands.
+		var err error
+		if pending, err = k.create(ctx); err != nil {
+			return err
 		}
 	}
 	if active != nil && pending == nil && !active.RenewAfter.After(k.now) {
@@ -242,10 +256,10 @@ var errExpiry = domain.E(domain.KindPermanent, "the system named no end of the w
 // create stores a row for a new watch; nil when another worker did so first, which will make it.
 func (k *keeper) create(ctx context.Context) (*store.SealedWatch, error) {
 	w := store.SealedWatch{Watch: domain.Watch{ID: domain.NewID[domain.WatchID](k.now), IntegrationID: k.in.Integration,
-		State: domain.WatchPending, RenewAfter: k.now}, Secret: newSecret()}
+		State: domain.WatchPending, RenewAfter: k.now}, Secret: newSecret(), Settings: k.suits}
 	var made bool
 	err := k.store(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-		made, err = tx.CreateWatch(ctx, k.in.Integration, w.ID, w.Secret)
+		made, err = tx.CreateWatch(ctx, k.in.Integration, w.ID, w.Secret, w.Settings)
 		return err
 	})
 	if err != nil || !made {
@@ -421,7 +435,7 @@ func watched(w domain.Watch) provider.Watched {
 
 // planWatches completes what an integration's workflow acts on by what is known of its watches.
 func planWatches(ctx context.Context, tx *store.Tx, i domain.Integration, opened any, notify string, cfg *contract.IntegrationConfig) error {
-	plan, err := tx.WatchPlan(ctx, i.ID)
+	plan, err := tx.WatchPlan(ctx, i.ID, store.HashSettings(i))
 	if err != nil {
 		return err
 	}

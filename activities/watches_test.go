@@ -213,7 +213,7 @@ func TestRowOfACrashIsUsedAgain(t *testing.T) {
 	d, w, i := watching(t)
 	id := domain.NewID[domain.WatchID](d.clock())
 	d.tenant(func(ctx context.Context, tx *store.Tx) error {
-		_, err := tx.CreateWatch(ctx, i.ID, id, strings.Repeat("s", 43))
+		_, err := tx.CreateWatch(ctx, i.ID, id, strings.Repeat("s", 43), store.HashSettings(i))
 		return err
 	})
 	d.advance(time.Minute)
@@ -327,7 +327,7 @@ func TestCrashBetweenNewAndOldLeavesNoSecondWatch(t *testing.T) {
 	d.advance(time.Second)
 	id := domain.NewID[domain.WatchID](d.clock())
 	d.tenant(func(ctx context.Context, tx *store.Tx) error {
-		if _, err := tx.CreateWatch(ctx, i.ID, id, "s"); err != nil {
+		if _, err := tx.CreateWatch(ctx, i.ID, id, "s", store.HashSettings(i)); err != nil {
 			return err
 		}
 		fresh := old.Watch
@@ -511,5 +511,53 @@ func TestRenewalsAreSpread(t *testing.T) {
 		if want := []float64{0.775, 0.825}[n]; share < want-0.001 || share > want+0.001 {
 			t.Errorf("renewed at %.3f of the lifetime, want %.3f", share, want)
 		}
+	}
+}
+
+func TestNewSettingsGetANewWatch(t *testing.T) {
+	t.Parallel()
+	d, w, i := watching(t)
+	d.keep(i)
+	old := d.one(i, domain.WatchActive)
+	change := func(settings string) {
+		d.tenant(func(ctx context.Context, tx *store.Tx) error {
+			now, err := tx.Integration(ctx, i.ID)
+			if err != nil {
+				return err
+			}
+			now.Settings = []byte(settings)
+			return tx.UpdateIntegration(ctx, now, nil, now.Version)
+		})
+	}
+	change(`{"calendar": "another"}`)
+	if cfg := d.config(i); cfg.WatchesDue.After(d.clock()) || cfg.WatchesDue.IsZero() {
+		t.Fatalf("due at %s", cfg.WatchesDue)
+	}
+	// The first try fails, and the settings change once more before the second.
+	w.faults["watch"] = []error{domain.E(domain.KindUnavailable, "down")}
+	if out := d.keep(i); out.Failed != 1 || out.Ended != 0 {
+		t.Fatalf("kept: %+v", out)
+	}
+	if cfg := d.config(i); !cfg.WatchesDue.After(d.clock()) {
+		t.Errorf("due at %s, before the wait is over", cfg.WatchesDue)
+	}
+	change(`{"calendar": "third"}`)
+	if out := d.keep(i); out.Made != 1 || out.Ended != 1 || !out.Pull {
+		t.Fatalf("kept: %+v", out)
+	}
+	if one := d.one(i, domain.WatchActive); one.ID == old.ID || len(w.ended) != 1 || len(w.standing) != 1 {
+		t.Errorf("watch is %+v, ended %v", one.Watch, w.ended)
+	}
+	// A new name means no other calendar.
+	d.tenant(func(ctx context.Context, tx *store.Tx) error {
+		now, err := tx.Integration(ctx, i.ID)
+		if err != nil {
+			return err
+		}
+		now.Name = "renamed"
+		return tx.UpdateIntegration(ctx, now, nil, now.Version)
+	})
+	if out := d.keep(i); out.Made != 0 || out.Ended != 0 {
+		t.Errorf("kept: %+v", out)
 	}
 }

@@ -294,13 +294,13 @@ func TestMessageReachesTheRowThroughTheRealRouter(t *testing.T) {
 	})
 	id := domain.NewID[domain.WatchID](time.Now())
 	b.must(b.store.Tenant(t.Context(), b.a.org, func(ctx context.Context, tx *store.Tx) error {
-		_, err := tx.CreateWatch(ctx, b.a.integration, id, watchWords)
+		_, err := tx.CreateWatch(ctx, b.a.integration, id, watchWords, store.SettingsHash{})
 		return err
 	}))
 	wanted := func() bool {
 		var plan store.WatchPlan
 		b.must(b.store.TenantRead(t.Context(), b.a.org, func(ctx context.Context, tx *store.Tx) (err error) {
-			plan, err = tx.WatchPlan(ctx, b.a.integration)
+			plan, err = tx.WatchPlan(ctx, b.a.integration, store.SettingsHash{})
 			return err
 		}))
 		return plan.PullWanted != nil

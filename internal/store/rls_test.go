@@ -53,7 +53,7 @@ func (b *bundle) fill(org domain.OrgID) {
 		if err := b.RecordRefusals(ctx, []RefusedWebhook{{OrgID: org, IntegrationID: i.ID, At: tx.Now, Code: "wrong_signature"}}); err != nil {
 			return err
 		}
-		if _, err := tx.CreateWatch(ctx, i.ID, domain.NewID[domain.WatchID](tx.Now), "secret"); err != nil {
+		if _, err := tx.CreateWatch(ctx, i.ID, domain.NewID[domain.WatchID](tx.Now), "secret", HashSettings(i)); err != nil {
 			return err
 		}
 		if err := tx.AddLags(ctx, i.ID, []time.Duration{time.Second}, 0); err != nil {

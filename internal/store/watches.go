@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"time"
 
@@ -22,8 +23,15 @@ const keepRetired = 30 * 24 * time.Hour
 // SealedWatch is a watch with its secret opened. The secret must not reach logs or errors.
 type SealedWatch struct {
 	domain.Watch
-	Secret string
+	Secret   string
+	Settings SettingsHash
 }
+
+// SettingsHash names the settings of an integration for which a watch was made. Others may mean another calendar.
+type SettingsHash [sha256.Size]byte
+
+// HashSettings hashes the settings of an integration as it was read.
+func HashSettings(i domain.Integration) SettingsHash { return sha256.Sum256(i.Settings) }
 
 func scanWatch(row pgx.Row, more ...any) (w domain.Watch, err error) {
 	err = row.Scan(append([]any{&w.ID, &w.IntegrationID, &w.RemoteID, &w.ResourceID, &w.State, &w.ExpiresAt, &w.RenewAfter, &w.MadeAt,
@@ -33,9 +41,9 @@ func scanWatch(row pgx.Row, more ...any) (w domain.Watch, err error) {
 }
 
 // CreateWatch stores a pending watch of an integration with its secret sealed, unless one is pending already, and reports
-// whether it did. The integration stays locked until the transaction ends, so of two callers one stores. Watches that
+// whether it did. settings are those that it is made for. The integration stays locked until the transaction ends, so of two callers one stores. Watches that
 // have been over for 30 days are forgotten. KindInvalid for an integration that the tenant does not have.
-func (tx *Tx) CreateWatch(ctx context.Context, integration domain.IntegrationID, id domain.WatchID, secret string) (bool, error) {
+func (tx *Tx) CreateWatch(ctx context.Context, integration domain.IntegrationID, id domain.WatchID, secret string, settings SettingsHash) (bool, error) {
 	if _, err := domain.ParseID[domain.WatchID]("id", string(id)); err != nil {
 		return false, err
 	}
@@ -56,8 +64,8 @@ func (tx *Tx) CreateWatch(ctx context.Context, integration domain.IntegrationID,
 	}
 	text := []byte(secret)
 	defer clear(text)
-	_, err := tx.Exec(ctx, `INSERT INTO watches (id, org_id, integration_id, secret, state, renew_after, made_at)
-		VALUES ($1, $2, $3, $4, 'pending', $5, $5)`, id, tx.Org, integration, tx.sealer.Seal(text, "watches", "secret", string(id)), tx.Now)
+	_, err := tx.Exec(ctx, `INSERT INTO watches (id, org_id, integration_id, secret, settings_hash, state, renew_after, made_at)
+		VALUES ($1, $2, $3, $4, $6, 'pending', $5, $5)`, id, tx.Org, integration, tx.sealer.Seal(text, "watches", "secret", string(id)), tx.Now, settings[:])
 	return err == nil, fault("store watch", err)
 }
 
@@ -78,13 +86,14 @@ func (tx *Tx) UpdateWatch(ctx context.Context, w domain.Watch, was domain.WatchS
 
 // OpenWatches returns the watches of an integration that are not over, the oldest first, with their secrets.
 func (tx *Tx) OpenWatches(ctx context.Context, integration domain.IntegrationID) ([]SealedWatch, error) {
-	rows, err := tx.Query(ctx, "SELECT "+watchColumns+`, w.secret FROM watches w
+	rows, err := tx.Query(ctx, "SELECT "+watchColumns+`, w.secret, w.settings_hash FROM watches w
 		WHERE org_id = $1 AND integration_id = $2 AND state <> 'retired' ORDER BY id`, tx.Org, integration)
 	all, err := collect(rows, err, func(row pgx.Row) (w SealedWatch, err error) {
-		var sealed []byte
-		if w.Watch, err = scanWatch(row, &sealed); err != nil {
+		var sealed, hash []byte
+		if w.Watch, err = scanWatch(row, &sealed, &hash); err != nil {
 			return w, err
 		}
+		copy(w.Settings[:], hash)
 		w.Secret, err = openWatch(w.ID, sealed, tx.sealer.Open)
 		return w, err
 	})
@@ -110,13 +119,17 @@ func (tx *Tx) WantPull(ctx context.Context, id domain.WatchID) error {
 type WatchPlan struct {
 	Due        *time.Time // when the first of those that are not over is to be looked after; nil = there is none
 	Standing   bool       // one is pending or active
+	Outdated   bool       // those that are pending or active were made for other settings
 	PullWanted *time.Time // since when a notice waits for the system to be read; nil = none does
 }
 
-// WatchPlan reads it. An integration without watches has the zero plan.
-func (tx *Tx) WatchPlan(ctx context.Context, integration domain.IntegrationID) (p WatchPlan, err error) {
+// WatchPlan reads it, for an integration with these settings. One without watches has the zero plan.
+func (tx *Tx) WatchPlan(ctx context.Context, integration domain.IntegrationID, settings SettingsHash) (p WatchPlan, err error) {
+	var suits bool
 	err = tx.QueryRow(ctx, `SELECT min(renew_after) FILTER (WHERE state <> 'retired'), coalesce(bool_or(state IN ('pending', 'active')), false),
-		min(pull_wanted_at) FROM watches WHERE org_id = $1 AND integration_id = $2`, tx.Org, integration).Scan(&p.Due, &p.Standing, &p.PullWanted)
+		coalesce(bool_or(state IN ('pending', 'active') AND settings_hash = $3), false), min(pull_wanted_at)
+		FROM watches WHERE org_id = $1 AND integration_id = $2`, tx.Org, integration, settings[:]).Scan(&p.Due, &p.Standing, &suits, &p.PullWanted)
+	p.Outdated = p.Standing && !suits
 	p.Due, p.PullWanted = utc(p.Due), utc(p.PullWanted)
 	return p, fault("read watches", err)
 }

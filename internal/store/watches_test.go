@@ -16,7 +16,7 @@ func (b *bundle) watch(org domain.OrgID, i domain.IntegrationID) domain.Watch {
 	b.t.Helper()
 	id := domain.NewID[domain.WatchID](b.clock.now())
 	b.tenant(org, func(tx *Tx) error {
-		made, err := tx.CreateWatch(b.t.Context(), i, id, "watch-secret")
+		made, err := tx.CreateWatch(b.t.Context(), i, id, "watch-secret", SettingsHash{1})
 		if err == nil && !made {
 			b.t.Fatal("another watch is pending")
 		}
@@ -46,7 +46,7 @@ func (b *bundle) onlyWatch(org domain.OrgID, i domain.IntegrationID) SealedWatch
 func (b *bundle) plan(org domain.OrgID, i domain.IntegrationID) (p WatchPlan) {
 	b.t.Helper()
 	b.tenant(org, func(tx *Tx) (err error) {
-		p, err = tx.WatchPlan(b.t.Context(), i)
+		p, err = tx.WatchPlan(b.t.Context(), i, SettingsHash{1})
 		return err
 	})
 	return p
@@ -99,7 +99,7 @@ func TestWatchIsKnownToTheServerBeforeTheSystemIsAsked(t *testing.T) {
 		wait.Go(func() {
 			id := domain.NewID[domain.WatchID](b.clock.now())
 			if err := b.Tenant(t.Context(), org, func(ctx context.Context, tx *Tx) error {
-				ok, err := tx.CreateWatch(ctx, other.ID, id, "s")
+				ok, err := tx.CreateWatch(ctx, other.ID, id, "s", SettingsHash{})
 				made.Store(n, ok)
 				return err
 			}); err != nil {
@@ -143,6 +143,15 @@ func TestWatchMovesOnlyFromTheStateThatItsCallerSaw(t *testing.T) {
 	}
 	if p := b.plan(org, i.ID); !p.Standing || p.Due == nil || !p.Due.Equal(w.RenewAfter) || p.PullWanted != nil {
 		t.Errorf("plan is %+v", p)
+	}
+	b.tenant(org, func(tx *Tx) error {
+		if p, err := tx.WatchPlan(t.Context(), i.ID, SettingsHash{2}); err != nil || !p.Outdated {
+			t.Errorf("a watch of other settings is taken for one of these: %+v, %v", p, err)
+		}
+		return nil
+	})
+	if b.onlyWatch(org, i.ID).Settings != (SettingsHash{1}) {
+		t.Error("the watch does not know for which settings it was made")
 	}
 	w.State = domain.WatchRetired
 	if !move(w, domain.WatchActive) {

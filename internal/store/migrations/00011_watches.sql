@@ -7,6 +7,7 @@ CREATE TABLE watches (
     org_id         uuid NOT NULL,
     integration_id uuid NOT NULL,
     secret         bytea NOT NULL, -- sealed
+    settings_hash  bytea NOT NULL, -- of the settings that it was made for: others may mean another calendar
     remote_id      text NOT NULL DEFAULT '',
     resource_id    text NOT NULL DEFAULT '',
     state          text NOT NULL CHECK (state IN ('pending', 'active', 'retiring', 'retired')),
