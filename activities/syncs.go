@@ -18,8 +18,6 @@ import (
 type Syncs struct {
 	Store  *store.Store
 	Opener *connect.Opener
-	// Lag is told how long each change took from its system to us; nil = nobody.
-	Lag func(provider string, lag time.Duration)
 }
 
 // SyncRef names a sync run.
@@ -131,9 +129,8 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef) (PullPageResult, erro
 	if page.Changes, err = a.look(ctx, ref, opened, page); err != nil {
 		return out, err
 	}
-	var lags []time.Duration
 	err = a.Store.Tenant(ctx, ref.Org, func(ctx context.Context, tx *store.Tx) error {
-		lags = lags[:0]
+		var lags []time.Duration
 		out = PullPageResult{Seen: len(page.Changes) + len(page.Problems), Rejected: len(page.Problems), More: page.More,
 			Complete: page.Complete && run.Full}
 		var seen []string
@@ -190,11 +187,6 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef) (PullPageResult, erro
 		}
 		return tx.Emit(ctx, domain.TopicSyncProgress, ref.refs(domain.SyncRunning))
 	})
-	if err == nil && a.Lag != nil {
-		for _, lag := range lags {
-			a.Lag(integration.Provider, lag)
-		}
-	}
 	return out, err
 }
 

@@ -35,8 +35,6 @@ type Deps struct {
 	Log      *slog.Logger
 	// NotifyURL is the public address of the servers to which outside systems post; "" makes no watches.
 	NotifyURL string
-	// Lag is told how long each change took from its system to us; nil = nobody.
-	Lag func(provider string, lag time.Duration)
 	// Broadcast posts outgoing webhooks. Required to serve contract.QueueBroadcast.
 	Broadcast *httpx.Client
 	// BroadcastWait replaces the published schedule of retries, for tests.
@@ -157,7 +155,7 @@ func Register(r Registry, queue string, d Deps) {
 		r.RegisterActivity(&activities.Replays{Store: d.Store, Opener: d.Opener})
 	}
 	if queue == contract.QueueCore || queue == contract.QueueSync {
-		r.RegisterActivity(&activities.Syncs{Store: d.Store, Opener: d.Opener, Lag: d.Lag})
+		r.RegisterActivity(&activities.Syncs{Store: d.Store, Opener: d.Opener})
 		r.RegisterActivity(&activities.Conflicts{Store: d.Store, Opener: d.Opener})
 	}
 	if queue == contract.QueueSync {

@@ -92,6 +92,9 @@ func NewServer(c *Core, addr string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.Metrics.Register(server.NewLagCollector(c.Store.LagTotals, time.Now, c.Log)); err != nil {
+		return nil, domain.E(domain.KindInternal, "register metric of lags: %w", err)
+	}
 	notices, err := server.NewNotices(server.NoticeDeps{Record: c.Store.WatchRecord, Note: c.noteNotice, Provider: findProvider, Senders: senders,
 		Log: c.Log, Metrics: c.Metrics, Limits: server.IntakeLimits{AddressRate: c.Config.AddressRate}})
 	if err != nil {

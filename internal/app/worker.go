@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/httpx"
 	"github.com/wedsync/wedsync/worker"
@@ -20,12 +18,8 @@ func RunWorker(ctx context.Context, c *Core) error {
 		return err
 	}
 	defer out.Close()
-	lag, err := c.lagMetric()
-	if err != nil {
-		return err
-	}
 	w, err := worker.New(worker.Deps{Temporal: c.Flow.Temporal(), Store: c.Store, Opener: c.Opener, Log: c.Log, Broadcast: out,
-		NotifyURL: c.Config.notifyURL(), Lag: lag}, c.Config.worker())
+		NotifyURL: c.Config.notifyURL()}, c.Config.worker())
 	if err != nil {
 		return err
 	}
@@ -47,17 +41,6 @@ func RunWorker(ctx context.Context, c *Core) error {
 	case err := <-w.Fatal():
 		return domain.E(domain.KindUnavailable, "worker: %w", err)
 	}
-}
-
-// lagMetric counts how long changes took from their systems to us.
-func (c *Core) lagMetric() (func(provider string, lag time.Duration), error) {
-	lags := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "wedsync_sync_lag_seconds", Help: "Time from a change in an outside system to its effect here, as far as it can be told.",
-		Buckets: []float64{1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 3600, 4 * 3600, 24 * 3600}}, []string{"provider"})
-	if err := c.Metrics.Register(lags); err != nil {
-		return nil, domain.E(domain.KindInternal, "register metric of lag: %w", err)
-	}
-	return func(provider string, lag time.Duration) { lags.WithLabelValues(provider).Observe(lag.Seconds()) }, nil
 }
 
 // notifyURL is the address to which outside systems post when something changed there, "" if they cannot: they insist on

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -10,21 +11,34 @@ import (
 	"github.com/wedsync/wedsync/internal/rules/freshness"
 )
 
+// LagBounds are the upper bounds of the histogram of lags. Counts are stored by them, so a change of them needs a migration.
+var LagBounds = []time.Duration{time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 20 * time.Second, 30 * time.Second, time.Minute,
+	2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 20 * time.Minute, time.Hour, 4 * time.Hour, 24 * time.Hour}
+
 // AddLags adds measured lags to the rolling figures of an integration, in the transaction in which the changes took
 // effect, in their order. late of them were over the target.
 func (tx *Tx) AddLags(ctx context.Context, integration domain.IntegrationID, lags []time.Duration, late int) error {
 	if len(lags) == 0 {
 		return nil
 	}
+	buckets, sum := make([]int64, len(LagBounds)+1), int64(0)
+	for _, lag := range lags {
+		at, _ := slices.BinarySearch(LagBounds, lag)
+		buckets[at]++
+		sum += lag.Milliseconds()
+	}
 	changes := len(lags)
 	if changes > freshness.Window {
 		lags = lags[changes-freshness.Window:]
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO freshness AS f (org_id, integration_id, lags, changes, late, measured_at)
-		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (org_id, integration_id) DO UPDATE SET
+	_, err := tx.Exec(ctx, `INSERT INTO freshness AS f (org_id, integration_id, lags, changes, late, measured_at, buckets, sum_ms)
+		VALUES ($1, $2, $3, $4, $5, $6, $8, $9) ON CONFLICT (org_id, integration_id) DO UPDATE SET
 			lags = (f.lags || excluded.lags)[greatest(cardinality(f.lags) + cardinality(excluded.lags) - $7 + 1, 1):],
-			changes = f.changes + excluded.changes, late = f.late + excluded.late, measured_at = excluded.measured_at`,
-		tx.Org, integration, column(lags, time.Duration.Milliseconds), changes, late, tx.Now, freshness.Window)
+			changes = f.changes + excluded.changes, late = f.late + excluded.late, measured_at = excluded.measured_at,
+			buckets = (SELECT array_agg(coalesce(had, 0) + coalesce(more, 0) ORDER BY n)
+				FROM unnest(f.buckets, excluded.buckets) WITH ORDINALITY u(had, more, n)),
+			sum_ms = f.sum_ms + excluded.sum_ms`,
+		tx.Org, integration, column(lags, time.Duration.Milliseconds), changes, late, tx.Now, freshness.Window, arrayOf(buckets), sum)
 	return fault("add lags", err)
 }
 
@@ -70,4 +84,36 @@ func (tx *Tx) Freshness(ctx context.Context, integrations ...domain.IntegrationI
 		return w, nil
 	})
 	return out, fault("read freshness of watches", err)
+}
+
+// LagTotals is how many lags there were so far in each bucket: up to each of LagBounds and above its predecessor, and at
+// the end those above all of them.
+type LagTotals struct {
+	Buckets []int64
+	Sum     time.Duration
+}
+
+// LagTotals returns them for all tenants together, by provider.
+func (s *Store) LagTotals(ctx context.Context) (map[string]LagTotals, error) {
+	rows, err := s.system.Query(ctx, "SELECT i.provider, f.buckets, f.sum_ms FROM freshness f JOIN integrations i ON i.org_id = f.org_id AND i.id = f.integration_id")
+	if err != nil {
+		return nil, fault("read totals of lags", err)
+	}
+	out := map[string]LagTotals{}
+	var name string
+	var buckets []int64
+	var ms int64
+	_, err = pgx.ForEachRow(rows, []any{&name, &buckets, &ms}, func() error {
+		t := out[name]
+		if t.Buckets == nil {
+			t.Buckets = make([]int64, len(LagBounds)+1)
+		}
+		for n := range min(len(buckets), len(t.Buckets)) {
+			t.Buckets[n] += buckets[n]
+		}
+		t.Sum += time.Duration(ms) * time.Millisecond
+		out[name] = t
+		return nil
+	})
+	return out, fault("read totals of lags", err)
 }

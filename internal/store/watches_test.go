@@ -323,11 +323,21 @@ func TestLagsRollAndLastHundredStay(t *testing.T) {
 		}
 		return err
 	})
-	w := b.watch(org, other.ID)
+	b.tenant(org, func(tx *Tx) error { return tx.AddLags(t.Context(), other.ID, []time.Duration{48 * time.Hour}, 0) })
+	totals, err := b.LagTotals(t.Context())
+	b.must(err)
+	// 0 s, 1 s and two of milliseconds; 2 s; 3 to 5 s; …; 121 to 249 s; two days.
+	want := map[string]LagTotals{i.Provider: {Buckets: []int64{4, 1, 3, 5, 10, 10, 31, 60, 129, 0, 0, 0, 0, 0, 1},
+		Sum: 48*time.Hour + time.Minute + 249*250/2*time.Second + 11*time.Millisecond}}
+	if d := cmp.Diff(want, totals); d != "" {
+		t.Error(d)
+	}
+	third := b.integration(org)
+	w := b.watch(org, third.ID)
 	b.notice(org, w.ID, WatchNotice{Pull: true})
 	b.tenant(org, func(tx *Tx) error {
-		all, err := tx.Freshness(t.Context(), i.ID, other.ID)
-		if m := all[other.ID]; len(m.Watches) != 1 || m.Wanted == nil || len(m.Lags) != 0 {
+		all, err := tx.Freshness(t.Context(), i.ID, third.ID)
+		if m := all[third.ID]; len(m.Watches) != 1 || m.Wanted == nil || len(m.Lags) != 0 {
 			t.Errorf("measured %+v", m)
 		}
 		return err

@@ -25,13 +25,16 @@ CREATE INDEX watches_by_integration ON watches (org_id, integration_id, id);
 -- Every notice rewrites its row.
 ALTER TABLE watches SET (fillfactor = 70);
 
--- How far behind integrations are: the last lags in milliseconds, the newest at the end.
+-- How far behind integrations are: the last lags in milliseconds, the newest at the end, and how many there were so far in
+-- each bucket of the histogram, for metrics.
 CREATE TABLE freshness (
     org_id         uuid NOT NULL,
     integration_id uuid NOT NULL,
     lags           bigint[] NOT NULL,
     changes        bigint NOT NULL,
     late           bigint NOT NULL,
+    buckets        bigint[] NOT NULL,
+    sum_ms         bigint NOT NULL,
     measured_at    timestamptz NOT NULL,
     PRIMARY KEY (org_id, integration_id),
     FOREIGN KEY (org_id, integration_id) REFERENCES integrations (org_id, id)
@@ -60,6 +63,7 @@ END $$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON watches TO wedsync_app;
 GRANT SELECT, INSERT, UPDATE ON freshness TO wedsync_app;
 GRANT SELECT ON watches TO wedsync_system; -- a notice names only its watch
+GRANT SELECT (org_id, integration_id, buckets, sum_ms) ON freshness TO wedsync_system; -- metrics are of all tenants together
 
 -- +goose Down
 DROP INDEX sync_runs_running;
