@@ -60,7 +60,7 @@ type integrationRow struct {
 	domain.Integration
 	Resource    string
 	WorkflowURL string
-	Connect     bool // by a person's consent, which is missing
+	Connect     bool   // by a person's consent, which is missing
 	Lag         string // how far behind it is, in words; "" when nothing was measured
 	Late        string // why it is later than it should be
 	Syncing     string // how far a first or full reading is, in words
