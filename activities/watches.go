@@ -118,7 +118,7 @@ func (k *keeper) keep(ctx context.Context) error {
 		return err
 	}
 	if k.out.Refused {
-		if err := needsReconnect(ctx, k.Store, k.in.Org, k.in.Integration, "keep watches"); err != nil {
+		if err := needsReconnect(ctx, k.Store, k.Opener, k.in.Org, k.in.Integration, "keep watches"); err != nil {
 			return err
 		}
 	}
