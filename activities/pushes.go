@@ -11,6 +11,7 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/rules/privacy"
+	"github.com/wedsync/wedsync/internal/rules/reconcile"
 	"github.com/wedsync/wedsync/internal/store"
 )
 
@@ -116,78 +117,88 @@ func (a *Pushes) pushAll(ctx context.Context, in PushBookingsInput) (PushBooking
 	return out, err
 }
 
-// push carries one wish out. The booking is read now, so a newer state than the one that caused the wish is written.
+// push carries one wish out. The booking is read now, so a newer state than the one that caused the wish is written. Before
+// an entry that exists is written over, what will stand there is noted on its link: the write may be read back before its
+// answer is stored, and is no edit by somebody else then.
 func (a *Pushes) push(ctx context.Context, i domain.Integration, w provider.Writer, p domain.Push) error {
 	var (
 		booking domain.Booking
-		own     *domain.Link // the system's own entry
-		live    *domain.Link // our copy
+		work    reconcile.Work
 		removed int
 	)
-	err := a.Store.TenantRead(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) (err error) {
-		if booking, err = tx.Booking(ctx, p.BookingID); err != nil {
+	err := a.Store.Tenant(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
+		links, err := standing(ctx, tx, p.BookingID, &booking)
+		if err != nil {
 			return err
 		}
-		own, live, removed = nil, nil, 0
-		links, err := tx.LinksOf(ctx, p.BookingID)
-		for _, l := range links {
-			switch {
-			case l.IntegrationID != i.ID:
-			case l.RemovedAt == nil && l.Mirror:
-				live = &l
-			case l.RemovedAt == nil:
-				own = &l
-			default:
-				removed++
-			}
+		s := reconcile.StandingOf(links, i.ID)
+		work, removed = reconcile.WorkOf(booking, i, p.Op, s), s.Removed
+		if !work.Put || work.Live == nil {
+			return nil
 		}
-		return err
+		noted := reconcile.Writing(*work.Live, booking)
+		work.Live = &noted
+		return tx.StoreLinks(ctx, []domain.Link{noted})
 	})
 	if err != nil {
 		return err
 	}
-	source := own != nil
-	if source {
-		// The system has the event itself: a copy beside it would show the time as taken twice.
-		if err := a.remove(ctx, i, w, live); err != nil || p.Op == domain.PushRemove {
+	for _, l := range work.Remove {
+		if err := a.remove(ctx, i, w, l); err != nil {
 			return err
 		}
-		live = own
 	}
-	if !source && (!booking.Blocks() || booking.ResourceID != i.ResourceID) {
-		return a.remove(ctx, i, w, live)
+	if !work.Put {
+		return nil
 	}
 	write := provider.Write{Key: pushKey(p.ID, removed), BookingID: booking.ID, Category: booking.Category, Status: booking.Status,
-		When: booking.When, Source: source, Details: privacy.Project(booking)}
-	if source {
+		When: booking.When, Source: work.Source, Details: privacy.Copy(booking, i.Sync)}
+	if work.Source {
 		write.Details = booking.Details
 	}
-	if live != nil {
-		write.ExternalID, write.Revision = live.ExternalID, live.Revision
+	if work.Live != nil {
+		write.ExternalID, write.Revision = work.Live.ExternalID, work.Live.Revision
 	}
 	written, err := put(ctx, i, w, write)
 	if err != nil {
 		return err
 	}
+	back := written.ReadBack
+	back.ExternalID, back.Revision = written.ExternalID, written.Revision
 	return a.Store.Tenant(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
-		l := domain.Link{ID: domain.NewID[domain.LinkID](tx.Now), OrgID: i.OrgID, IntegrationID: i.ID, BookingID: booking.ID, Mirror: true}
-		var store []domain.Link
-		if live != nil {
-			l = *live
-			if l.ExternalID != written.ExternalID {
-				old := *live
-				old.RemovedAt, old.UpdatedAt = &tx.Now, tx.Now
-				store = append(store, old)
-				l.ID = domain.NewID[domain.LinkID](tx.Now)
-			}
+		var now domain.Booking
+		links, err := standing(ctx, tx, p.BookingID, &now)
+		if err != nil {
+			return err
 		}
-		l.ExternalID, l.Revision, l.Hash, l.UpdatedAt, l.RemovedAt = written.ExternalID, written.Revision, written.ReadBack.Hash(), tx.Now, nil
-		l.WrittenVersion, l.RemoteVersion = booking.Version, written.ReadBack.RemoteVersion
-		if written.UID != "" {
-			l.UID = written.UID
-		}
-		return tx.StoreLinks(ctx, append(store, l))
+		return tx.StoreLinks(ctx, reconcile.Wrote(work.Live, links, booking, i.ID, back, written.UID, tx.Now))
 	})
+}
+
+// standing reads a booking and its links under the lock of its resource, so that nobody changes them meanwhile. The
+// booking may be given to another resource in between; then the links are still as of one moment.
+func standing(ctx context.Context, tx *store.Tx, id domain.BookingID, booking *domain.Booking) ([]domain.Link, error) {
+	b, err := tx.Booking(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var (
+		locked   []domain.Resource
+		bookings []domain.Booking
+		links    []domain.Link
+	)
+	r := tx.Reads()
+	r.LockResources([]domain.ResourceID{b.ResourceID}, &locked)
+	r.Bookings([]domain.BookingID{id}, &bookings)
+	r.Links(store.LinkKeys{Bookings: []domain.BookingID{id}}, &links)
+	if err := r.Do(ctx); err != nil {
+		return nil, err
+	}
+	if len(bookings) == 0 {
+		return nil, domain.E(domain.KindNotFound, "no such booking")
+	}
+	*booking = bookings[0]
+	return links, nil
 }
 
 // put writes a copy. A connection that only writes never learns of a copy altered there by reading, and what we say holds
@@ -213,15 +224,11 @@ func put(ctx context.Context, i domain.Integration, w provider.Writer, write pro
 	return written, err
 }
 
-func (a *Pushes) remove(ctx context.Context, i domain.Integration, w provider.Writer, live *domain.Link) error {
-	if live == nil {
-		return nil
-	}
-	if err := caught("remove copy", func() error { return w.Remove(ctx, live.ExternalID, live.Revision) }); err != nil {
+func (a *Pushes) remove(ctx context.Context, i domain.Integration, w provider.Writer, l domain.Link) error {
+	if err := caught("remove copy", func() error { return w.Remove(ctx, l.ExternalID, l.Revision) }); err != nil {
 		return err
 	}
 	return a.Store.Tenant(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
-		l := *live
 		l.RemovedAt, l.UpdatedAt = &tx.Now, tx.Now
 		return tx.StoreLinks(ctx, []domain.Link{l})
 	})
@@ -229,10 +236,10 @@ func (a *Pushes) remove(ctx context.Context, i domain.Integration, w provider.Wr
 
 // finish records how a push ended, and wakes the conflicts that wait for it.
 func (a *Pushes) finish(ctx context.Context, org domain.OrgID, p domain.Push, cause error) (domain.PushState, error) {
-	o := store.PushOutcome{State: domain.PushDone}
+	o := store.PushOutcome{State: domain.PushDone, Read: p.UpdatedAt}
 	err := a.Store.Tenant(ctx, org, func(ctx context.Context, tx *store.Tx) error {
 		if cause != nil {
-			o = store.PushOutcome{State: domain.PushFailed, Reason: textOf(cause)}
+			o = store.PushOutcome{State: domain.PushFailed, Reason: textOf(cause), Read: p.UpdatedAt}
 			// A copy that changed there is read first and then written again.
 			if retry := domain.Retryable(cause) || domain.KindOf(cause) == domain.KindConflict; retry && p.Attempts+1 < pushTries {
 				o.State = domain.PushRetrying

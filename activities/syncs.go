@@ -92,8 +92,10 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef) (PullPageResult, erro
 		cursor      string
 		integration domain.Integration
 		opened      any
+		readAt      time.Time
 	)
 	err := a.Store.TenantRead(ctx, ref.Org, func(ctx context.Context, tx *store.Tx) (err error) {
+		readAt = tx.Now
 		if run, cursor, err = tx.SyncRunCursor(ctx, ref.Run); err != nil {
 			return err
 		}
@@ -135,9 +137,13 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef) (PullPageResult, erro
 			Complete: page.Complete && run.Full}
 		var seen []string
 		for chunk := range slices.Chunk(page.Changes, apply.MaxBatch) {
-			r, err := apply.Changes(ctx, tx, integration, chunk)
+			r, err := apply.Page(ctx, tx, integration, chunk, readAt)
 			if err != nil {
 				return err
+			}
+			if r.Reread {
+				// Read again from the same position; it then shows what was written meanwhile.
+				return domain.E(domain.KindUnavailable, "entries changed here while the page was read")
 			}
 			for i, o := range r.Outcomes {
 				switch {

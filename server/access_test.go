@@ -30,6 +30,7 @@ var (
 	idResource    = func(x tenant) string { return string(x.resource) }
 	idBooking     = func(x tenant) string { return string(x.booking) }
 	idConflict    = func(x tenant) string { return string(x.conflict) }
+	idEdit        = func(x tenant) string { return string(x.edit) }
 	idDelivery    = func(x tenant) string { return string(x.delivery) }
 	idRun         = func(x tenant) string { return string(x.run) }
 	idSub         = func(x tenant) string { return string(x.sub) }
@@ -82,6 +83,10 @@ func expectations() map[string]expectation {
 		"list-conflicts":       {ok: 200},
 		"get-conflict":         {path: at("/v1/conflicts/{id}", idConflict), ok: 200},
 		"resolve-conflict":     {path: at("/v1/conflicts/{id}/resolve", idConflict), body: `{"action":"keep_both","version":99}`, ok: 409},
+
+		"list-edit-conflicts":   {ok: 200},
+		"get-edit-conflict":     {path: at("/v1/edit-conflicts/{id}", idEdit), ok: 200},
+		"resolve-edit-conflict": {path: at("/v1/edit-conflicts/{id}/resolve", idEdit), body: `{"choice":"both","version":99}`, ok: 409},
 		"list-deliveries":      {ok: 200},
 		"get-delivery":         {path: at("/v1/deliveries/{id}", idDelivery), ok: 200},
 		"get-delivery-content": {path: at("/v1/deliveries/{id}/content", idDelivery), ok: 200},
@@ -223,13 +228,13 @@ func TestForeignIDsAreUnknown(t *testing.T) {
 		if got.status != http.StatusNotFound {
 			t.Errorf("%s %s with an id of another organisation: %d %s, want 404", r.Method, r.Path, got.status, got.body)
 		}
-		nothing := tenant{integration: "no-uuid", resource: "no-uuid", booking: "no-uuid", conflict: "no-uuid", delivery: "no-uuid", run: "no-uuid", sub: "no-uuid", replay: "no-uuid"}
+		nothing := tenant{integration: "no-uuid", resource: "no-uuid", booking: "no-uuid", conflict: "no-uuid", edit: "no-uuid", delivery: "no-uuid", run: "no-uuid", sub: "no-uuid", replay: "no-uuid"}
 		if got := b.call(r, e, nothing, admin); got.status != http.StatusNotFound {
 			t.Errorf("%s %s with what is no id: %d %s, want 404", r.Method, r.Path, got.status, got.body)
 		}
 		unknown := "00000000-0000-7000-8000-000000000000"
 		nobody := tenant{integration: domain.IntegrationID(unknown), resource: domain.ResourceID(unknown), booking: domain.BookingID(unknown),
-			conflict: domain.ConflictID(unknown), delivery: domain.DeliveryID(unknown), run: domain.SyncRunID(unknown), sub: domain.SubscriptionID(unknown),
+			conflict: domain.ConflictID(unknown), edit: domain.EditConflictID(unknown), delivery: domain.DeliveryID(unknown), run: domain.SyncRunID(unknown), sub: domain.SubscriptionID(unknown),
 			replay: domain.ReplayID(unknown)}
 		same := b.call(r, e, nobody, admin)
 		if !r.page && !strings.EqualFold(withoutRequestID(string(same.body)), withoutRequestID(string(got.body))) {

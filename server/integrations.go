@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -82,6 +83,7 @@ type createIntegrationInput struct {
 		ResourceID  string            `json:"resource_id" maxLength:"36" doc:"The resource whose bookings it carries"`
 		Settings    json.RawMessage   `json:"settings,omitempty" doc:"As the provider's settings_schema says"`
 		Secrets     map[string]string `json:"secrets,omitempty" writeOnly:"true" doc:"Taken and sealed; never returned"`
+		Sync        domain.SyncPolicy `json:"sync,omitzero" doc:"What is taken and shown, and who wins when both sides changed"`
 		PollSeconds int64             `json:"poll_seconds,omitempty" minimum:"0" maximum:"2592000" doc:"How often to read the system; 0 = only when asked"`
 		Priority    domain.Priority   `json:"priority,omitempty" enum:"high,normal,bulk" doc:"Of deliveries that no rule of the provider decides about; a wedding at hand makes them urgent"`
 		Reason      string            `json:"reason,omitempty" maxLength:"500"`
@@ -114,7 +116,7 @@ func (s *Server) createIntegration(ctx context.Context, in *createIntegrationInp
 		}
 	}
 	i := domain.Integration{ID: id, OrgID: who.Org, Name: b.Name, Provider: b.Provider, State: domain.IntegrationActive, StateReason: "created",
-		Direction: b.Direction, ResourceID: resource, Settings: b.Settings, PollEvery: time.Duration(b.PollSeconds) * time.Second, Priority: b.Priority.OrNormal()}
+		Direction: b.Direction, ResourceID: resource, Settings: b.Settings, Sync: b.Sync, PollEvery: time.Duration(b.PollSeconds) * time.Second, Priority: b.Priority.OrNormal()}
 	if s.byConsent(i.Provider) {
 		i.State, i.StateReason = domain.IntegrationNeedsReconnect, "not connected yet: "+connect.HowToConnect(id)
 	}
@@ -157,6 +159,9 @@ func (s *Server) checkIntegration(ctx context.Context, i domain.Integration, sec
 	}
 	if len(settings) > maxSettings {
 		return nil, domain.Invalid("body.settings", "at most %d bytes, has %d", maxSettings, len(settings))
+	}
+	if err := i.Sync.Validate("body.sync"); err != nil {
+		return nil, err
 	}
 	if len(secrets) > maxSecrets {
 		return nil, domain.Invalid("body.secrets", "at most %d, has %d", maxSecrets, len(secrets))
@@ -236,6 +241,15 @@ func secretNames(reg provider.Registration) string {
 func integrationFacts(i domain.Integration, secrets map[string]string) map[string]string {
 	facts := map[string]string{"provider": i.Provider, "direction": string(i.Direction), "resource": string(i.ResourceID),
 		"state": string(i.State), "poll_seconds": strconv.FormatInt(int64(i.PollEvery/time.Second), 10), "priority": i.Priority.OrNormal().String()}
+	if i.Sync.EditConflicts != "" {
+		facts["edit_conflicts"] = string(i.Sync.EditConflicts)
+	}
+	if i.Sync.Private != "" {
+		facts["private"] = string(i.Sync.Private)
+	}
+	if !reflect.DeepEqual(i.Sync.Filters, domain.SyncFilters{}) {
+		facts["filters"] = "set"
+	}
 	if i.Version > 0 {
 		facts["version"] = strconv.FormatInt(i.Version, 10)
 	}
@@ -307,15 +321,16 @@ type updateIntegrationInput struct {
 	IDParam
 	VersionHeader
 	Body struct {
-		Version     int64             `json:"version,omitempty" minimum:"1" doc:"The version that the change was made from, unless If-Match says it"`
-		Name        *string           `json:"name,omitempty" minLength:"1" maxLength:"120"`
-		Direction   *domain.Direction `json:"direction,omitempty" enum:"import,export,bidirectional"`
-		ResourceID  *string           `json:"resource_id,omitempty" maxLength:"36"`
-		Settings    json.RawMessage   `json:"settings,omitempty" doc:"Replaces all settings"`
-		Secrets     map[string]string `json:"secrets,omitempty" writeOnly:"true" doc:"Replaces the named secrets; an empty value removes one; others stay"`
-		PollSeconds *int64            `json:"poll_seconds,omitempty" minimum:"0" maximum:"2592000"`
-		Priority    *domain.Priority  `json:"priority,omitempty" enum:"high,normal,bulk"`
-		Reason      string            `json:"reason,omitempty" maxLength:"500"`
+		Version     int64              `json:"version,omitempty" minimum:"1" doc:"The version that the change was made from, unless If-Match says it"`
+		Name        *string            `json:"name,omitempty" minLength:"1" maxLength:"120"`
+		Direction   *domain.Direction  `json:"direction,omitempty" enum:"import,export,bidirectional"`
+		ResourceID  *string            `json:"resource_id,omitempty" maxLength:"36"`
+		Settings    json.RawMessage    `json:"settings,omitempty" doc:"Replaces all settings"`
+		Secrets     map[string]string  `json:"secrets,omitempty" writeOnly:"true" doc:"Replaces the named secrets; an empty value removes one; others stay"`
+		Sync        *domain.SyncPolicy `json:"sync,omitempty" doc:"Replaces the whole policy"`
+		PollSeconds *int64             `json:"poll_seconds,omitempty" minimum:"0" maximum:"2592000"`
+		Priority    *domain.Priority   `json:"priority,omitempty" enum:"high,normal,bulk"`
+		Reason      string             `json:"reason,omitempty" maxLength:"500"`
 	}
 }
 
@@ -359,6 +374,9 @@ func (s *Server) updateIntegration(ctx context.Context, in *updateIntegrationInp
 	if len(b.Settings) > 0 {
 		now.Settings = b.Settings
 	}
+	if b.Sync != nil {
+		now.Sync = *b.Sync
+	}
 	if b.PollSeconds != nil {
 		now.PollEvery = time.Duration(*b.PollSeconds) * time.Second
 	}
@@ -399,6 +417,11 @@ func (s *Server) updateIntegration(ctx context.Context, in *updateIntegrationInp
 			return err
 		}
 		now = stored
+		if was.Sync.Private != now.Sync.Private || was.Sync.MirrorTitle != now.Sync.MirrorTitle {
+			if err := tx.RewriteCopies(ctx, id); err != nil {
+				return err
+			}
+		}
 		return tx.Audit(ctx, domain.AuditEntry{Actor: who.Subject, Action: "integration.update", Reason: reason,
 			Subject: "integration/" + string(id), Before: integrationFacts(was, nil), After: integrationFacts(stored, b.Secrets)})
 	})

@@ -102,6 +102,9 @@ func Routes() []Route {
 		{Method: "GET", Path: "/v1/conflicts", Access: AccessViewer, ID: "list-conflicts", Tag: tagConflicts, Summary: "List conflicts, newest first", mount: typed((*Server).listConflicts)},
 		{Method: "GET", Path: "/v1/conflicts/{id}", Access: AccessViewer, ID: "get-conflict", Tag: tagConflicts, Summary: "Read a conflict with its ways out", mount: typed((*Server).getConflict)},
 		{Method: "POST", Path: "/v1/conflicts/{id}/resolve", Access: AccessOperator, ID: "resolve-conflict", Tag: tagConflicts, Summary: "Decide a conflict", status: 202, mount: typed((*Server).resolveConflict)},
+		{Method: "GET", Path: "/v1/edit-conflicts", Access: AccessViewer, ID: "list-edit-conflicts", Tag: tagConflicts, Summary: "List edits on both sides that a person decides, newest first", mount: typed((*Server).listEditConflicts)},
+		{Method: "GET", Path: "/v1/edit-conflicts/{id}", Access: AccessViewer, ID: "get-edit-conflict", Tag: tagConflicts, Summary: "Read both versions of an edit conflict", mount: typed((*Server).getEditConflict)},
+		{Method: "POST", Path: "/v1/edit-conflicts/{id}/resolve", Access: AccessOperator, ID: "resolve-edit-conflict", Tag: tagConflicts, Summary: "Choose a version, or keep both as two bookings", mount: typed((*Server).resolveEditConflict)},
 
 		{Method: "GET", Path: "/v1/deliveries", Access: AccessViewer, ID: "list-deliveries", Tag: tagDeliveries, Summary: "Search received webhooks, newest first", mount: typed((*Server).listDeliveries)},
 		{Method: "GET", Path: "/v1/deliveries/schedule", Access: AccessViewer, ID: "get-retry-schedule", Tag: tagDeliveries, Summary: "Read when deliveries are tried again", mount: typed((*Server).getSchedule)},

@@ -188,6 +188,7 @@ type tenant struct {
 	integration domain.IntegrationID
 	booking     domain.BookingID
 	conflict    domain.ConflictID
+	edit        domain.EditConflictID
 	delivery    domain.DeliveryID
 	run         domain.SyncRunID
 	sub         domain.SubscriptionID

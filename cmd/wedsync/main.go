@@ -72,7 +72,7 @@ func rootCommand() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(devCommand(), demoCommand(), serverCommand(), workerCommand(), migrateCommand(), tokenCommand(), orgCommand(),
-		keysCommand(), auditCommand(), integrationCommand(), conflictCommand(), deliveryCommand(), replayCommand(), webhookCommand(), subscriptionCommand(), feedCommand(), eventsCommand())
+		keysCommand(), auditCommand(), integrationCommand(), conflictCommand(), editConflictCommand(), deliveryCommand(), replayCommand(), webhookCommand(), subscriptionCommand(), feedCommand(), eventsCommand())
 	root.AddCommand(retentionCommand())
 	root.AddCommand(calendarCommand())
 	return root

@@ -107,6 +107,7 @@ func integrationCommand() *cobra.Command {
 		remoteCommand("resume ID", "Go on after a pause or a reconnect", 1, http.MethodPost, at("/resume"), because, why),
 		remoteCommand("delete ID", "Disconnect for good", 1, http.MethodDelete, at(""), nil, nil),
 		remoteCommand("refusals ID", "List a sample of the webhooks that were refused: from where, by which scheme, and why", 1, http.MethodGet, at("/refusals?limit=200"), nil, nil),
+		policyCommand(),
 		resyncCommand(),
 		mappingCommand(),
 		credentialCommand(),

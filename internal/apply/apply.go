@@ -36,6 +36,9 @@ type Result struct {
 	conflicts []domain.Conflict
 	// Clashes are all that the altered bookings have now: new ones, known ones, and those that a person accepted.
 	Clashes []conflict.Found
+	// Reread says that the page behind the changes is older than what is known of one of its entries. Nothing was stored;
+	// the caller reads the page again.
+	Reread bool
 }
 
 // Conflicts returns the conflicts opened, with their alternatives.
@@ -43,17 +46,50 @@ func (r Result) Conflicts() []domain.Conflict { return r.conflicts }
 
 // Changes applies changes read from one integration, in order.
 func Changes(ctx context.Context, tx *store.Tx, from domain.Integration, changes []domain.Change) (Result, error) {
+	return Page(ctx, tx, from, changes, time.Time{})
+}
+
+// Page is Changes for a page of a listing that was asked for at readAt, by the clock of the store. What was learned or
+// written since is not undone by it: see Result.Reread.
+func Page(ctx context.Context, tx *store.Tx, from domain.Integration, changes []domain.Change, readAt time.Time) (Result, error) {
 	items := make([]reconcile.Item, len(changes))
 	for i := range changes {
 		items[i].Change = &changes[i]
 	}
-	return run(ctx, tx, from, items, actor{name: "system:integration/" + string(from.ID), reason: "reported by the connected system"})
+	return run(ctx, tx, from, items, readAt, actor{name: "system:integration/" + string(from.ID), reason: "reported by the connected system"})
+}
+
+// Settle carries out a person's choice about an edit conflict. by and reason are as for Manual. One that is closed, or has
+// another version than expectVersion, is KindConflict.
+func Settle(ctx context.Context, tx *store.Tx, id domain.EditConflictID, choice domain.EditChoice, expectVersion int64, by, reason string) (Result, error) {
+	switch choice {
+	case domain.ChooseSource, domain.ChooseCopy, domain.ChooseBoth:
+	default:
+		return Result{}, domain.Invalid("choice", "must be source, copy or both")
+	}
+	e, err := tx.EditConflict(ctx, id)
+	if err != nil {
+		return Result{}, err
+	}
+	from, err := tx.Integration(ctx, e.IntegrationID)
+	if err != nil {
+		return Result{}, err
+	}
+	r, err := run(ctx, tx, from, []reconcile.Item{{Settle: &reconcile.Settle{Edit: e, Choice: choice}}}, time.Time{}, actor{name: by, reason: reason})
+	if err == nil && r.Outcomes[0].Effect == reconcile.EffectRejected {
+		err = domain.E(domain.KindConflict, "%s", r.Outcomes[0].Reason)
+	}
+	if err != nil {
+		return r, err
+	}
+	e.Choice, e.By, e.Reason = choice, by, reason
+	return r, tx.ResolveEditConflict(ctx, e, expectVersion)
 }
 
 // Manual applies a booking as a person or a resolution wants it. by is a token subject or "system:<part>"; reason goes
 // into the audit trail.
 func Manual(ctx context.Context, tx *store.Tx, want domain.Booking, by, reason string) (Result, error) {
-	r, err := run(ctx, tx, domain.Integration{}, []reconcile.Item{{Manual: &want}}, actor{name: by, reason: reason})
+	r, err := run(ctx, tx, domain.Integration{}, []reconcile.Item{{Manual: &want}}, time.Time{}, actor{name: by, reason: reason})
 	if err == nil && r.Outcomes[0].Effect == reconcile.EffectRejected {
 		return r, domain.E(domain.KindInvalid, "%s", r.Outcomes[0].Reason)
 	}
@@ -62,7 +98,7 @@ func Manual(ctx context.Context, tx *store.Tx, want domain.Booking, by, reason s
 
 type actor struct{ name, reason string }
 
-func run(ctx context.Context, tx *store.Tx, from domain.Integration, items []reconcile.Item, who actor) (Result, error) {
+func run(ctx context.Context, tx *store.Tx, from domain.Integration, items []reconcile.Item, readAt time.Time, who actor) (Result, error) {
 	if len(items) == 0 {
 		return Result{}, nil
 	}
@@ -73,10 +109,11 @@ func run(ctx context.Context, tx *store.Tx, from domain.Integration, items []rec
 	if err != nil {
 		return Result{}, err
 	}
+	known.ReadAt = readAt
 	in := known.Input
 	plan := reconcile.Decide(in)
-	result := Result{Outcomes: plan.Outcomes, Clashes: plan.Clashes}
-	if plan.Empty() {
+	result := Result{Outcomes: plan.Outcomes, Clashes: plan.Clashes, Reread: plan.Reread}
+	if plan.Empty() || plan.Reread {
 		return result, nil
 	}
 	if err := propose(ctx, tx, in, &plan); err != nil {
@@ -122,6 +159,10 @@ func gather(ctx context.Context, tx *store.Tx, from domain.Integration, items []
 	for _, it := range items {
 		if it.Manual != nil {
 			keys.Bookings = append(keys.Bookings, it.Manual.ID)
+			continue
+		}
+		if it.Settle != nil {
+			keys.ExternalIDs, keys.Bookings = append(keys.ExternalIDs, it.Settle.Edit.ExternalID), append(keys.Bookings, it.Settle.Edit.BookingID)
 			continue
 		}
 		keys.ExternalIDs = append(keys.ExternalIDs, it.Change.ExternalID)
@@ -255,6 +296,8 @@ func (in *knowledge) stretches() []store.Near {
 		switch {
 		case it.Manual != nil:
 			around(it.Manual.ResourceID, it.Manual.When.Span, it.Manual.Category)
+		case it.Settle != nil:
+			around(in.Bookings[it.Settle.Edit.BookingID].ResourceID, it.Settle.Edit.There.When.Span, domain.CategoryWedding)
 		case it.Change.Op == domain.OpUpsert:
 			around(in.From.ResourceID, it.Change.When.Span, it.Change.Category)
 			// A mirror edited by a person keeps the booking's category, which may have wider buffers.

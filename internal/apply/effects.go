@@ -204,7 +204,7 @@ func bookedAt(in reconcile.Input, plan reconcile.Plan, id domain.BookingID) time
 
 // keep stores the plan.
 func keep(ctx context.Context, tx *store.Tx, in reconcile.Input, plan reconcile.Plan) error {
-	e := store.Effects{Allocations: plan.Allocations, Freed: plan.Freed, Links: plan.Links, Pushes: plan.Pushes,
+	e := store.Effects{Allocations: plan.Allocations, Freed: plan.Freed, Links: plan.Links, Pushes: plan.Pushes, Edits: plan.Edits,
 		BookedAt: make(map[domain.BookingID]time.Time, len(plan.Allocations))}
 	for _, w := range plan.Bookings {
 		e.Bookings = append(e.Bookings, w.Booking)
@@ -277,6 +277,16 @@ func tell(ctx context.Context, tx *store.Tx, plan reconcile.Plan, who actor) err
 	}
 	for _, r := range plan.Rechecks {
 		t.note(tx.Enqueue(ctx, store.OutboxConflictRecheck, string(r.ConflictID), string(r.BookingID), tx.Now))
+	}
+	for _, e := range plan.Edits {
+		action, reason := "edit_conflict.open", "changed here and there since both agreed"
+		if e.State != domain.EditOpen {
+			action, reason = "edit_conflict.clear", e.Reason
+		}
+		t.note(tx.Audit(ctx, domain.AuditEntry{Actor: "system:sync", Action: action, Reason: reason, Subject: "edit-conflict/" + string(e.ID),
+			After: map[string]string{"booking": string(e.BookingID), "integration": string(e.IntegrationID), "kind": string(e.Kind)}}))
+		t.note(tx.Emit(ctx, domain.TopicEditConflict, map[string]string{"edit_conflict": string(e.ID), "booking": string(e.BookingID),
+			"integration": string(e.IntegrationID), "state": string(e.State)}))
 	}
 	told := map[domain.IntegrationID]bool{}
 	for _, p := range plan.Pushes {

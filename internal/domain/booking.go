@@ -69,10 +69,12 @@ type Booking struct {
 	// Free bookings are known but do not block (transparent calendar entries, declined invitations).
 	Free bool `json:"free"`
 	// SourceID is the integration that first brought it; "" for one made in WedSync.
-	SourceID  IntegrationID `json:"source_id,omitempty"`
-	CreatedAt time.Time     `json:"created_at"`
-	UpdatedAt time.Time     `json:"updated_at"`
-	Version   int64         `json:"version"` // grows by one with every effective change
+	SourceID IntegrationID `json:"source_id,omitempty"`
+	// BesideID is the booking of which this is the other version, kept because both sides had changed it; "" for most.
+	BesideID  BookingID `json:"beside_id,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+	Version   int64     `json:"version"` // grows by one with every effective change
 }
 
 // Blocks reports whether the booking takes its resource's time.
@@ -94,10 +96,34 @@ type Link struct {
 	// RemoteVersion orders changes of one external id where the system gives an order; 0 = unknown.
 	RemoteVersion int64 `json:"-"`
 	// WrittenVersion is the booking version last written to this copy; 0 = never written by us.
-	WrittenVersion int64      `json:"-"`
-	SeenRun        SyncRunID  `json:"-"` // last full listing that contained it
-	RemovedAt      *time.Time `json:"removed_at,omitempty"`
-	UpdatedAt      time.Time  `json:"updated_at"`
+	WrittenVersion int64 `json:"-"`
+	// Agreed is the common state of the copy and the booking, against which later edits of either are told.
+	Agreed    Agreed     `json:"-"`
+	SeenRun   SyncRunID  `json:"-"` // last full listing that contained it
+	RemovedAt *time.Time `json:"removed_at,omitempty"`
+	UpdatedAt time.Time  `json:"updated_at"`
+}
+
+// Agreed is what a booking and its copy in one system were when they were last compared. Shapes are times and status,
+// which name nobody; texts are fingerprints. The zero value knows nothing.
+type Agreed struct {
+	Version int64  `json:"v,omitempty"` // of the booking
+	Shape   string `json:"s,omitempty"` // of the booking
+	Texts   string `json:"t,omitempty"` // of the booking
+	// There and ThereTexts are the same of the entry as last read or read back.
+	There      string `json:"e,omitempty"`
+	ThereTexts string `json:"x,omitempty"`
+	// Modified is when the entry was changed there, as far as known, and Told whether that made the booking's Version.
+	Modified time.Time `json:"m,omitzero"`
+	Told     bool      `json:"d,omitempty"`
+	// Writing is the shape that is being written there, noted before the write. It is known again if it comes back before
+	// the answer does, or when the answer was lost.
+	Writing        string `json:"w,omitempty"`
+	WritingVersion int64  `json:"wv,omitempty"`
+	// Filtered says that the entry is there but left out by the connection's filters; its link counts as removed.
+	Filtered bool `json:"f,omitempty"`
+	// Asked is the open EditConflict about the entry; nothing is written to it meanwhile.
+	Asked EditConflictID `json:"a,omitempty"`
 }
 
 // Allocation is the stretch of a resource's time that a booking takes, buffers included. The database keeps

@@ -21,6 +21,7 @@ const (
 	TopicConflictOpened     Topic = "conflict.opened"
 	TopicConflictUpdated    Topic = "conflict.updated"
 	TopicConflictClosed     Topic = "conflict.closed"
+	TopicEditConflict       Topic = "edit_conflict.changed" // edits on both sides wait for a person, or no longer do
 	TopicSyncProgress       Topic = "sync.progress"
 	TopicPushDone           Topic = "push.done"
 	TopicPushFailed         Topic = "push.failed"

@@ -9,16 +9,17 @@ import (
 // Typed identifiers. All are UUIDs in canonical lower-case text form; new ones are version 7 (RFC 9562), so they
 // sort by the time they were made. They name no person and may appear in logs, URLs and workflow histories.
 type (
-	OrgID         string
-	ResourceID    string
-	IntegrationID string
-	DeliveryID    string
-	BookingID     string
-	AllocationID  string
-	LinkID        string
-	ConflictID    string
-	PushID        string
-	SyncRunID     string
+	OrgID          string
+	ResourceID     string
+	IntegrationID  string
+	DeliveryID     string
+	BookingID      string
+	AllocationID   string
+	LinkID         string
+	ConflictID     string
+	EditConflictID string
+	PushID         string
+	SyncRunID      string
 	// SubscriptionID names a receiver of outgoing webhooks.
 	SubscriptionID string
 	// AttemptID names one request to such a receiver.

@@ -43,8 +43,10 @@ type Integration struct {
 	Direction   Direction        `json:"direction"`
 	ResourceID  ResourceID       `json:"resource_id"` // the resource whose bookings it carries
 	// Settings is the provider's own configuration, without secrets. Its shape is checked by the provider.
-	Settings  json.RawMessage `json:"settings"`
-	PollEvery time.Duration   `json:"-"` // reconcile interval; 0 = never polled
+	Settings json.RawMessage `json:"settings"`
+	// Sync says what is taken and shown, and who wins when both sides changed.
+	Sync      SyncPolicy    `json:"sync"`
+	PollEvery time.Duration `json:"-"` // reconcile interval; 0 = never polled
 	// Priority is given to deliveries that nothing else decides about; the zero value is PriorityNormal.
 	Priority Priority `json:"priority"`
 	// SyncCursor is the provider's opaque position; "" means that the next pull is a full listing.

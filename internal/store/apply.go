@@ -254,10 +254,10 @@ func sorted(list []knownConflict) KnownConflicts {
 
 // Exporting returns the integrations of the tenant that take writes.
 func (r *Reads) Exporting(out *[]domain.Integration) {
-	read(r, "read exporting integrations", out, `SELECT id, org_id, provider, direction, resource_id, state FROM integrations
+	read(r, "read exporting integrations", out, `SELECT id, org_id, provider, direction, resource_id, state, sync FROM integrations
 		WHERE org_id = $1 AND state <> 'deleted' AND direction IN ('export', 'bidirectional') ORDER BY id`,
 		func(row pgx.Row) (i domain.Integration, err error) {
-			err = row.Scan(&i.ID, &i.OrgID, &i.Provider, &i.Direction, &i.ResourceID, &i.State)
+			err = row.Scan(&i.ID, &i.OrgID, &i.Provider, &i.Direction, &i.ResourceID, &i.State, &i.Sync)
 			return i, err
 		}, r.tx.Org)
 }
@@ -279,6 +279,7 @@ type Effects struct {
 	Links       []domain.Link
 	Conflicts   []ConflictRow // new and changed
 	Pushes      []domain.Push
+	Edits       []domain.EditConflict
 }
 
 // StoreEffects writes effects in one round trip. Resources concerned must be locked by LockResources. An exclusive
@@ -287,11 +288,12 @@ func (tx *Tx) StoreEffects(ctx context.Context, e Effects) error {
 	b := &pgx.Batch{}
 	if len(e.Bookings) > 0 {
 		b.Queue(`INSERT INTO bookings (id, org_id, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private, free,
-				source_id, created_at, updated_at, version)
-			SELECT id, $1, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private, free, source_id, created_at, updated_at, version
+				source_id, created_at, updated_at, version, beside_id)
+			SELECT id, $1, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private, free, source_id, created_at, updated_at, version, beside_id
 			FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[], $10::bytea[],
-				$11::bool[], $12::bool[], $13::uuid[], $14::timestamptz[], $15::timestamptz[], $16::bigint[])
-				AS n(id, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private, free, source_id, created_at, updated_at, version)
+				$11::bool[], $12::bool[], $13::uuid[], $14::timestamptz[], $15::timestamptz[], $16::bigint[], $17::uuid[])
+				AS n(id, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private, free, source_id, created_at, updated_at, version,
+					beside_id)
 			ON CONFLICT (org_id, id) DO UPDATE SET resource_id = excluded.resource_id, category = excluded.category, status = excluded.status,
 				starts_at = excluded.starts_at, ends_at = excluded.ends_at, zone = excluded.zone, time_kind = excluded.time_kind,
 				details = excluded.details, private = excluded.private, free = excluded.free, updated_at = excluded.updated_at, version = excluded.version`,
@@ -310,7 +312,8 @@ func (tx *Tx) StoreEffects(ctx context.Context, e Effects) error {
 			column(e.Bookings, func(x domain.Booking) domain.IntegrationID { return x.SourceID }),
 			column(e.Bookings, func(x domain.Booking) time.Time { return x.CreatedAt }),
 			column(e.Bookings, func(x domain.Booking) time.Time { return x.UpdatedAt }),
-			column(e.Bookings, func(x domain.Booking) int64 { return x.Version }))
+			column(e.Bookings, func(x domain.Booking) int64 { return x.Version }),
+			column(e.Bookings, func(x domain.Booking) domain.BookingID { return x.BesideID }))
 	}
 	gone := slices.Clone(e.Freed)
 	for _, a := range e.Allocations {
@@ -349,6 +352,7 @@ func (tx *Tx) StoreEffects(ctx context.Context, e Effects) error {
 	tx.queueLinks(b, e.Links)
 	tx.queueConflicts(b, e.Conflicts)
 	tx.queuePushes(b, e.Pushes)
+	tx.queueEdits(b, e.Edits)
 	if b.Len() == 0 {
 		return nil
 	}
@@ -361,14 +365,14 @@ func (tx *Tx) queueLinks(b *pgx.Batch, links []domain.Link) {
 	if len(links) == 0 {
 		return
 	}
-	b.Queue(`INSERT INTO links (id, org_id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version, written_version, removed_at, updated_at)
-		SELECT id, $1, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version, written_version, removed_at, updated_at
+	b.Queue(`INSERT INTO links (id, org_id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version, written_version, removed_at, updated_at, agreed)
+		SELECT id, $1, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version, written_version, removed_at, updated_at, agreed
 		FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::bool[], $9::text[], $10::bigint[], $11::bigint[],
-			$12::timestamptz[], $13::timestamptz[])
-			AS n(id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version, written_version, removed_at, updated_at)
+			$12::timestamptz[], $13::timestamptz[], $14::text[])
+			AS n(id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version, written_version, removed_at, updated_at, agreed)
 		ON CONFLICT (org_id, integration_id, external_id) DO UPDATE SET booking_id = excluded.booking_id, uid = excluded.uid,
 			revision = excluded.revision, mirror = excluded.mirror, hash = excluded.hash, remote_version = excluded.remote_version,
-			written_version = greatest(links.written_version, excluded.written_version), removed_at = excluded.removed_at, updated_at = excluded.updated_at`,
+			written_version = greatest(links.written_version, excluded.written_version), removed_at = excluded.removed_at, updated_at = excluded.updated_at, agreed = excluded.agreed`,
 		tx.Org,
 		column(links, func(x domain.Link) domain.LinkID { return x.ID }),
 		column(links, func(x domain.Link) domain.IntegrationID { return x.IntegrationID }),
@@ -381,7 +385,8 @@ func (tx *Tx) queueLinks(b *pgx.Batch, links []domain.Link) {
 		column(links, func(x domain.Link) int64 { return x.RemoteVersion }),
 		column(links, func(x domain.Link) int64 { return x.WrittenVersion }),
 		column(links, func(x domain.Link) *time.Time { return x.RemovedAt }),
-		column(links, func(x domain.Link) time.Time { return x.UpdatedAt }))
+		column(links, func(x domain.Link) time.Time { return x.UpdatedAt }),
+		column(links, func(x domain.Link) string { return agreedText(x.Agreed) }))
 }
 
 func (tx *Tx) queueConflicts(b *pgx.Batch, rows []ConflictRow) {
@@ -440,7 +445,7 @@ func (tx *Tx) UnseenLinks(ctx context.Context, integration domain.IntegrationID,
 		return nil, 0, fault("count links", err)
 	}
 	rows, err := tx.Query(ctx, `SELECT l.id, l.org_id, l.integration_id, l.booking_id, l.external_id, l.uid, l.revision, l.mirror, l.hash, l.remote_version,
-			l.written_version, l.seen_run, l.removed_at, l.updated_at
+			l.written_version, l.agreed, l.seen_run, l.removed_at, l.updated_at
 		FROM links l JOIN bookings b ON b.org_id = l.org_id AND b.id = l.booking_id
 		WHERE l.org_id = $1 AND l.integration_id = $2 AND l.removed_at IS NULL AND b.ends_at > $3
 			AND l.seen_run IS DISTINCT FROM $4 AND l.updated_at < $5 ORDER BY l.id LIMIT $6`,

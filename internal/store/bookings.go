@@ -11,7 +11,7 @@ import (
 )
 
 const bookingColumns = `id, org_id, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private, free,
-	source_id, created_at, updated_at, version`
+	source_id, beside_id, created_at, updated_at, version`
 
 // longStay is where a stretch of time stops being short. Short ones are found by their start, at most this far before
 // the time asked for; the few long ones have indexes of their own. The migration's generated columns use the same limit.
@@ -22,7 +22,7 @@ func (tx *Tx) scanBooking(row pgx.Row) (domain.Booking, error) {
 	var b domain.Booking
 	var sealed []byte
 	err := row.Scan(&b.ID, &b.OrgID, &b.ResourceID, &b.Category, &b.Status, &b.When.Start, &b.When.End, &b.When.Zone,
-		&b.When.Kind, &sealed, &b.Private, &b.Free, &b.SourceID, &b.CreatedAt, &b.UpdatedAt, &b.Version)
+		&b.When.Kind, &sealed, &b.Private, &b.Free, &b.SourceID, &b.BesideID, &b.CreatedAt, &b.UpdatedAt, &b.Version)
 	if err != nil {
 		return b, err
 	}
@@ -119,12 +119,17 @@ func bookingQuery(org domain.OrgID, f BookingFilter, p Page, limit int) (*query,
 }
 
 const linkColumns = `id, org_id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version,
-	written_version, seen_run, removed_at, updated_at`
+	written_version, agreed, seen_run, removed_at, updated_at`
 
 func scanLink(row pgx.Row) (l domain.Link, err error) {
+	var agreed string
 	err = row.Scan(&l.ID, &l.OrgID, &l.IntegrationID, &l.BookingID, &l.ExternalID, &l.UID, &l.Revision, &l.Mirror, &l.Hash,
-		&l.RemoteVersion, &l.WrittenVersion, &l.SeenRun, &l.RemovedAt, &l.UpdatedAt)
+		&l.RemoteVersion, &l.WrittenVersion, &agreed, &l.SeenRun, &l.RemovedAt, &l.UpdatedAt)
+	if err != nil {
+		return l, err
+	}
 	l.RemovedAt, l.UpdatedAt = utc(l.RemovedAt), l.UpdatedAt.UTC()
+	l.Agreed, err = parseAgreed(agreed)
 	return l, err
 }
 

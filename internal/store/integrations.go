@@ -12,7 +12,7 @@ import (
 )
 
 const integrationColumns = `i.id, i.org_id, i.name, i.provider, i.state, i.state_reason, i.direction, i.resource_id,
-	i.settings, i.poll_seconds, i.sync_cursor, i.last_delivery_at, i.last_sync_at, i.created_at, i.updated_at, i.version, i.priority`
+	i.settings, i.poll_seconds, i.sync_cursor, i.last_delivery_at, i.last_sync_at, i.created_at, i.updated_at, i.version, i.priority, i.sync`
 
 // maxReason bounds a stored explanation, in bytes.
 const maxReason = 1000
@@ -22,7 +22,7 @@ func scanIntegration(row pgx.Row, more ...any) (domain.Integration, error) {
 	var poll int64
 	var settings []byte
 	targets := append([]any{&i.ID, &i.OrgID, &i.Name, &i.Provider, &i.State, &i.StateReason, &i.Direction, &i.ResourceID,
-		&settings, &poll, &i.SyncCursor, &i.LastDeliveryAt, &i.LastSyncAt, &i.CreatedAt, &i.UpdatedAt, &i.Version, &i.Priority}, more...)
+		&settings, &poll, &i.SyncCursor, &i.LastDeliveryAt, &i.LastSyncAt, &i.CreatedAt, &i.UpdatedAt, &i.Version, &i.Priority, &i.Sync}, more...)
 	err := row.Scan(targets...)
 	i.Settings = json.RawMessage(settings)
 	i.PollEvery = time.Duration(poll) * time.Second
@@ -52,10 +52,10 @@ func (tx *Tx) CreateIntegration(ctx context.Context, i domain.Integration, secre
 		i.State = domain.IntegrationActive
 	}
 	_, err := tx.Exec(ctx, `INSERT INTO integrations (id, org_id, name, provider, state, state_reason, direction, resource_id,
-			settings, secrets, poll_seconds, sync_cursor, created_at, updated_at, version, priority)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, 1, $14)`,
+			settings, secrets, poll_seconds, sync_cursor, created_at, updated_at, version, priority, sync)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, 1, $14, $15)`,
 		i.ID, tx.Org, i.Name, i.Provider, string(i.State), clip(i.StateReason, maxReason), string(i.Direction), i.ResourceID,
-		settings(i.Settings), tx.sealSecrets(i.ID, secrets), seconds(i.PollEvery), i.SyncCursor, tx.Now, int16(i.Priority.OrNormal()))
+		settings(i.Settings), tx.sealSecrets(i.ID, secrets), seconds(i.PollEvery), i.SyncCursor, tx.Now, int16(i.Priority.OrNormal()), policyText(i.Sync))
 	if err != nil {
 		return fault("create integration", err)
 	}
@@ -109,8 +109,9 @@ func (tx *Tx) Integrations(ctx context.Context, p Page) ([]domain.Integration, s
 	return all, next, nil
 }
 
-// UpdateIntegration replaces name, direction, resource, settings, poll interval and priority, and the secrets unless nil, if the
-// stored version is expectVersion, which then grows by one. State, provider and cursor stay. Another version, or a
+// UpdateIntegration replaces name, direction, resource, settings, sync policy, poll interval and priority, and the secrets unless nil, if the
+// stored version is expectVersion, which then grows by one. State, provider and cursor stay, but other filters make the
+// next pull a full listing, because they concern entries that were read long ago. Another version, or a
 // deleted integration, is KindConflict. It tells the live stream and, through the outbox, the workflow.
 func (tx *Tx) UpdateIntegration(ctx context.Context, i domain.Integration, secrets map[string]string, expectVersion int64) error {
 	if err := checkIntegration(i); err != nil {
@@ -122,10 +123,11 @@ func (tx *Tx) UpdateIntegration(ctx context.Context, i domain.Integration, secre
 	}
 	var state domain.IntegrationState
 	err := tx.QueryRow(ctx, `UPDATE integrations SET name = $3, direction = $4, resource_id = $5, settings = $6,
-			poll_seconds = $7, secrets = coalesce($8, secrets), updated_at = $9, version = version + 1, priority = $11
+			poll_seconds = $7, secrets = coalesce($8, secrets), updated_at = $9, version = version + 1, priority = $11, sync = $12,
+			sync_cursor = CASE WHEN sync -> 'filters' IS DISTINCT FROM $12::jsonb -> 'filters' THEN '' ELSE sync_cursor END
 		WHERE org_id = $1 AND id = $2 AND version = $10 AND state <> 'deleted' RETURNING state`,
 		tx.Org, i.ID, i.Name, string(i.Direction), i.ResourceID, settings(i.Settings), seconds(i.PollEvery), sealed, tx.Now,
-		expectVersion, int16(i.Priority.OrNormal())).Scan(&state)
+		expectVersion, int16(i.Priority.OrNormal()), policyText(i.Sync)).Scan(&state)
 	if err == pgx.ErrNoRows {
 		now, err := tx.Integration(ctx, i.ID)
 		if err != nil {
@@ -208,7 +210,16 @@ func checkIntegration(i domain.Integration) error {
 	if i.PollEvery < 0 || i.PollEvery > 30*24*time.Hour {
 		return domain.Invalid("poll_seconds", "must be 0 to 2592000")
 	}
-	return nil
+	return i.Sync.Validate("sync")
+}
+
+// policyText is how a sync policy is stored.
+func policyText(p domain.SyncPolicy) json.RawMessage {
+	text, err := json.Marshal(p)
+	if err != nil {
+		panic("marshal a policy of plain fields: " + err.Error())
+	}
+	return text
 }
 
 func settings(raw json.RawMessage) json.RawMessage {

@@ -50,12 +50,29 @@ func (tx *Tx) NextPushDue(ctx context.Context, integration domain.IntegrationID)
 	return next.UTC(), waiting, nil
 }
 
+// RewriteCopies asks for every copy that an integration has of bookings not over yet to be written anew, and for bookings
+// that had none to be looked at again, after what copies show was changed.
+func (tx *Tx) RewriteCopies(ctx context.Context, integration domain.IntegrationID) error {
+	_, err := tx.Exec(ctx, `UPDATE pushes p SET state = 'pending', reason = '', attempts = 0, next_attempt_at = NULL, updated_at = $3
+		FROM bookings b WHERE p.org_id = $1 AND p.integration_id = $2 AND p.op = 'put' AND b.org_id = p.org_id AND b.id = p.booking_id AND b.ends_at > $3
+			AND NOT EXISTS (SELECT FROM links l WHERE l.org_id = p.org_id AND l.integration_id = p.integration_id AND l.booking_id = p.booking_id
+				AND NOT l.mirror AND l.removed_at IS NULL)`,
+		tx.Org, integration, tx.Now)
+	if err != nil {
+		return fault("rewrite copies", err)
+	}
+	return tx.Enqueue(ctx, OutboxPush, string(integration), "", tx.Now)
+}
+
 // PushOutcome says how a try of a push ended.
 type PushOutcome struct {
 	State  domain.PushState // done, retrying or failed
 	Reason string           // in words, without personal data; cut at 1,000 bytes
 	// NextAttemptAt is required for PushRetrying and ignored for the other states.
 	NextAttemptAt time.Time
+	// Read is UpdatedAt of the push when it was taken up. A wish that came since, also for the same version, stays. Zero
+	// looks at the version alone.
+	Read time.Time
 }
 
 // FinishPush records the outcome of a try that was made for version wantVersion, and counts an attempt. If the wish has
@@ -71,13 +88,18 @@ func (tx *Tx) FinishPush(ctx context.Context, id domain.PushID, wantVersion int6
 	default:
 		return domain.Push{}, domain.Invalid("state", "must be done, retrying or failed")
 	}
+	var read *time.Time
+	if !o.Read.IsZero() {
+		read = &o.Read
+	}
 	p, err := scanPush(tx.QueryRow(ctx, `UPDATE pushes SET
-			state = CASE WHEN want_version = $3 THEN $4 ELSE state END,
-			reason = CASE WHEN want_version = $3 THEN $5 ELSE reason END,
-			next_attempt_at = CASE WHEN want_version <> $3 THEN next_attempt_at WHEN $4 = 'retrying' THEN $6::timestamptz END,
-			attempts = CASE WHEN want_version = $3 THEN attempts + 1 ELSE attempts END,
+			state = CASE WHEN want_version = $3 AND updated_at = coalesce($8, updated_at) THEN $4 ELSE state END,
+			reason = CASE WHEN want_version = $3 AND updated_at = coalesce($8, updated_at) THEN $5 ELSE reason END,
+			next_attempt_at = CASE WHEN want_version <> $3 OR updated_at <> coalesce($8, updated_at) THEN next_attempt_at
+				WHEN $4 = 'retrying' THEN $6::timestamptz END,
+			attempts = CASE WHEN want_version = $3 AND updated_at = coalesce($8, updated_at) THEN attempts + 1 ELSE attempts END,
 			updated_at = $7
 		WHERE org_id = $1 AND id = $2 RETURNING `+pushColumns,
-		tx.Org, id, wantVersion, string(o.State), clip(o.Reason, maxReason), o.NextAttemptAt, tx.Now))
+		tx.Org, id, wantVersion, string(o.State), clip(o.Reason, maxReason), o.NextAttemptAt, tx.Now, read))
 	return p, missing("push", "finish push", err)
 }

@@ -19,6 +19,7 @@ var sealedColumns = []sealedColumn{
 	{"integrations", "secrets", 500},
 	{"webhook_credentials", "secret", 500},
 	{"bookings", "details", 500},
+	{"edit_conflicts", "there", 500},
 	{"subscriptions", "secrets", 500},
 	{"oauth_grants", "tokens", 200},
 	{"oauth_states", "verifier", 500},

@@ -34,6 +34,15 @@ func (w *world) appear(c domain.Change) Outcome {
 	if how != byMarker && !w.in.From.Direction.Imports() {
 		return Outcome{Effect: EffectUnknown, Reason: "this connection only writes; entries of others there are left alone"}
 	}
+	if why := w.filter.leavesOut(c); why != "" && how != byMarker {
+		if id != "" {
+			// The system has the event, so a copy of ours beside it would show the time as taken twice.
+			l := w.link(c, id, false)
+			l.RemovedAt, l.Agreed.Filtered = &w.in.Now, true
+			w.resend[id] = true
+		}
+		return Outcome{Effect: EffectFiltered, BookingID: id, Reason: "left out by the filter " + why}
+	}
 	if id == "" {
 		if _, ok := w.in.Resources[w.in.From.ResourceID]; !ok {
 			return Outcome{Effect: EffectRejected, Reason: "the integration's resource does not exist"}
@@ -45,24 +54,37 @@ func (w *world) appear(c domain.Change) Outcome {
 		w.link(c, b.ID, false)
 		return Outcome{Effect: EffectCreated, BookingID: b.ID}
 	}
-	mirror := how == byMarker
-	w.link(c, id, mirror)
-	if b := w.bookings[id]; mirror && (!b.Blocks() || !(b.When.Start.Equal(c.When.Start) && b.When.End.Equal(c.When.End))) {
-		w.resend[id] = true
+	if how == byMarker {
+		return w.adopt(c, id)
 	}
-	if mirror {
-		return Outcome{Effect: EffectEcho, BookingID: id, Reason: "our own copy, found by its origin marker"}
-	}
+	w.link(c, id, false)
 	// The system turns out to have the event as its own, so our copy beside it, written or only wished for, goes away.
 	w.resend[id] = true
 	return Outcome{Effect: EffectLinked, BookingID: id, Reason: "same event as one known from another system, by " + how}
 }
 
-func (w *world) link(c domain.Change, booking domain.BookingID, mirror bool) {
+// adopt takes a copy of ours over whose mapping row is not there.
+func (w *world) adopt(c domain.Change, id domain.BookingID) Outcome {
+	b := w.bookings[id]
+	l := w.link(c, id, true)
+	if c.Status != domain.StatusCancelled && b.Blocks() && minutes(b.When) == minutes(c.When) {
+		return Outcome{Effect: EffectEcho, BookingID: id, Reason: "our own copy, found by its origin marker"}
+	}
+	if b.Version == 1 && b.Blocks() && c.Status != domain.StatusCancelled && w.in.From.Direction.Imports() {
+		// The booking never had another time, so this one is by a hand on the copy, before the answer to our write came.
+		return w.takeTime(l, *b, c)
+	}
+	w.resend[id] = true
+	return Outcome{Effect: EffectEcho, BookingID: id, Reason: "our own copy, found by its origin marker"}
+}
+
+func (w *world) link(c domain.Change, booking domain.BookingID, mirror bool) *domain.Link {
 	l := w.addLink(domain.Link{ID: domain.NewID[domain.LinkID](w.in.Now), OrgID: w.in.Org, IntegrationID: w.in.From.ID, BookingID: booking,
 		ExternalID: c.ExternalID, UID: c.UID, Revision: c.Revision, Mirror: mirror, Hash: c.Hash(), RemoteVersion: c.RemoteVersion})
+	agree(l, *w.bookings[booking], c, w.told[booking])
 	w.newLinks[l] = true
 	w.touchLink(l)
+	return l
 }
 
 // update handles an entry whose mapping row exists.
@@ -70,6 +92,9 @@ func (w *world) update(l *domain.Link, c domain.Change) Outcome {
 	hash := c.Hash()
 	if c.RemoteVersion > 0 && l.RemoteVersion > 0 && c.RemoteVersion < l.RemoteVersion {
 		return Outcome{Effect: EffectStale, BookingID: l.BookingID, Reason: "an older version than the one applied"}
+	}
+	if why := w.filter.leavesOut(c); why != "" && !l.Mirror && c.Status != domain.StatusCancelled && w.in.From.Direction.Imports() {
+		return w.withdraw(l, c, hash, why)
 	}
 	// A cancelled entry is a removed one, so the repeat of a cancellation finds its link gone.
 	gone := l.RemovedAt != nil && !(c.Status == domain.StatusCancelled && !l.Mirror)
@@ -84,53 +109,55 @@ func (w *world) update(l *domain.Link, c domain.Change) Outcome {
 		}
 		return Outcome{Effect: effect, BookingID: l.BookingID}
 	}
+	if w.outdated(l) {
+		return w.stalePage(l)
+	}
 	b, ok := w.bookings[l.BookingID]
 	if !ok {
 		return Outcome{Effect: EffectRejected, Reason: "the booking of this link is not known"}
 	}
+	if !l.Mirror && !w.in.From.Direction.Imports() && c.Status != domain.StatusCancelled {
+		return Outcome{Effect: EffectUnknown, BookingID: b.ID, Reason: "this connection only writes; entries of others there are left alone"}
+	}
 	returned := l.RemovedAt != nil
-	l.RemovedAt, l.Hash, l.Revision, l.RemoteVersion = nil, hash, c.Revision, c.RemoteVersion
+	l.RemovedAt, l.Hash, l.Revision, l.RemoteVersion, l.Agreed.Filtered = nil, hash, c.Revision, c.RemoteVersion, false
 	if c.UID != "" {
 		l.UID = c.UID
 	}
 	w.touchLink(l)
-
-	next := *b
 	switch {
-	case l.Mirror && !w.in.From.Direction.Imports():
-		// Only we write there, so a hand on our copy is undone.
-		w.resend[b.ID] = true
-		return Outcome{Effect: EffectEcho, BookingID: b.ID, Reason: "our copy was altered there and is restored"}
 	case l.Mirror:
-		// The person moved our copy in their calendar: the time is meant, the reduced texts of the copy are not.
-		if c.Status != domain.StatusCancelled {
-			next.When = c.When
-		} else {
-			w.resend[b.ID] = true
-		}
-	default:
-		owner := next.SourceID == w.in.From.ID || next.SourceID == ""
-		if c.Status == domain.StatusCancelled {
-			if !w.lives(b.ID, l) {
-				next.Status = domain.StatusCancelled
-			}
-			l.RemovedAt, returned = &w.in.Now, false
-		} else {
-			next.When, next.Status = c.When, c.Status
-		}
-		if owner && c.Status != domain.StatusCancelled {
-			next.Category, next.Private, next.Free, next.Details = c.Category, c.Private, c.Free, c.Details
-		}
+		// One that was taken for removed may have another beside it by now.
+		w.resend[b.ID] = w.resend[b.ID] || returned
+		return w.updateCopy(l, *b, c)
+	case c.Status == domain.StatusCancelled:
+		return w.goneThere(l, *b, c)
 	}
-	if same(*b, next) {
-		if returned {
-			return Outcome{Effect: EffectLinked, BookingID: b.ID, Reason: "the entry is back"}
+	return w.updateOwn(l, *b, c, returned)
+}
+
+// withdraw handles an entry that the connection's filters leave out now: it counts as removed, but is remembered as
+// being there.
+func (w *world) withdraw(l *domain.Link, c domain.Change, hash, why string) Outcome {
+	if l.RemovedAt != nil && l.Agreed.Filtered {
+		if l.Hash != hash || l.Revision != c.Revision || l.RemoteVersion != c.RemoteVersion {
+			l.Hash, l.Revision, l.RemoteVersion = hash, c.Revision, c.RemoteVersion
+			w.touchLink(l)
 		}
-		return Outcome{Effect: EffectUnchanged, BookingID: b.ID}
+		return Outcome{Effect: EffectFiltered, BookingID: l.BookingID, Reason: "left out by the filter " + why}
 	}
-	w.put(next)
-	w.told[b.ID] = true
-	return Outcome{Effect: EffectUpdated, BookingID: b.ID}
+	if l.RemovedAt != nil && w.outdated(l) {
+		return w.stalePage(l)
+	}
+	w.unask(l)
+	was := l.RemovedAt
+	l.RemovedAt, l.Hash, l.Revision, l.RemoteVersion, l.Agreed.Filtered = &w.in.Now, hash, c.Revision, c.RemoteVersion, true
+	w.touchLink(l)
+	if b, ok := w.bookings[l.BookingID]; ok && was == nil {
+		w.cancel(*b, l)
+		w.told[b.ID] = true
+	}
+	return Outcome{Effect: EffectRemoved, BookingID: l.BookingID, Reason: "left out by the filter " + why}
 }
 
 // remove handles a proved removal. A provider whose entries have parts (instances of a series) names them
@@ -139,13 +166,16 @@ func (w *world) remove(c domain.Change) Outcome {
 	var gone []*domain.Link
 	stale := domain.BookingID("")
 	for _, l := range w.links {
-		if l.IntegrationID != w.in.From.ID || l.RemovedAt != nil ||
+		if l.IntegrationID != w.in.From.ID || l.RemovedAt != nil && !l.Agreed.Filtered ||
 			l.ExternalID != c.ExternalID && !strings.HasPrefix(l.ExternalID, c.ExternalID+"#") {
 			continue
 		}
 		if c.RemoteVersion > 0 && c.RemoteVersion < l.RemoteVersion {
 			stale = l.BookingID
 			continue
+		}
+		if w.outdated(l) {
+			return w.stalePage(l)
 		}
 		gone = append(gone, l)
 	}
@@ -157,7 +187,8 @@ func (w *world) remove(c domain.Change) Outcome {
 	}
 	out := Outcome{Effect: EffectRemoved, BookingID: gone[0].BookingID}
 	for _, l := range gone {
-		l.RemovedAt = &w.in.Now
+		filtered := l.Agreed.Filtered
+		l.RemovedAt, l.Agreed.Filtered = &w.in.Now, false
 		// Kept, so that an older version that arrives after the removal does not bring the entry back.
 		l.RemoteVersion = max(l.RemoteVersion, c.RemoteVersion)
 		w.touchLink(l)
@@ -165,19 +196,28 @@ func (w *world) remove(c domain.Change) Outcome {
 		if !ok {
 			continue
 		}
-		if l.Mirror {
+		if l.Mirror || filtered {
 			// A deleted copy of ours does not cancel the event, and busy time must not vanish from the calendar.
+			w.unask(l)
 			w.resend[b.ID] = true
 			continue
 		}
-		if b.Status != domain.StatusCancelled && !w.lives(b.ID, l) {
-			next := *b
-			next.Status = domain.StatusCancelled
-			w.put(next)
-			w.told[b.ID] = true
+		if o := w.goneThere(l, *b, c); len(gone) == 1 {
+			out = o
 		}
 	}
 	return out
+}
+
+// outdated reports whether a link was changed after the page was asked for that the item comes from. What the page says
+// of the entry may then be older than what is known.
+func (w *world) outdated(l *domain.Link) bool {
+	return !w.in.ReadAt.IsZero() && l.UpdatedAt.After(w.in.ReadAt) && !w.changed[l]
+}
+
+func (w *world) stalePage(l *domain.Link) Outcome {
+	w.reread = true
+	return Outcome{Effect: EffectStale, BookingID: l.BookingID, Reason: "the entry changed while the page was read, which must be read again"}
 }
 
 // lives reports whether another system still has the booking as an entry of its own.

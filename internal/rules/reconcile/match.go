@@ -14,7 +14,7 @@ func (w *world) match(c domain.Change) (id domain.BookingID, how string) {
 	// A copy of ours whose mapping row is not there (a lost answer, a restored database): the provider has checked
 	// that the marker belongs to this very entry, so a copy made by a user does not come this way.
 	if c.Origin != "" {
-		if _, ok := w.bookings[c.Origin]; ok {
+		if _, ok := w.bookings[c.Origin]; ok && !w.hasCopyBeside(c) {
 			return c.Origin, byMarker
 		}
 	}
@@ -25,7 +25,7 @@ func (w *world) match(c domain.Change) (id domain.BookingID, how string) {
 	}
 	best, bestScore := domain.BookingID(""), 0
 	for _, b := range w.bookings {
-		if b.ResourceID != w.in.From.ResourceID || w.hasOwnLink(b.ID) {
+		if b.ResourceID != w.in.From.ResourceID || b.ID == c.Origin || w.hasOwnLink(b.ID) {
 			continue
 		}
 		if s := Likeness(*b, c); s >= LikenessBar && (s > bestScore || s == bestScore && b.ID < best) {
@@ -38,6 +38,14 @@ func (w *world) match(c domain.Change) (id domain.BookingID, how string) {
 	return best, "likeness"
 }
 
+// hasCopyBeside reports whether our copy of the booking that a marker names is there under another id. Then the entry is
+// a copy that somebody made of our copy, marker and all: an event of its own.
+func (w *world) hasCopyBeside(c domain.Change) bool {
+	return slices.ContainsFunc(w.links, func(l *domain.Link) bool {
+		return l.BookingID == c.Origin && l.IntegrationID == w.in.From.ID && l.Mirror && l.RemovedAt == nil && l.ExternalID != c.ExternalID
+	})
+}
+
 // byMarker is how a copy of ours is recognised.
 const byMarker = "origin marker"
 
@@ -46,7 +54,7 @@ const byMarker = "origin marker"
 func (w *world) sharedUID(c domain.Change) domain.BookingID {
 	var found []domain.BookingID
 	for _, l := range w.links {
-		if l.UID != c.UID || l.RemovedAt != nil || l.IntegrationID == w.in.From.ID || !w.sameResource(l.BookingID) ||
+		if l.UID != c.UID || l.RemovedAt != nil || l.IntegrationID == w.in.From.ID || l.BookingID == c.Origin || !w.sameResource(l.BookingID) ||
 			w.hasOwnLink(l.BookingID) || slices.Contains(found, l.BookingID) {
 			continue
 		}

@@ -13,14 +13,8 @@ func (w *world) wantPushes() {
 	for _, id := range order {
 		changed[id], wanted[id] = true, true
 	}
-	for _, o := range w.outcomes {
-		if o.BookingID != "" && w.resend[o.BookingID] && !wanted[o.BookingID] {
-			wanted[o.BookingID] = true
-			order = append(order, o.BookingID)
-		}
-	}
 	for _, l := range w.links {
-		if w.resend[l.BookingID] && !wanted[l.BookingID] {
+		if (w.resend[l.BookingID] || w.restore[l.BookingID]) && !wanted[l.BookingID] {
 			wanted[l.BookingID] = true
 			order = append(order, l.BookingID)
 		}
@@ -45,33 +39,38 @@ func (w *world) wantPushes() {
 
 // wish decides what one system should hold of one booking.
 func (w *world) wish(b domain.Booking, target domain.Integration) (domain.PushOp, bool) {
-	var own, mirror *domain.Link
+	var links []domain.Link
 	for _, l := range w.linksOf(b.ID) {
-		if l.IntegrationID != target.ID || l.RemovedAt != nil {
-			continue
-		}
-		if l.Mirror {
-			mirror = l
-		} else {
-			own = l
-		}
+		links = append(links, *l)
 	}
+	s := StandingOf(links, target.ID)
 	from := target.ID == w.in.From.ID
 	switch {
-	case own != nil:
-		// The system has the event as an entry of its own. What a person decided here is written to it; what another
-		// system says is not, because both keep their own entries and may already talk to each other.
-		if w.byPerson[b.ID] && !from {
+	case s.Asked:
+		return "", false
+	case s.Own != nil:
+		// The system has the event as an entry of its own. What a person decided here, or by a hand on a copy of ours, is
+		// written to it; what another system says is not, because both keep their own entries and may already talk to
+		// each other.
+		if !from && (w.byPerson[b.ID] || w.byHand[b.ID]) || from && w.restore[b.ID] {
 			return domain.PushPut, true
 		}
 		// Our copy beside the system's own entry would show the time as taken twice.
-		return domain.PushRemove, mirror != nil || from && w.resend[b.ID]
+		return domain.PushRemove, s.Mirror != nil || from && w.resend[b.ID]
+	case s.Filtered:
+		return domain.PushRemove, s.Mirror != nil || from && w.resend[b.ID]
 	case from && w.told[b.ID] && !w.resend[b.ID]:
 		return "", false
-	case b.Blocks() && b.ResourceID == target.ResourceID:
+	case Shown(b, target):
 		return domain.PushPut, true
-	case mirror != nil:
+	case s.Mirror != nil || w.wasShown(b.ID, target):
+		// Also without a known copy: one may be on its way there now.
 		return domain.PushRemove, true
 	}
 	return "", false
+}
+
+func (w *world) wasShown(id domain.BookingID, target domain.Integration) bool {
+	was := w.before[id]
+	return was != nil && Shown(*was, target)
 }

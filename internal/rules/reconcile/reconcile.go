@@ -7,8 +7,11 @@
 //   - Which booking is meant? By mapping row, by the origin marker of a copy of ours, by shared UID, and at last by
 //     careful likeness (same resource, near-same time, same words). See match.go.
 //   - Is it news? Repeats, echoes of our own writes and stale versions have no effect.
+//   - Does the connection want it? See filter.go.
 //   - What becomes of the booking, its allocation and its conflicts? See effects.go and clashes.go.
-//   - Which other systems must be told? See pushes.go.
+//   - Was the booking changed too since both agreed? Then the connection's policy decides, or a person. See agreed.go,
+//     edits.go and ask.go.
+//   - Which other systems must be told, and what is written there? See pushes.go and writes.go.
 //
 // Order matters inside one call: later changes see the effect of earlier ones. The same input gives the same plan,
 // except for the identifiers drawn from NewID. Planning a plan's outcome again gives a plan without effect, which a
@@ -28,6 +31,9 @@ type Input struct {
 	Org   domain.OrgID
 	From  domain.Integration // the system that the changes come from; zero for changes by a person
 	Items []Item             // in order of arrival
+	// ReadAt is when the page was asked for that the items come from; zero = they were not read from a page. An entry
+	// that changed here later is not judged by it: the plan then says Reread, and nothing of it may be stored.
+	ReadAt time.Time
 
 	Links     []domain.Link // every link, live or removed, of the bookings concerned and of the external ids named
 	Bookings  map[domain.BookingID]domain.Booking
@@ -43,6 +49,8 @@ type Item struct {
 	Change *domain.Change
 	// Manual is the whole booking as wanted by a person or a resolution. A new id creates it.
 	Manual *domain.Booking
+	// Settle is a person's answer to an edit conflict; From is its integration.
+	Settle *Settle
 }
 
 // Resource is a resource with its loaded zone.
@@ -71,6 +79,8 @@ const (
 	EffectStale     Effect = "stale"     // older than what was applied already
 	EffectUnknown   Effect = "unknown"   // a removal of something never seen
 	EffectRejected  Effect = "rejected"  // not acceptable; Reason says why
+	EffectFiltered  Effect = "filtered"  // left out by the connection's filters, as before
+	EffectAsked     Effect = "asked"     // changed on both sides; a person decides, nothing else altered
 )
 
 // Changes reports whether the effect altered a booking or its links for others to see.
@@ -78,7 +88,7 @@ func (e Effect) Changes() bool {
 	switch e {
 	case EffectCreated, EffectUpdated, EffectLinked, EffectRemoved:
 		return true
-	case EffectUnchanged, EffectEcho, EffectStale, EffectUnknown, EffectRejected:
+	case EffectUnchanged, EffectEcho, EffectStale, EffectUnknown, EffectRejected, EffectFiltered, EffectAsked:
 	}
 	return false
 }
@@ -114,6 +124,9 @@ type Plan struct {
 	Cleared     []domain.Conflict
 	Rechecks    []Recheck
 	Pushes      []domain.Push
+	Edits       []domain.EditConflict // new and changed; one that closes has no There
+	// Reread says that the page behind the items is older than what is known of one of its entries. It must be read again.
+	Reread bool
 	// Clashes are all that the bookings concerned have now, new or known or accepted. Nothing of it is stored.
 	Clashes []conflict.Found
 }
@@ -121,7 +134,7 @@ type Plan struct {
 // Empty reports whether the plan stores nothing.
 func (p Plan) Empty() bool {
 	return len(p.Bookings)+len(p.Allocations)+len(p.Freed)+len(p.Links)+len(p.Opened)+len(p.Updated)+len(p.Cleared)+
-		len(p.Rechecks)+len(p.Pushes) == 0
+		len(p.Rechecks)+len(p.Pushes)+len(p.Edits) == 0
 }
 
 // Decide makes the plan.
@@ -132,6 +145,8 @@ func Decide(in Input) Plan {
 		switch {
 		case item.Manual != nil:
 			o = w.applyManual(*item.Manual)
+		case item.Settle != nil:
+			o = w.applySettle(*item.Settle)
 		case item.Change != nil:
 			o = w.applyChange(*item.Change)
 		default:

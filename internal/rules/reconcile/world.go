@@ -18,7 +18,12 @@ type world struct {
 	touched  []domain.BookingID                   // bookings whose version grew, in order
 	byPerson map[domain.BookingID]bool            // touched by a person or a resolution
 	told     map[domain.BookingID]bool            // touched by the From system's own entry: it knows already
+	byHand   map[domain.BookingID]bool            // moved by a hand on our copy in From: the systems that have it as their own do not know
 	resend   map[domain.BookingID]bool            // our copy in From was altered or deleted and must be restored
+	restore  map[domain.BookingID]bool            // the entry in From lost against the booking and is written over
+	filter   filter
+	reread   bool
+	edits    []domain.EditConflict
 
 	links      []*domain.Link // stable order
 	byExternal map[string]*domain.Link
@@ -38,7 +43,8 @@ type world struct {
 func newWorld(in Input) *world {
 	w := &world{
 		in: in, bookings: map[domain.BookingID]*domain.Booking{}, before: map[domain.BookingID]*domain.Booking{},
-		byPerson: map[domain.BookingID]bool{}, told: map[domain.BookingID]bool{}, resend: map[domain.BookingID]bool{},
+		byPerson: map[domain.BookingID]bool{}, byHand: map[domain.BookingID]bool{}, restore: map[domain.BookingID]bool{},
+		filter: newFilter(in.From.Sync.Filters), told: map[domain.BookingID]bool{}, resend: map[domain.BookingID]bool{},
 		byExternal: map[string]*domain.Link{}, changed: map[*domain.Link]bool{}, newLinks: map[*domain.Link]bool{},
 		occupied: map[domain.ResourceID][]Occupied{}, moved: map[domain.BookingID]Occupied{}, freed: map[domain.BookingID]bool{},
 	}
@@ -115,7 +121,8 @@ func (w *world) candidate(b domain.Booking, res Resource) conflict.Candidate {
 
 // plan collects what changed, in an order that does not depend on map iteration.
 func (w *world) plan() Plan {
-	p := Plan{Outcomes: w.outcomes, Opened: w.opened, Updated: w.updated, Cleared: w.cleared, Rechecks: w.rechecks, Pushes: w.pushes, Clashes: w.clashes}
+	p := Plan{Outcomes: w.outcomes, Opened: w.opened, Updated: w.updated, Cleared: w.cleared, Rechecks: w.rechecks, Pushes: w.pushes, Clashes: w.clashes,
+		Edits: w.edits, Reread: w.reread}
 	for _, id := range w.touched {
 		p.Bookings = append(p.Bookings, BookingWrite{Booking: *w.bookings[id], Was: w.before[id]})
 	}
