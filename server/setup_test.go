@@ -360,6 +360,11 @@ func (b *bundle) tenant() tenant {
 	if x.conflict == "" {
 		b.Fatal("two bookings at one time made no conflict")
 	}
+	b.must(b.store.Tenant(ctx, x.org, func(ctx context.Context, tx *store.Tx) error {
+		x.edit = domain.NewID[domain.EditConflictID](tx.Now)
+		return tx.StoreEffects(ctx, store.Effects{Edits: []domain.EditConflict{{ID: x.edit, IntegrationID: x.integration, BookingID: x.booking, ExternalID: "e",
+			Kind: domain.EditRemoved, State: domain.EditOpen, There: domain.Change{Op: domain.OpRemove, ExternalID: "e"}, DetectedAt: tx.Now, UpdatedAt: tx.Now}}})
+	}))
 	_, err := b.store.InsertDeliveries(ctx, []store.NewDelivery{{ID: x.delivery, OrgID: x.org, IntegrationID: x.integration, Dedupe: [32]byte{1}, Size: 5,
 		ReceivedAt: time.Now(), Content: b.store.SealDelivery(x.org, x.delivery, map[string]string{"content-type": "application/json"}, []byte(`{"a"}`))}})
 	b.must(err)

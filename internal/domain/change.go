@@ -39,7 +39,7 @@ type Change struct {
 	// birthday, from_mail.
 	Kind string `json:"kind,omitempty"`
 	// ChangedAt is when the entry was changed, by the clock of its system; nil where the system does not tell. It measures
-	// how fresh we are and decides nothing.
+	// how fresh we are, and which of two edits is the newest.
 	ChangedAt *time.Time `json:"changed_at,omitempty"`
 	// Origin is the booking id of the marker found on the entry, when WedSync itself wrote it.
 	Origin BookingID `json:"origin,omitempty"`
