@@ -136,7 +136,7 @@ func (a *Pushes) push(ctx context.Context, i domain.Integration, w provider.Writ
 		if !work.Put || work.Live == nil {
 			return nil
 		}
-		noted := reconcile.Writing(*work.Live, booking)
+		noted := reconcile.Writing(*work.Live, booking, tx.Now)
 		work.Live = &noted
 		return tx.StoreLinks(ctx, []domain.Link{noted})
 	})

@@ -116,10 +116,9 @@ type Agreed struct {
 	// Modified is when the entry was changed there, as far as known, and Told whether that made the booking's Version.
 	Modified time.Time `json:"m,omitzero"`
 	Told     bool      `json:"d,omitempty"`
-	// Writing is the shape that is being written there, noted before the write. It is known again if it comes back before
-	// the answer does, or when the answer was lost.
-	Writing        string `json:"w,omitempty"`
-	WritingVersion int64  `json:"wv,omitempty"`
+	// Writing lists the times that are being written there, noted before the write and parted by spaces. They are known
+	// again if they are read back before the answer comes, or when it was lost. An answer clears them.
+	Writing string `json:"w,omitempty"`
 	// Filtered says that the entry is there but left out by the connection's filters; its link counts as removed.
 	Filtered bool `json:"f,omitempty"`
 	// Asked is the open EditConflict about the entry; nothing is written to it meanwhile.

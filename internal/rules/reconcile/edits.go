@@ -2,6 +2,18 @@ package reconcile
 
 import "github.com/wedsync/wedsync/internal/domain"
 
+// ownWrite takes over an entry that shows what we wrote before the answer is known. What was written is the common state.
+func (w *world) ownWrite(l *domain.Link, b domain.Booking, c domain.Change) Outcome {
+	if minutes(c.When) == minutes(b.When) {
+		noted := l.Agreed.Writing
+		agree(l, b, c, false)
+		l.Agreed.Writing = noted
+	} else {
+		l.Agreed.Shape, l.Agreed.There, l.Agreed.ThereTexts = times(c.When)+" "+string(b.Status), thereOf(c, l.Mirror), textsOfEntry(c)
+	}
+	return Outcome{Effect: EffectEcho, BookingID: b.ID, Reason: "our own write, seen before its answer"}
+}
+
 // updateOwn handles news of an entry that is the system's own. Time with status and texts are told apart: when only one of
 // them was edited there, the other stays as it is here.
 func (w *world) updateOwn(l *domain.Link, b domain.Booking, c domain.Change, returned bool) Outcome {
@@ -61,14 +73,6 @@ func (w *world) taking(b domain.Booking, c domain.Change, time, texts bool) doma
 
 // updateCopy handles news of a copy of ours. The time is meant, the reduced texts of the copy are not.
 func (w *world) updateCopy(l *domain.Link, b domain.Booking, c domain.Change) Outcome {
-	if l.Agreed.Writing != "" && l.Agreed.Writing == minutes(c.When) && c.Status != domain.StatusCancelled {
-		// Our own write comes back before its answer. What it was written from is the common state.
-		l.Agreed.There, l.Agreed.Version, l.Agreed.Writing = thereOf(c, true), l.Agreed.WritingVersion, ""
-		if l.Agreed.WritingVersion == b.Version {
-			agree(l, b, c, false)
-		}
-		return Outcome{Effect: EffectEcho, BookingID: b.ID, Reason: "our own write, seen before its answer"}
-	}
 	switch {
 	case !w.in.From.Direction.Imports():
 		// Only we write there, so a hand on our copy is undone.

@@ -126,6 +126,8 @@ func (w *world) update(l *domain.Link, c domain.Change) Outcome {
 	}
 	w.touchLink(l)
 	switch {
+	case !returned && wroteThis(l, c):
+		return w.ownWrite(l, *b, c)
 	case l.Mirror:
 		// One that was taken for removed may have another beside it by now.
 		w.resend[b.ID] = w.resend[b.ID] || returned

@@ -82,7 +82,11 @@ func (t *tables) store(p Plan) {
 		}
 	}
 	for _, push := range p.Pushes {
-		t.pushes[string(push.IntegrationID)+string(push.BookingID)] = push
+		key := string(push.IntegrationID) + string(push.BookingID)
+		if had, ok := t.pushes[key]; ok {
+			push.ID = had.ID // a wish replaces the one before in its row
+		}
+		t.pushes[key] = push
 	}
 }
 

@@ -1,6 +1,8 @@
 package reconcile
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
@@ -83,10 +85,23 @@ func WorkOf(b domain.Booking, target domain.Integration, op domain.PushOp, s Sta
 	return w
 }
 
-// Writing notes on a link what is about to be written to its entry.
-func Writing(l domain.Link, b domain.Booking) domain.Link {
-	l.Agreed.Writing, l.Agreed.WritingVersion = minutes(b.When), b.Version
+// maxWriting bounds how many unanswered writes a link remembers.
+const maxWriting = 8
+
+// Writing notes on a link, at the moment at, what is about to be written to its entry.
+func Writing(l domain.Link, b domain.Booking, at time.Time) domain.Link {
+	noted := strings.Fields(l.Agreed.Writing)
+	if w := minutes(b.When); !slices.Contains(noted, w) {
+		noted = append(noted, w)
+	}
+	l.Agreed.Writing = strings.Join(noted[max(0, len(noted)-maxWriting):], " ")
+	l.UpdatedAt = at
 	return l
+}
+
+// wroteThis reports whether an entry shows what we wrote, or tried to, and whose answer is not known.
+func wroteThis(l *domain.Link, c domain.Change) bool {
+	return l.Agreed.Writing != "" && c.Status != domain.StatusCancelled && slices.Contains(strings.Fields(l.Agreed.Writing), minutes(c.When))
 }
 
 // Wrote returns the links to be stored after a write of b. before is the entry's link as it was when the write was decided
@@ -108,9 +123,10 @@ func Wrote(before *domain.Link, now []domain.Link, b domain.Booking, in domain.I
 			out = append(out, n)
 		}
 		if n.ExternalID == back.ExternalID {
-			seen := before == nil || n.Hash != before.Hash || (n.RemovedAt == nil) != (before.RemovedAt == nil)
+			seen := before == nil && n.RemovedAt == nil || before != nil && (n.Hash != before.Hash || n.Revision != before.Revision ||
+				!n.UpdatedAt.Equal(before.UpdatedAt) || (n.RemovedAt == nil) != (before.RemovedAt == nil))
 			l = n
-			if seen && before != nil {
+			if seen {
 				l.Agreed.Writing, l.WrittenVersion, l.UpdatedAt = "", max(l.WrittenVersion, b.Version), at
 				return append(out, l)
 			}
