@@ -67,6 +67,11 @@ func (w *world) appear(c domain.Change) Outcome {
 func (w *world) adopt(c domain.Change, id domain.BookingID) Outcome {
 	b := w.bookings[id]
 	l := w.link(c, id, true)
+	if w.hasOwnLink(id) {
+		// Another hand carried our copy to the system that has the event itself.
+		w.resend[id] = true
+		return Outcome{Effect: EffectEcho, BookingID: id, Reason: "a copy of ours beside the system's own entry"}
+	}
 	if c.Status != domain.StatusCancelled && b.Blocks() && minutes(b.When) == minutes(c.When) {
 		return Outcome{Effect: EffectEcho, BookingID: id, Reason: "our own copy, found by its origin marker"}
 	}
