@@ -1,7 +1,9 @@
 package privacy_test
 
 import (
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -45,4 +47,21 @@ func TestProjectNeverDependsOnWhatMustStay(t *testing.T) {
 			t.Fatalf("a text that must stay shows:\n%s", diff)
 		}
 	})
+}
+
+func TestCopyIsTitledAsThePolicySaysAndPrivateStaysBusy(t *testing.T) {
+	t.Parallel()
+	policy := domain.SyncPolicy{MirrorTitle: "[Studio] {title} ({category})"}
+	b := domain.Booking{Category: domain.CategoryVendor, Details: domain.Details{Title: "Site visit", Notes: "gate code"}}
+	if got, want := privacy.Copy(b, policy), (domain.Details{Title: "[Studio] Site visit (vendor)"}); got != want {
+		t.Errorf("copy shows %+v", got)
+	}
+	b.Private = true
+	if got, want := privacy.Copy(b, policy), (domain.Details{Title: privacy.BusyTitle}); got != want {
+		t.Errorf("copy of a private booking shows %+v", got)
+	}
+	b.Private, b.Details.Title = false, strings.Repeat("é", domain.MaxTitle/2)
+	if got := privacy.Copy(b, policy).Title; len(got) > domain.MaxTitle || !utf8.ValidString(got) {
+		t.Errorf("title has %d bytes, valid: %v", len(got), utf8.ValidString(got))
+	}
 }
