@@ -458,7 +458,7 @@ func (tx *Tx) UnseenLinks(ctx context.Context, integration domain.IntegrationID,
 // ("entry#id"), in the order of their ids.
 func (tx *Tx) LinksNamed(ctx context.Context, integration domain.IntegrationID, ids []string) ([]domain.Link, error) {
 	rows, err := tx.Query(ctx, `SELECT id, org_id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version,
-			written_version, seen_run, removed_at, updated_at
+			written_version, agreed, seen_run, removed_at, updated_at
 		FROM links WHERE org_id = $1 AND integration_id = $2 AND removed_at IS NULL AND (external_id = ANY($3::text[])
 			OR strpos(external_id, '#') > 0 AND (split_part(external_id, '#', 1) = ANY($3::text[]) OR split_part(external_id, '#', 2) = ANY($3::text[])))
 		ORDER BY external_id`, tx.Org, integration, ids)
