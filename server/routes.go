@@ -97,6 +97,9 @@ func Routes() []Route {
 		{Method: "GET", Path: "/v1/bookings", Access: AccessViewer, ID: "list-bookings", Tag: tagBookings, Summary: "List bookings by their start", mount: typed((*Server).listBookings)},
 		{Method: "GET", Path: "/v1/bookings/{id}", Access: AccessViewer, ID: "get-booking", Tag: tagBookings, Summary: "Read a booking and its copies", mount: typed((*Server).getBooking)},
 		{Method: "PATCH", Path: "/v1/bookings/{id}", Access: AccessOperator, ID: "update-booking", Tag: tagBookings, Summary: "Change or cancel a booking by hand", mount: typed((*Server).updateBooking)},
+		{Method: "GET", Path: "/v1/bookings/{id}/timeline", Access: AccessViewer, ID: "get-timeline", Tag: tagBookings, Summary: "Read the timeline of a wedding, with times and clashes", mount: typed((*Server).getTimeline)},
+		{Method: "PUT", Path: "/v1/bookings/{id}/timeline", Access: AccessOperator, ID: "set-timeline", Tag: tagBookings, Summary: "Set the timeline of a wedding", mount: typed((*Server).setTimeline)},
+		{Method: "DELETE", Path: "/v1/bookings/{id}/timeline", Access: AccessOperator, ID: "delete-timeline", Tag: tagBookings, Summary: "Remove the timeline of a wedding and what it exported", status: 204, mount: typed((*Server).deleteTimeline)},
 		{Method: "GET", Path: "/v1/availability", Access: AccessViewer, ID: "get-availability", Tag: tagBookings, Summary: "Find out when a resource is free, and why not at other times", mount: typed((*Server).getAvailability)},
 
 		{Method: "GET", Path: "/v1/conflicts", Access: AccessViewer, ID: "list-conflicts", Tag: tagConflicts, Summary: "List conflicts, newest first", mount: typed((*Server).listConflicts)},

@@ -153,6 +153,7 @@ func Register(r Registry, queue string, d Deps) {
 		r.RegisterActivity(&activities.Integrations{Store: d.Store, Opener: d.Opener, NotifyURL: d.NotifyURL})
 		r.RegisterActivity(&activities.Deliveries{Gate: d.gate, Store: d.Store, Opener: d.Opener, Worker: identity()})
 		r.RegisterActivity(&activities.Replays{Store: d.Store, Opener: d.Opener})
+		r.RegisterActivity(&activities.Timelines{Store: d.Store})
 	}
 	if queue == contract.QueueCore || queue == contract.QueueSync {
 		r.RegisterActivity(&activities.Syncs{Store: d.Store, Opener: d.Opener})
@@ -187,6 +188,7 @@ func RegisterWorkflows(r interface {
 	r.RegisterWorkflowWithOptions(workflows.Conflict, workflow.RegisterOptions{Name: contract.ConflictWorkflow})
 	r.RegisterWorkflowWithOptions(workflows.Subscription, workflow.RegisterOptions{Name: contract.SubscriptionWorkflow})
 	r.RegisterWorkflowWithOptions(workflows.Replay, workflow.RegisterOptions{Name: contract.ReplayWorkflow})
+	r.RegisterWorkflowWithOptions(workflows.Timeline, workflow.RegisterOptions{Name: contract.TimelineWorkflow})
 }
 
 // Start begins to serve. It needs Temporal to be reachable.

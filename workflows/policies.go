@@ -98,4 +98,5 @@ var steps struct {
 	Subscription *activities.Subscriptions
 	Replays      *activities.Replays
 	Watches      *activities.Watches
+	Timelines    *activities.Timelines
 }

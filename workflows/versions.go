@@ -8,3 +8,4 @@ package workflows
 //	3  Replay is new; nothing changed for the others
 //	4  Integration keeps watches (changeWatches) and follows their messages by a pull; only for connections whose settings,
 //	   as read by a step, ask for it, so earlier histories take the way they took
+//	5  Timeline is new; nothing changed for the others

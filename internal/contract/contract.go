@@ -37,6 +37,8 @@ const (
 	// SubscriptionWorkflow sends webhooks to one receiver.
 	SubscriptionWorkflow = "Subscription"
 	ReplayWorkflow       = "Replay"
+	// TimelineWorkflow lets what a timeline exported follow its wedding.
+	TimelineWorkflow = "Timeline"
 )
 
 // IntegrationWorkflowID is the id of the workflow that lives as long as a connection.
@@ -50,6 +52,9 @@ func ConflictWorkflowID(id domain.ConflictID) string { return "conflict/" + stri
 
 // ReplayWorkflowID is the id of one replay of deliveries.
 func ReplayWorkflowID(id domain.ReplayID) string { return "replay/" + string(id) }
+
+// TimelineWorkflowID is the id of the workflow that follows a wedding.
+func TimelineWorkflowID(wedding domain.BookingID) string { return "timeline/" + string(wedding) }
 
 // ParseWorkflowID splits a workflow id made above into its kind and its identifier.
 func ParseWorkflowID(s string) (kind, id string, ok bool) {
@@ -88,6 +93,8 @@ const (
 	SignalSynced = "synced"
 	// SignalRecheck tells a conflict that one of its bookings changed (RecheckSignal).
 	SignalRecheck = "recheck"
+	// SignalFollow tells a timeline that its wedding changed. It has no payload.
+	SignalFollow = "follow"
 )
 
 // MaxIDsPerSignal bounds the ids that one DeliveriesSignal carries.

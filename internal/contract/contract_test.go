@@ -71,6 +71,7 @@ func words() map[string]any {
 		"replay_progress":     ReplayProgress{State: domain.ReplayDone, DryRun: true, Rate: 50, Total: 4, Seen: 3, Replayed: 2, Skipped: 1, Pages: 5},
 		"cancel_request":      CancelRequest{By: "admin-1"},
 		"replay_state_result": ReplayStateResult{State: domain.ReplayCancelled},
+		"timeline_input":      TimelineInput{OrgID: id + "1", BookingID: id + "7"},
 	}
 }
 
@@ -148,10 +149,10 @@ func TestNamesOnTheWireStay(t *testing.T) {
 	got := strings.Join([]string{IntegrationWorkflow, SyncWorkflow, ConflictWorkflow, ReplayWorkflow, UpdateCancel, ReplayWorkflowID("r"), strings.Join(Queues(), " "), SignalDeliveries, SignalPushes, SignalChanged,
 		SignalSynced, SignalRecheck, UpdatePause, UpdateResume, UpdateResync, UpdateResolve, QueryStatus, QueryProgress,
 		IntegrationWorkflowID("i"), SyncWorkflowID("s"), ConflictWorkflowID("c"), AttrOrg, AttrIntegration, AttrProvider, AttrState, AttrWeddingDate,
-		SubscriptionWorkflow, SignalWake, UpdateTest, SubscriptionWorkflowID("n")}, " ")
+		SubscriptionWorkflow, SignalWake, UpdateTest, SubscriptionWorkflowID("n"), TimelineWorkflow, SignalFollow, TimelineWorkflowID("b")}, " ")
 	const want = "Integration Sync Conflict Replay Cancel replay/r wedsync-core wedsync-sync wedsync-push wedsync-broadcast deliveries pushes changed synced recheck Pause Resume Resync Resolve " +
 		"status progress integration/i sync/s conflict/c WedsyncOrg WedsyncIntegration WedsyncProvider WedsyncState WedsyncWeddingDate " +
-		"Subscription wake Test subscription/n"
+		"Subscription wake Test subscription/n Timeline follow timeline/b"
 	if got != want {
 		t.Errorf("names are\n%s\nwant\n%s", got, want)
 	}

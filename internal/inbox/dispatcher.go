@@ -24,6 +24,7 @@ type Signals interface {
 	StartConflict(ctx context.Context, in contract.ConflictInput) error
 	RecheckConflict(ctx context.Context, id domain.ConflictID, s contract.RecheckSignal) error
 	StartReplay(ctx context.Context, in contract.ReplayInput) error
+	FollowTimeline(ctx context.Context, in contract.TimelineInput) error
 }
 
 // DispatcherOptions tune a Dispatcher. The zero value of every field takes its default.
@@ -215,6 +216,17 @@ func (d *Dispatcher) startReplay(in contract.ReplayInput, row int64) {
 	d.mu.Lock()
 	if t := d.target(in.OrgID, contract.ReplayWorkflowID(in.ReplayID)); t != nil {
 		t.errand.merge(errand{replay: &in, rows: []int64{row}}, 0)
+		d.ready(t)
+	}
+	d.mu.Unlock()
+	d.poke()
+}
+
+// followTimeline adds the news that a wedding with a timeline changed.
+func (d *Dispatcher) followTimeline(in contract.TimelineInput, row int64) {
+	d.mu.Lock()
+	if t := d.target(in.OrgID, contract.TimelineWorkflowID(in.BookingID)); t != nil {
+		t.errand.merge(errand{timeline: &in, rows: []int64{row}}, 0)
 		d.ready(t)
 	}
 	d.mu.Unlock()
@@ -438,6 +450,12 @@ func (d *Dispatcher) send(to address, e errand) (left errand, err error) {
 			return e, err
 		}
 		e.replay = nil
+	}
+	if e.timeline != nil {
+		if err := d.count("timeline", d.signals.FollowTimeline(ctx, *e.timeline)); err != nil {
+			return e, err
+		}
+		e.timeline = nil
 	}
 	for len(e.recheck) > 0 {
 		s := contract.RecheckSignal{BookingID: e.recheck[0]}

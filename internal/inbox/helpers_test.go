@@ -248,6 +248,10 @@ func (f *fakeSignals) StartReplay(_ context.Context, in contract.ReplayInput) er
 	return f.add(sent{kind: "replay", to: string(in.ReplayID)})
 }
 
+func (f *fakeSignals) FollowTimeline(_ context.Context, in contract.TimelineInput) error {
+	return f.add(sent{kind: "timeline", to: string(in.BookingID)})
+}
+
 func (f *fakeSignals) RecheckConflict(_ context.Context, id domain.ConflictID, _ contract.RecheckSignal) error {
 	return f.add(sent{kind: "recheck", to: string(id)})
 }

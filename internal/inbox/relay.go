@@ -188,6 +188,8 @@ func (r *Relay) pass(ctx context.Context, row *store.OutboxRow) {
 		r.d.tellIntegration(ref, errand{deliveries: true, more: true, rows: rows})
 	case store.OutboxReplayStart:
 		r.d.startReplay(contract.ReplayInput{OrgID: row.Org, ReplayID: domain.ReplayID(row.Target)}, row.ID)
+	case store.OutboxTimeline:
+		r.d.followTimeline(contract.TimelineInput{OrgID: row.Org, BookingID: domain.BookingID(row.Target)}, row.ID)
 	case store.OutboxConflictRecheck:
 		r.d.tellConflict(row.Org, domain.ConflictID(row.Target), errand{recheck: []domain.BookingID{domain.BookingID(row.Ref)}, rows: rows})
 	case store.OutboxConflictStart:

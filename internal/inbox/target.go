@@ -21,6 +21,7 @@ type errand struct {
 	version    int64
 	start      *contract.ConflictInput
 	replay     *contract.ReplayInput
+	timeline   *contract.TimelineInput
 	recheck    []domain.BookingID
 	rows       []int64         // outbox rows to delete once all of the above is told
 	priority   domain.Priority // of the most urgent delivery; 0 = nothing said
@@ -33,7 +34,7 @@ const maxRowsPerErrand = 1000
 const maxRechecks = 8
 
 func (e *errand) empty() bool {
-	return !e.deliveries && e.pushes == 0 && !e.changed && e.start == nil && e.replay == nil && len(e.recheck) == 0 && len(e.rows) == 0
+	return !e.deliveries && e.pushes == 0 && !e.changed && e.start == nil && e.replay == nil && e.timeline == nil && len(e.recheck) == 0 && len(e.rows) == 0
 }
 
 // addID names a delivery. It reports whether the id was kept: beyond the bound of a signal only more is.
@@ -83,6 +84,9 @@ func (e *errand) merge(o errand, room int) (kept int) {
 	}
 	if o.replay != nil {
 		e.replay = o.replay
+	}
+	if o.timeline != nil {
+		e.timeline = o.timeline
 	}
 	for _, b := range o.recheck {
 		if len(e.recheck) < maxRechecks && !slices.Contains(e.recheck, b) {

@@ -349,6 +349,7 @@ func (tx *Tx) StoreEffects(ctx context.Context, e Effects) error {
 			return nil
 		})
 	}
+	tx.queueTimelines(b, e.Bookings)
 	tx.queueLinks(b, e.Links)
 	tx.queueConflicts(b, e.Conflicts)
 	tx.queuePushes(b, e.Pushes)

@@ -22,6 +22,7 @@ const (
 	OutboxDelivery           OutboxKind = "delivery"            // integration; delivery that waits for it
 	OutboxDeliveries         OutboxKind = "deliveries"          // integration: deliveries wait that intake did not tell of
 	OutboxReplayStart        OutboxKind = "replay_start"        // replay
+	OutboxTimeline           OutboxKind = "timeline"            // booking of a wedding whose timeline is to follow it
 )
 
 // ChannelOutbox is notified after a commit that put lines into the outbox, see [Store.Listen].

@@ -66,6 +66,9 @@ func (b *bundle) fill(org domain.OrgID) {
 			ExternalID: "e", Kind: domain.EditRemoved, State: domain.EditOpen, There: domain.Change{Op: domain.OpRemove}, DetectedAt: tx.Now, UpdatedAt: tx.Now}}}); err != nil {
 			return err
 		}
+		if err := tx.SaveTimeline(ctx, domain.Timeline{BookingID: k.ID, Version: 1}, 0); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, `INSERT INTO pushes (id, org_id, integration_id, booking_id, op, want_version, state, created_at, updated_at)
 			VALUES ($1, $2, $3, $4, 'put', 1, 'pending', $5, $5)`, domain.NewID[domain.PushID](tx.Now), org, i.ID, k.ID, tx.Now)
 		return err

@@ -24,6 +24,7 @@ var sealedColumns = []sealedColumn{
 	{"oauth_grants", "tokens", 200},
 	{"oauth_states", "verifier", 500},
 	{"watches", "secret", 500},
+	{"timelines", "plan", 500},
 	{"deliveries", "content", 50}, // bodies can be large
 }
 

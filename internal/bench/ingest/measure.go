@@ -54,6 +54,8 @@ var errHeld = errors.New("a signal was sent although dispatch is held")
 func (nobody) Deliveries(context.Context, flow.IntegrationRef, contract.DeliveriesSignal) error {
 	return errHeld
 }
+func (nobody) FollowTimeline(context.Context, contract.TimelineInput) error { return errHeld }
+
 func (nobody) Pushes(context.Context, flow.IntegrationRef, contract.PushesSignal) error {
 	return errHeld
 }

@@ -1,0 +1,313 @@
+package timelines_test
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/wedsync/wedsync/internal/apply"
+	"github.com/wedsync/wedsync/internal/devstack/pgtest"
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/rules/timeline"
+	"github.com/wedsync/wedsync/internal/store"
+	"github.com/wedsync/wedsync/internal/timelines"
+	"github.com/wedsync/wedsync/internal/vault"
+)
+
+// two is the hour at which the wedding begins: 14:00 in London in summer.
+var two = time.Date(2027, 6, 12, 13, 0, 0, 0, time.UTC)
+
+// day is a wedding with a photographer, a band and a florist, in a database of its own.
+type day struct {
+	*store.Store
+	t                    *testing.T
+	org                  domain.OrgID
+	person, band, flower domain.ResourceID
+	wedding              domain.BookingID
+	calendar             domain.IntegrationID // of the band
+	now                  time.Time
+}
+
+func setup(t *testing.T) *day {
+	t.Helper()
+	d := &day{t: t, now: time.Date(2027, 5, 1, 9, 0, 0, 0, time.UTC)}
+	url := pgtest.New(t, func(ctx context.Context, url string) error {
+		_, err := store.Migrate(ctx, url)
+		return err
+	})
+	ring, err := vault.ParseKeys(vault.GenerateKey())
+	d.must(err)
+	d.Store, err = store.Open(t.Context(), url, ring, store.Options{Now: func() time.Time { return d.now }})
+	d.must(err)
+	t.Cleanup(d.Store.Close)
+	d.org = domain.NewID[domain.OrgID](d.now)
+	d.must(d.CreateOrganization(t.Context(), domain.Organization{ID: d.org, Name: "Day", Zone: "Europe/London"}, "admin"))
+	d.tenant(func(ctx context.Context, tx *store.Tx) error {
+		for _, id := range []*domain.ResourceID{&d.person, &d.band, &d.flower} {
+			*id = domain.NewID[domain.ResourceID](d.now)
+			if err := tx.CreateResource(ctx, domain.Resource{ID: *id, OrgID: d.org, Name: "Robin Marker", Kind: domain.ResourcePerson, Zone: "Europe/London", Capacity: 1}); err != nil {
+				return err
+			}
+		}
+		d.calendar = domain.NewID[domain.IntegrationID](d.now)
+		return tx.CreateIntegration(ctx, domain.Integration{ID: d.calendar, Name: "calendar", Provider: "custom", Direction: domain.DirectionExport,
+			ResourceID: d.band, Settings: []byte(`{}`), State: domain.IntegrationActive}, nil)
+	})
+	d.wedding = domain.NewID[domain.BookingID](d.now)
+	d.book(domain.Booking{ID: d.wedding, ResourceID: d.person, Category: domain.CategoryWedding, Status: domain.StatusConfirmed,
+		When: domain.When{Span: domain.Span{Start: two, End: two.Add(9 * time.Hour)}, Zone: "Europe/London", Kind: domain.TimeZoned}})
+	return d
+}
+
+func (d *day) must(err error) {
+	d.t.Helper()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *day) tenant(fn func(ctx context.Context, tx *store.Tx) error) {
+	d.t.Helper()
+	d.must(d.Tenant(d.t.Context(), d.org, fn))
+}
+
+func (d *day) book(b domain.Booking) {
+	d.t.Helper()
+	d.tenant(func(ctx context.Context, tx *store.Tx) error {
+		_, err := apply.Manual(ctx, tx, b, "admin-1", "entered by hand")
+		return err
+	})
+}
+
+func (d *day) booking(id domain.BookingID) (b domain.Booking) {
+	d.t.Helper()
+	d.tenant(func(ctx context.Context, tx *store.Tx) (err error) {
+		b, err = tx.Booking(ctx, id)
+		return err
+	})
+	return b
+}
+
+// change changes the wedding by hand.
+func (d *day) change(fn func(*domain.Booking)) {
+	d.t.Helper()
+	b := d.booking(d.wedding)
+	fn(&b)
+	d.book(b)
+}
+
+func (d *day) plan() domain.TimelinePlan {
+	return domain.TimelinePlan{TravelMinutes: 30, Items: []domain.TimelineItem{
+		{Key: "ceremony", Kind: domain.TimelineCeremony, Title: "Vows", Place: "Chapel", DurationMinutes: 45},
+		{Key: "quartet", Kind: domain.TimelineMusic, Title: "Quartet", Place: "Chapel", ResourceID: d.band, After: "ceremony", Edge: domain.EdgeStart, OffsetMinutes: -15, DurationMinutes: 60, Export: true},
+		{Key: "party", Kind: domain.TimelineMusic, Title: "Party", Place: "Barn", ResourceID: d.band, After: "quartet", OffsetMinutes: 20, DurationMinutes: 180, Export: true},
+		{Key: "flowers", Kind: domain.TimelineArrival, Title: "Flowers", Place: "Barn", ResourceID: d.flower, After: "ceremony", Edge: domain.EdgeStart, OffsetMinutes: -240, DurationMinutes: 60},
+		{Key: "portraits", Kind: domain.TimelinePhotos, Title: "Portraits", ResourceID: d.person, After: "ceremony", DurationMinutes: 30, Export: true},
+	}}
+}
+
+func (d *day) set(p domain.TimelinePlan, expect int64) (v timelines.View, err error) {
+	err = d.Tenant(d.t.Context(), d.org, func(ctx context.Context, tx *store.Tx) (err error) {
+		v, err = timelines.Set(ctx, tx, d.wedding, p, expect, "admin-1", "body.")
+		return err
+	})
+	return v, err
+}
+
+func (d *day) read() (v timelines.View) {
+	d.t.Helper()
+	d.tenant(func(ctx context.Context, tx *store.Tx) (err error) {
+		v, err = timelines.Read(ctx, tx, d.wedding)
+		return err
+	})
+	return v
+}
+
+func (d *day) follow() {
+	d.t.Helper()
+	d.tenant(func(ctx context.Context, tx *store.Tx) error {
+		return timelines.Follow(ctx, tx, d.wedding, "system:timeline")
+	})
+}
+
+// told returns how often the outbox asks for the wedding to be followed, and takes everything out of it.
+func (d *day) told() (n int) {
+	d.t.Helper()
+	rows, err := d.ClaimOutbox(d.t.Context(), 1000)
+	d.must(err)
+	var ids []int64
+	for _, r := range rows {
+		ids = append(ids, r.ID)
+		if r.Kind == store.OutboxTimeline && r.Target == string(d.wedding) {
+			n++
+		}
+	}
+	d.must(d.DeleteOutbox(d.t.Context(), ids))
+	return n
+}
+
+func (d *day) pushes() (n int) {
+	d.t.Helper()
+	d.tenant(func(ctx context.Context, tx *store.Tx) error {
+		list, err := tx.WaitingPushes(ctx, d.calendar, 100)
+		n = len(list)
+		return err
+	})
+	return n
+}
+
+func TestItemsAreExportedAndShiftWithTheWedding(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	v, err := d.set(d.plan(), 0)
+	d.must(err)
+	if got := slices.Sorted(maps.Keys(v.Exported)); !slices.Equal(got, []string{"party", "quartet"}) {
+		t.Fatalf("exported %v: neither items without export nor those of the wedding's own resource may be", got)
+	}
+	if want := []timeline.Clash{{Kind: timeline.TooFar, ResourceID: d.band, First: "quartet", Second: "party", MissingMinutes: 10}}; !slices.Equal(v.Clashes, want) {
+		t.Errorf("clashes %+v, want %+v", v.Clashes, want)
+	}
+	quartet := d.booking(v.Exported["quartet"])
+	if quartet.ResourceID != d.band || quartet.Category != domain.CategoryVendor || quartet.Details.Title != "Quartet" || quartet.Details.Location != "Chapel" ||
+		!quartet.When.Start.Equal(two.Add(-15*time.Minute)) || quartet.When.Duration() != time.Hour || quartet.When.Zone != "Europe/London" {
+		t.Errorf("the quartet's booking is %+v", quartet)
+	}
+	if n := d.pushes(); n != 2 {
+		t.Errorf("%d copies wait to be written into the band's calendar, want 2", n)
+	}
+	if n := d.told(); n != 0 {
+		t.Errorf("the timeline's own bookings ask to be followed %d times", n)
+	}
+
+	d.change(func(b *domain.Booking) {
+		b.When.Start, b.When.End = b.When.Start.Add(90*time.Minute), b.When.End.Add(90*time.Minute)
+	})
+	if n := d.told(); n != 1 {
+		t.Fatalf("the moved wedding is told %d times, want once", n)
+	}
+	d.follow()
+	after := d.read()
+	if !maps.Equal(after.Exported, v.Exported) {
+		t.Errorf("exported %v, then %v: a shift must keep the bookings", v.Exported, after.Exported)
+	}
+	for i, item := range after.Items {
+		if want := v.Times[i].Start.Add(90 * time.Minute); !after.Times[i].Start.Equal(want) || after.Times[i].Drift != timelines.DriftNone {
+			t.Errorf("%s is at %v with drift %q, want %v", item.Key, after.Times[i].Start, after.Times[i].Drift, want)
+		}
+	}
+	moved := d.booking(v.Exported["quartet"])
+	d.follow()
+	if again := d.booking(v.Exported["quartet"]); again.Version != moved.Version || moved.Version != quartet.Version+1 {
+		t.Errorf("versions %d, %d and %d: following once changes once, and again nothing", quartet.Version, moved.Version, again.Version)
+	}
+}
+
+func TestWhatSomebodyMovedIsShownAndPutBackWhenTheDayChanges(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	v, err := d.set(d.plan(), 0)
+	d.must(err)
+	party := d.booking(v.Exported["party"])
+	party.When.Start = party.When.Start.Add(time.Hour)
+	party.When.End = party.When.End.Add(time.Hour)
+	d.book(party)
+	quartet := d.booking(v.Exported["quartet"])
+	quartet.Status = domain.StatusCancelled
+	d.book(quartet)
+	got := d.read()
+	if got.Times[2].Drift != timelines.DriftMoved || got.Times[1].Drift != timelines.DriftCancelled {
+		t.Errorf("drifts %+v", got.Times)
+	}
+	p := d.plan()
+	p.Items[3].OffsetMinutes = -200
+	again, err := d.set(p, 1)
+	d.must(err)
+	if again.Times[1].Drift != "" || again.Times[2].Drift != "" || !maps.Equal(again.Exported, v.Exported) || again.Version != 2 {
+		t.Errorf("after the plan was set again: %+v", again)
+	}
+}
+
+func TestItemsLeftOutAndCancelledWeddingsFreeTheirTime(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	v, err := d.set(d.plan(), 0)
+	d.must(err)
+	p := d.plan()
+	p.Items = slices.Delete(p.Items, 2, 3)
+	v2, err := d.set(p, 1)
+	d.must(err)
+	if s := d.booking(v.Exported["party"]).Status; s != domain.StatusCancelled || len(v2.Exported) != 1 {
+		t.Errorf("the party is %s, exported %v", s, v2.Exported)
+	}
+	d.change(func(b *domain.Booking) { b.Status = domain.StatusCancelled })
+	if n := d.told(); n != 1 {
+		t.Errorf("the cancelled wedding is told %d times", n)
+	}
+	d.follow()
+	if s := d.booking(v.Exported["quartet"]).Status; s != domain.StatusCancelled {
+		t.Errorf("the quartet of a cancelled wedding is %s", s)
+	}
+	if _, err := d.set(p, 2); domain.KindOf(err) != domain.KindConflict {
+		t.Errorf("a plan for a cancelled wedding: %v", err)
+	}
+}
+
+func TestARemovedTimelineLeavesNothing(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	v, err := d.set(d.plan(), 0)
+	d.must(err)
+	remove := func() error {
+		return d.Tenant(t.Context(), d.org, func(ctx context.Context, tx *store.Tx) error { return timelines.Remove(ctx, tx, d.wedding, "admin-1") })
+	}
+	d.must(remove())
+	for key, id := range v.Exported {
+		if s := d.booking(id).Status; s != domain.StatusCancelled {
+			t.Errorf("%s is %s", key, s)
+		}
+	}
+	if err := remove(); domain.KindOf(err) != domain.KindNotFound {
+		t.Errorf("removing it again: %v", err)
+	}
+	d.change(func(b *domain.Booking) { b.When.End = b.When.End.Add(time.Hour) })
+	if n := d.told(); n != 0 {
+		t.Errorf("a wedding without a timeline is told %d times", n)
+	}
+	d.follow()
+}
+
+func TestWrongPlansChangeNothing(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	with := func(fn func(*domain.TimelinePlan)) domain.TimelinePlan {
+		p := d.plan()
+		fn(&p)
+		return p
+	}
+	for field, p := range map[string]domain.TimelinePlan{
+		"body.items[0].title":       with(func(p *domain.TimelinePlan) { p.Items[0].Title = "" }),
+		"body.items[0].after":       with(func(p *domain.TimelinePlan) { p.Items[0].After = "quartet" }),
+		"body.items[1].resource_id": with(func(p *domain.TimelinePlan) { p.Items[1].ResourceID = domain.NewID[domain.ResourceID](d.now) }),
+	} {
+		if _, err := d.set(p, 0); domain.KindOf(err) != domain.KindInvalid || domain.FieldOf(err) != field {
+			t.Errorf("%v, want an error of %s", err, field)
+		}
+	}
+	if _, err := d.set(d.plan(), 1); domain.KindOf(err) != domain.KindConflict {
+		t.Errorf("a change of a timeline that is not there: %v", err)
+	}
+	_, err := d.set(d.plan(), 0)
+	d.must(err)
+	if _, err := d.set(d.plan(), 0); domain.KindOf(err) != domain.KindConflict {
+		t.Errorf("a first timeline for the second time: %v", err)
+	}
+	talk := domain.NewID[domain.BookingID](d.now)
+	d.book(domain.Booking{ID: talk, ResourceID: d.flower, Category: domain.CategoryConsultation, Status: domain.StatusConfirmed,
+		When: domain.When{Span: domain.Span{Start: two, End: two.Add(time.Hour)}, Zone: "Europe/London", Kind: domain.TimeZoned}})
+	d.wedding = talk
+	if _, err := d.set(d.plan(), 0); domain.FieldOf(err) != "id" {
+		t.Errorf("a timeline of a consultation: %v", err)
+	}
+}
