@@ -84,6 +84,9 @@ func (s *Server) setTimeline(ctx context.Context, in *setTimelineInput) (*timeli
 	who := callerOf(ctx)
 	var v timelines.View
 	err = s.deps.Store.Tenant(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
+		if _, err := tx.Booking(ctx, id); err != nil {
+			return err
+		}
 		have, err := tx.Timeline(ctx, id, true)
 		expect := int64(0)
 		switch {

@@ -65,6 +65,8 @@ func TestRemoteCommandsAskWhatTheirHelpSays(t *testing.T) {
 		{"delivery schedule", "GET /v1/deliveries/schedule"},
 		{"delivery replay " + someID + " --reason again", `POST /v1/deliveries/` + someID + `/replay {"reason":"again"}`},
 		{"delivery discard " + someID + " --reason junk", `POST /v1/deliveries/` + someID + `/discard {"reason":"junk"}`},
+		{"timeline show " + someID, "GET /v1/bookings/" + someID + "/timeline"},
+		{"timeline delete " + someID, "DELETE /v1/bookings/" + someID + "/timeline"},
 	} {
 		a := newAPI(t, nil)
 		if code, out, fault := wedsync(t, "", append(strings.Fields(c.args), "--url", a.URL, "--token", "secret")...); code != 0 {

@@ -24,7 +24,7 @@ type Timeline struct {
 // TimelinePlan is what people decide.
 type TimelinePlan struct {
 	// TravelMinutes is how long a way takes for which no journey is listed.
-	TravelMinutes int            `json:"travel_minutes"`
+	TravelMinutes int            `json:"travel_minutes,omitempty"`
 	Journeys      []Journey      `json:"journeys,omitempty"`
 	Items         []TimelineItem `json:"items"`
 }
@@ -75,14 +75,14 @@ type TimelineItem struct {
 	Key             string       `json:"key"` // unique in the timeline
 	Kind            TimelineKind `json:"kind"`
 	Title           string       `json:"title"`
-	Place           string       `json:"place,omitempty"`       // where; the same words are the same place
-	ResourceID      ResourceID   `json:"resource_id,omitempty"` // the vendor whose time it takes
-	After           string       `json:"after,omitempty"`       // key of another item
-	Edge            Edge         `json:"edge,omitempty"`        // of that item; "" = end
-	OffsetMinutes   int          `json:"offset_minutes"`        // may be negative
+	Place           string       `json:"place,omitempty"`          // where; the same words are the same place
+	ResourceID      ResourceID   `json:"resource_id,omitempty"`    // the vendor whose time it takes
+	After           string       `json:"after,omitempty"`          // key of another item
+	Edge            Edge         `json:"edge,omitempty"`           // of that item; "" = end
+	OffsetMinutes   int          `json:"offset_minutes,omitempty"` // may be negative
 	DurationMinutes int          `json:"duration_minutes"`
 	// Export writes the item as a booking of its resource, and so into that resource's calendars.
-	Export bool `json:"export"`
+	Export bool `json:"export,omitempty"`
 }
 
 // Bounds of a timeline.
