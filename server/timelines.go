@@ -26,7 +26,7 @@ type timelineOutput struct {
 		BookingID     domain.BookingID `json:"booking_id"`
 		TravelMinutes int              `json:"travel_minutes"`
 		Journeys      []domain.Journey `json:"journeys"`
-		Items         []timelineEntry   `json:"items" doc:"In the order in which they were given, with times in the wedding's zone"`
+		Items         []timelineEntry  `json:"items" doc:"In the order in which they were given, with times in the wedding's zone"`
 		Clashes       []timeline.Clash `json:"clashes" doc:"Pairs of items that one vendor cannot keep"`
 		Zone          string           `json:"zone"`
 		UpdatedAt     time.Time        `json:"updated_at"`
