@@ -150,7 +150,7 @@ func begin(ctx context.Context, tx *store.Tx, in BeginResolutionInput) error {
 	if err := tx.Audit(ctx, entry); err != nil {
 		return err
 	}
-	result, err := apply.Manual(ctx, tx, booking, decision.By, "resolution of conflict "+string(id))
+	result, err := apply.Manual(ctx, tx, booking, decision.By, "resolution of conflict "+string(id), domain.Cause{Kind: domain.CauseResolution, ID: string(id)})
 	if err != nil {
 		return err
 	}
@@ -347,7 +347,8 @@ func (a *Conflicts) undo(ctx context.Context, ref ConflictRef, reason string) (V
 				Subject: "conflict/" + string(c.ID), After: map[string]string{"state": string(c.State), "booking": string(booking.ID)}}); err != nil {
 				return err
 			}
-			if _, err := apply.Manual(ctx, tx, booking, "system:resolution", "a system refused the change"); err != nil {
+			if _, err := apply.Manual(ctx, tx, booking, "system:resolution", "a system refused the change",
+				domain.Cause{Kind: domain.CauseResolution, ID: string(c.ID)}); err != nil {
 				return err
 			}
 			if err := emit(ctx, tx, domain.TopicConflictUpdated, c); err != nil {

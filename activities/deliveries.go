@@ -11,6 +11,7 @@ import (
 	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/guard"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
 	"github.com/wedsync/wedsync/internal/rules/retry"
@@ -157,7 +158,10 @@ func (a *Deliveries) applyWaiting(ctx context.Context, in ApplyDeliveriesInput, 
 		if err := b.supersede(ctx, tx, in.Integration); err != nil {
 			return err
 		}
-		applied, err := apply.Changes(ctx, tx, i, b.changes)
+		if err := b.hold(ctx, tx, i); err != nil {
+			return err
+		}
+		applied, err := apply.Changes(ctx, tx, i, b.changes, b.causes()...)
 		if err != nil {
 			return err
 		}
@@ -249,6 +253,7 @@ type batch struct {
 	decoded   []provider.Decoded // per delivery; its Changes are in changes
 	errs      []error            // per delivery: why it could not be decoded
 	overtaken []int              // deliveries with changes that came too late
+	held      []int              // deliveries with removals that wait for a person
 	now       time.Time
 	target    func(context.Context, domain.IntegrationID) error // nil = may be routed to
 	started   time.Time                                         // by this process's own clock, for how long tries took
@@ -316,6 +321,9 @@ func (b *batch) settle(effects []reconcile.Outcome) []store.DeliveryOutcome {
 	}
 	for _, n := range b.overtaken {
 		out[n].State, out[n].Reason = domain.DeliveryApplied, string(reconcile.EffectStale)+": a newer delivery of this entry was more urgent"
+	}
+	for _, n := range b.held {
+		out[n].State, out[n].Reason = domain.DeliveryApplied, guard.Reason
 	}
 	for k, e := range effects {
 		o := &out[b.owner[k]]

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/guard"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/rules/privacy"
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
@@ -102,6 +103,11 @@ func (a *Pushes) pushAll(ctx context.Context, in PushBookingsInput) (PushBooking
 		case domain.PushRetrying, domain.PushPending:
 			out.Retried++
 			out.Pull = out.Pull || domain.KindOf(err) == domain.KindConflict
+		}
+	}
+	if integration.Copies == domain.CopiesPurging {
+		if err := guard.AdvancePurge(ctx, a.Store, in.Org, in.Integration); err != nil {
+			return out, err
 		}
 	}
 	err = a.Store.TenantRead(ctx, in.Org, func(ctx context.Context, tx *store.Tx) error {

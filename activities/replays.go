@@ -280,6 +280,9 @@ func (a *Replays) rehearseSome(ctx context.Context, org domain.OrgID, list []dom
 		if err := b.supersede(ctx, tx, i.ID); err != nil {
 			return err
 		}
+		if err := b.hold(ctx, tx, i); err != nil {
+			return err
+		}
 		applied, err := apply.Changes(ctx, tx, i, b.changes)
 		if err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/guard"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/rules/freshness"
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
@@ -65,6 +66,7 @@ type PullPageResult struct {
 	Unchanged int  `json:"unchanged"`
 	Removed   int  `json:"removed"`
 	Rejected  int  `json:"rejected"`
+	Held      int  `json:"held,omitempty"` // removals that wait for a person
 	More      bool `json:"more"`
 	Complete  bool `json:"complete"`           // the run listed everything, so absence may be looked into
 	Expected  int  `json:"expected,omitempty"` // entries of the whole listing; 0 = not known
@@ -136,8 +138,31 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef) (PullPageResult, erro
 		out = PullPageResult{Seen: len(page.Changes) + len(page.Problems), Rejected: len(page.Problems), More: page.More,
 			Complete: page.Complete && run.Full}
 		var seen []string
+		cause := domain.Cause{Kind: domain.CauseSyncRun, ID: string(ref.Run)}
+		// The row is read again: what was held since the page was asked for counts too.
+		now, err := tx.Integration(ctx, integration.ID)
+		if err != nil {
+			return err
+		}
 		for chunk := range slices.Chunk(page.Changes, apply.MaxBatch) {
-			r, err := apply.Page(ctx, tx, integration, chunk, readAt)
+			held, err := guard.Sift(ctx, tx, now, guard.Since(tx.Now, run.StartedAt), chunk, func(int) domain.Cause { return cause })
+			if err != nil {
+				return err
+			}
+			if len(held) > 0 {
+				out.Held += len(held)
+				now.Held = true
+				passed := make([]domain.Change, 0, len(chunk))
+				for i, c := range chunk {
+					if !held[i] {
+						passed = append(passed, c)
+					} else if c.Op == domain.OpUpsert {
+						seen = append(seen, c.ExternalID)
+					}
+				}
+				chunk = passed
+			}
+			r, err := apply.Page(ctx, tx, integration, chunk, readAt, cause)
 			if err != nil {
 				return err
 			}
@@ -179,7 +204,7 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef) (PullPageResult, erro
 			}
 		}
 		stored, added, err := tx.AddSyncPage(ctx, ref.Run, store.SyncPage{Number: run.Pages, Next: page.Next, Seen: out.Seen, Applied: out.Applied,
-			Unchanged: out.Unchanged, Removed: out.Removed, Rejected: out.Rejected, Total: page.Total})
+			Unchanged: out.Unchanged, Removed: out.Removed, Rejected: out.Rejected, Quarantined: out.Held, Total: page.Total})
 		if err != nil {
 			return err
 		}
@@ -214,9 +239,6 @@ func addLags(ctx context.Context, tx *store.Tx, i domain.Integration, lags []tim
 	return tx.AddLags(ctx, i.ID, lags, late)
 }
 
-// quarantine bounds how many removals one run carries out: at most a fifth of what is known, but five are always fine.
-func quarantine(known int) int { return max(5, known/5) }
-
 // ConfirmRemovalsInput names a run that listed everything.
 type ConfirmRemovalsInput struct {
 	SyncRef
@@ -230,7 +252,7 @@ type ConfirmRemovalsResult struct {
 
 // ConfirmRemovals looks at the entries that a complete listing did not contain. Each is asked for by itself, and only
 // the system's own word that it does not exist removes it. When too many are missing at once, or the system cannot be
-// asked, nothing is removed and they are counted as quarantined.
+// asked, nothing is removed and they are held in a quarantine.
 //
 // Running it again finds the ones that are left.
 func (a *Syncs) ConfirmRemovals(ctx context.Context, in ConfirmRemovalsInput) (ConfirmRemovalsResult, error) {
@@ -246,12 +268,13 @@ func (a *Syncs) confirmRemovals(ctx context.Context, ref SyncRef) (ConfirmRemova
 	var (
 		out         ConfirmRemovalsResult
 		unseen      []domain.Link
-		known       int
 		integration domain.Integration
 		opened      any
+		reader      provider.Reader
 	)
 	const all = 100_000
-	err := a.Store.TenantRead(ctx, ref.Org, func(ctx context.Context, tx *store.Tx) error {
+	err := a.Store.Tenant(ctx, ref.Org, func(ctx context.Context, tx *store.Tx) error {
+		out = ConfirmRemovalsResult{}
 		run, err := tx.SyncRun(ctx, ref.Run)
 		if err != nil {
 			return err
@@ -259,23 +282,16 @@ func (a *Syncs) confirmRemovals(ctx context.Context, ref SyncRef) (ConfirmRemova
 		if integration, opened, err = open(ctx, tx, a.Opener, ref.Integration); err != nil {
 			return err
 		}
-		unseen, known, err = tx.UnseenLinks(ctx, ref.Integration, run, all)
+		if unseen, _, err = tx.UnseenLinks(ctx, ref.Integration, run, all); err != nil {
+			return err
+		}
+		var askable bool
+		reader, askable = provider.As[provider.Reader](opened)
+		unseen, out.Quarantined, err = guard.SiftAbsent(ctx, tx, integration, run, unseen, askable)
 		return err
 	})
-	if err != nil || len(unseen) == 0 {
+	if err != nil {
 		return out, err
-	}
-	reader, ok := provider.As[provider.Reader](opened)
-	if !ok || len(unseen) > quarantine(known) {
-		out.Quarantined = len(unseen)
-		reason := "too many entries were missing from a full listing at once"
-		if !ok {
-			reason = "the system cannot be asked for single entries, so their absence proves nothing"
-		}
-		return out, a.Store.Tenant(ctx, ref.Org, func(ctx context.Context, tx *store.Tx) error {
-			return tx.Audit(ctx, domain.AuditEntry{Actor: "system:sync", Action: "sync.quarantine", Reason: reason, Subject: "sync/" + string(ref.Run),
-				After: map[string]string{"integration": string(ref.Integration), "missing": itoa(len(unseen)), "known": itoa(known)}})
-		})
 	}
 	for _, link := range unseen {
 		var change domain.Change
@@ -290,7 +306,7 @@ func (a *Syncs) confirmRemovals(ctx context.Context, ref SyncRef) (ConfirmRemova
 			return out, err
 		}
 		err = a.Store.Tenant(ctx, ref.Org, func(ctx context.Context, tx *store.Tx) error {
-			r, err := apply.Changes(ctx, tx, integration, []domain.Change{change})
+			r, err := apply.Changes(ctx, tx, integration, []domain.Change{change}, domain.Cause{Kind: domain.CauseSyncRun, ID: string(ref.Run)})
 			if err == nil && r.Outcomes[0].Effect == reconcile.EffectRemoved {
 				out.Removed++
 			}

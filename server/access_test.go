@@ -35,6 +35,7 @@ var (
 	idRun         = func(x tenant) string { return string(x.run) }
 	idSub         = func(x tenant) string { return string(x.sub) }
 	idReplay      = func(x tenant) string { return string(x.replay) }
+	idQuarantine  = func(x tenant) string { return string(x.quarantine) }
 )
 
 // expectations has an entry for every row of the table; a row without one fails the test.
@@ -115,6 +116,18 @@ func expectations() map[string]expectation {
 		"rotate-subscription":   {path: at("/v1/subscriptions/{id}/secrets", idSub), ok: 201},
 		"list-attempts":         {path: at("/v1/subscriptions/{id}/attempts", idSub), ok: 200},
 		"health":                {ok: 200}, "ready": {ok: 200}, "metrics": {ok: 200}, "openapi-json": {ok: 200}, "openapi-yaml": {ok: 200}, "docs": {ok: 200},
+
+		"plan-integration":     {path: at("/v1/integrations/{id}/plan", idIntegration), ok: 422},
+		"purge-integration":    {path: at("/v1/integrations/{id}/purge", idIntegration), body: `{"dry_run":true}`, ok: 202},
+		"get-purge":            {path: at("/v1/integrations/{id}/purge", idIntegration), ok: 404},
+		"explain-entry":        {path: at("/v1/integrations/{id}/explain?external_id=x", idIntegration), ok: 200},
+		"explain-booking":      {path: at("/v1/bookings/{id}/explain", idBooking), ok: 200},
+		"list-quarantines":     {ok: 200},
+		"get-quarantine":       {path: at("/v1/quarantines/{id}", idQuarantine), ok: 200},
+		"approve-quarantine":   {path: at("/v1/quarantines/{id}/approve", idQuarantine), ok: 409},
+		"restore-quarantine":   {path: at("/v1/quarantines/{id}/restore", idQuarantine), ok: 200},
+		"dashboard-quarantine": {path: at("/do/quarantines/{id}/restore", idQuarantine), form: url.Values{}, ok: 303},
+
 		"codec-decode": {body: "{}", ok: 200}, "codec-encode": {body: "{}", ok: 200}, "codec-decode-preflight": {ok: 401}, "codec-encode-preflight": {ok: 401},
 		"asset":                 {path: func(tenant) string { return "/assets/app.css" }, ok: 200},
 		"sign-in-page":          {ok: 200},
@@ -231,14 +244,14 @@ func TestForeignIDsAreUnknown(t *testing.T) {
 		if got.status != http.StatusNotFound {
 			t.Errorf("%s %s with an id of another organisation: %d %s, want 404", r.Method, r.Path, got.status, got.body)
 		}
-		nothing := tenant{integration: "no-uuid", resource: "no-uuid", booking: "no-uuid", conflict: "no-uuid", edit: "no-uuid", delivery: "no-uuid", run: "no-uuid", sub: "no-uuid", replay: "no-uuid"}
+		nothing := tenant{integration: "no-uuid", resource: "no-uuid", booking: "no-uuid", conflict: "no-uuid", edit: "no-uuid", delivery: "no-uuid", run: "no-uuid", sub: "no-uuid", replay: "no-uuid", quarantine: "no-uuid"}
 		if got := b.call(r, e, nothing, admin); got.status != http.StatusNotFound {
 			t.Errorf("%s %s with what is no id: %d %s, want 404", r.Method, r.Path, got.status, got.body)
 		}
 		unknown := "00000000-0000-7000-8000-000000000000"
 		nobody := tenant{integration: domain.IntegrationID(unknown), resource: domain.ResourceID(unknown), booking: domain.BookingID(unknown),
 			conflict: domain.ConflictID(unknown), edit: domain.EditConflictID(unknown), delivery: domain.DeliveryID(unknown), run: domain.SyncRunID(unknown), sub: domain.SubscriptionID(unknown),
-			replay: domain.ReplayID(unknown)}
+			replay: domain.ReplayID(unknown), quarantine: domain.QuarantineID(unknown)}
 		same := b.call(r, e, nobody, admin)
 		if !r.page && !strings.EqualFold(withoutRequestID(string(same.body)), withoutRequestID(string(got.body))) {
 			t.Errorf("%s %s: a foreign id and an unknown one are told apart:\n%s\n%s", r.Method, r.Path, got.body, same.body)

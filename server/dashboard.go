@@ -32,6 +32,7 @@ type dashboardData struct {
 	Integrations  []integrationRow
 	MoreSystems   bool
 	Deliveries    []deliveryRow
+	Quarantines   []quarantineCard
 }
 
 type conflictCard struct {
@@ -75,6 +76,8 @@ func (s *Server) dashboard(c echo.Context) error {
 	notices := map[string]string{
 		"pause": "The integration is paused. What arrives is kept.", "resume": "The integration goes on.",
 		"resync": "The resync was accepted. Its progress is on the live list.", "resolve": "Your decision was accepted and is being carried out.",
+		"approve": "The held removals are carried out. Entries that are there after all stay.",
+		"restore": "The bookings stay, and are written back where the connection writes.",
 	}
 	return s.showDashboard(c, http.StatusOK, notices[c.QueryParam("done")], "")
 }
@@ -142,6 +145,9 @@ func (s *Server) fill(ctx context.Context, tx *store.Tx, d *dashboardData) error
 		}
 		return a.Overlap.Start.Compare(b.Overlap.Start)
 	})
+	if d.Quarantines, err = quarantineCards(ctx, tx, labels); err != nil {
+		return err
+	}
 	deliveries, _, err := tx.Deliveries(ctx, store.DeliveryFilter{}, store.Page{Limit: shownDeliveries})
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -86,6 +87,7 @@ type createIntegrationInput struct {
 		Sync        domain.SyncPolicy `json:"sync,omitzero" doc:"What is taken and shown, and who wins when both sides changed"`
 		PollSeconds int64             `json:"poll_seconds,omitempty" minimum:"0" maximum:"2592000" doc:"How often to read the system; 0 = only when asked"`
 		Priority    domain.Priority   `json:"priority,omitempty" enum:"high,normal,bulk" doc:"Of deliveries that no rule of the provider decides about; a wedding at hand makes them urgent"`
+		Guard       *domain.Guard     `json:"guard,omitempty" doc:"More removals than both at once wait for a person; 5 and 20 percent if absent"`
 		Reason      string            `json:"reason,omitempty" maxLength:"500"`
 	}
 }
@@ -126,6 +128,11 @@ func (s *Server) createIntegration(ctx context.Context, in *createIntegrationInp
 	err = s.deps.Store.Tenant(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
 		if err := tx.CreateIntegration(ctx, i, b.Secrets); err != nil {
 			return err
+		}
+		if b.Guard != nil {
+			if err := tx.SetGuard(ctx, id, *b.Guard); err != nil {
+				return err
+			}
 		}
 		if err := tx.Audit(ctx, domain.AuditEntry{Actor: who.Subject, Action: "integration.create", Reason: reason,
 			Subject: "integration/" + string(id), After: integrationFacts(i, b.Secrets)}); err != nil {
@@ -250,6 +257,9 @@ func integrationFacts(i domain.Integration, secrets map[string]string) map[strin
 	if !reflect.DeepEqual(i.Sync.Filters, domain.SyncFilters{}) {
 		facts["filters"] = "set"
 	}
+	if i.Guard != (domain.Guard{}) {
+		facts["guard"] = fmt.Sprintf("%d, %d%%", i.Guard.Removals, i.Guard.Percent)
+	}
 	if i.Version > 0 {
 		facts["version"] = strconv.FormatInt(i.Version, 10)
 	}
@@ -330,6 +340,7 @@ type updateIntegrationInput struct {
 		Sync        *domain.SyncPolicy `json:"sync,omitempty" doc:"Replaces the whole policy"`
 		PollSeconds *int64             `json:"poll_seconds,omitempty" minimum:"0" maximum:"2592000"`
 		Priority    *domain.Priority   `json:"priority,omitempty" enum:"high,normal,bulk"`
+		Guard       *domain.Guard      `json:"guard,omitempty" doc:"More removals than both at once wait for a person"`
 		Reason      string             `json:"reason,omitempty" maxLength:"500"`
 	}
 }
@@ -406,6 +417,9 @@ func (s *Server) updateIntegration(ctx context.Context, in *updateIntegrationInp
 		if err := tx.UpdateIntegration(ctx, now, merged, expect); err != nil {
 			return err
 		}
+		if err := guarded(ctx, tx, was, now, b.Guard, b.Direction != nil, who.Subject); err != nil {
+			return err
+		}
 		stored, err := tx.Integration(ctx, id)
 		if err != nil {
 			return err
@@ -441,6 +455,7 @@ func (s *Server) forget(id domain.IntegrationID) {
 
 type deleteIntegrationInput struct {
 	IDParam
+	Purge  bool   `query:"purge" doc:"Take our copies out first; the integration is deleted when none is left, see its purge"`
 	Reason string `query:"reason" maxLength:"500" doc:"Why, for the audit trail"`
 }
 
@@ -452,6 +467,10 @@ func (s *Server) deleteIntegration(ctx context.Context, in *deleteIntegrationInp
 	}
 	id, err := parseID[domain.IntegrationID]("integration", in.ID)
 	if err != nil {
+		return nil, err
+	}
+	if in.Purge {
+		_, err := s.purge(ctx, in.ID, reason, false, true)
 		return nil, err
 	}
 	var was domain.Integration

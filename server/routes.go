@@ -79,6 +79,10 @@ func Routes() []Route {
 		{Method: "POST", Path: "/v1/integrations/{id}/credentials", Access: AccessAdmin, ID: "add-credential", Tag: tagIntegrations, Summary: "Add a webhook credential; one generated here is shown this once", status: 201, mount: typed((*Server).addCredential)},
 		{Method: "PATCH", Path: "/v1/integrations/{id}/credentials/{credential}", Access: AccessAdmin, ID: "update-credential", Tag: tagIntegrations, Summary: "Rename a webhook credential or set its end", mount: typed((*Server).updateCredential)},
 		{Method: "DELETE", Path: "/v1/integrations/{id}/credentials/{credential}", Access: AccessAdmin, ID: "remove-credential", Tag: tagIntegrations, Summary: "Remove a webhook credential for good", status: 204, mount: typed((*Server).removeCredential)},
+		{Method: "POST", Path: "/v1/integrations/{id}/plan", Access: AccessOperator, ID: "plan-integration", Tag: tagIntegrations, Summary: "Find out what reading the system now would do; nothing is stored", mount: typed((*Server).planIntegration)},
+		{Method: "POST", Path: "/v1/integrations/{id}/purge", Access: AccessAdmin, ID: "purge-integration", Tag: tagIntegrations, Summary: "Take every copy that WedSync wrote out of the system", status: 202, mount: typed((*Server).purgeIntegration)},
+		{Method: "GET", Path: "/v1/integrations/{id}/purge", Access: AccessViewer, ID: "get-purge", Tag: tagIntegrations, Summary: "Read how far the last purge is", mount: typed((*Server).getPurge)},
+		{Method: "GET", Path: "/v1/integrations/{id}/explain", Access: AccessViewer, ID: "explain-entry", Tag: tagIntegrations, Summary: "Explain an entry of the system: whether it is known, what it is, and what became of it", mount: typed((*Server).explainEntry)},
 		{Method: "GET", Path: "/v1/integrations/{id}/syncs", Access: AccessViewer, ID: "list-syncs", Tag: tagIntegrations, Summary: "List the sync runs of an integration", mount: typed((*Server).listSyncs)},
 		{Method: "GET", Path: "/v1/integrations/{id}/refusals", Access: AccessOperator, ID: "list-refusals", Tag: tagIntegrations, Summary: "List a sample of the webhooks of an integration that were refused, newest first", mount: typed((*Server).listRefusals)},
 		{Method: "GET", Path: "/v1/syncs/{id}", Access: AccessViewer, ID: "get-sync", Tag: tagIntegrations, Summary: "Read a sync run and its progress", mount: typed((*Server).getSync)},
@@ -100,6 +104,7 @@ func Routes() []Route {
 		{Method: "GET", Path: "/v1/bookings/{id}/timeline", Access: AccessViewer, ID: "get-timeline", Tag: tagBookings, Summary: "Read the timeline of a wedding, with times and clashes", mount: typed((*Server).getTimeline)},
 		{Method: "PUT", Path: "/v1/bookings/{id}/timeline", Access: AccessOperator, ID: "set-timeline", Tag: tagBookings, Summary: "Set the timeline of a wedding", mount: typed((*Server).setTimeline)},
 		{Method: "DELETE", Path: "/v1/bookings/{id}/timeline", Access: AccessOperator, ID: "delete-timeline", Tag: tagBookings, Summary: "Remove the timeline of a wedding and what it exported", status: 204, mount: typed((*Server).deleteTimeline)},
+		{Method: "GET", Path: "/v1/bookings/{id}/explain", Access: AccessViewer, ID: "explain-booking", Tag: tagBookings, Summary: "Explain a booking: where it came from, which systems show it and why, and every change", mount: typed((*Server).explainBooking)},
 		{Method: "GET", Path: "/v1/availability", Access: AccessViewer, ID: "get-availability", Tag: tagBookings, Summary: "Find out when a resource is free, and why not at other times", mount: typed((*Server).getAvailability)},
 
 		{Method: "GET", Path: "/v1/conflicts", Access: AccessViewer, ID: "list-conflicts", Tag: tagConflicts, Summary: "List conflicts, newest first", mount: typed((*Server).listConflicts)},
@@ -108,6 +113,11 @@ func Routes() []Route {
 		{Method: "GET", Path: "/v1/edit-conflicts", Access: AccessViewer, ID: "list-edit-conflicts", Tag: tagConflicts, Summary: "List edits on both sides that a person decides, newest first", mount: typed((*Server).listEditConflicts)},
 		{Method: "GET", Path: "/v1/edit-conflicts/{id}", Access: AccessViewer, ID: "get-edit-conflict", Tag: tagConflicts, Summary: "Read both versions of an edit conflict", mount: typed((*Server).getEditConflict)},
 		{Method: "POST", Path: "/v1/edit-conflicts/{id}/resolve", Access: AccessOperator, ID: "resolve-edit-conflict", Tag: tagConflicts, Summary: "Choose a version, or keep both as two bookings", mount: typed((*Server).resolveEditConflict)},
+
+		{Method: "GET", Path: "/v1/quarantines", Access: AccessViewer, ID: "list-quarantines", Tag: tagConflicts, Summary: "List sets of removals that were too many at once, newest first", mount: typed((*Server).listQuarantines)},
+		{Method: "GET", Path: "/v1/quarantines/{id}", Access: AccessViewer, ID: "get-quarantine", Tag: tagConflicts, Summary: "Read held removals with the bookings that would go", mount: typed((*Server).getQuarantine)},
+		{Method: "POST", Path: "/v1/quarantines/{id}/approve", Access: AccessOperator, ID: "approve-quarantine", Tag: tagConflicts, Summary: "Carry held removals out; each is proved once more", mount: typed((*Server).approveQuarantine)},
+		{Method: "POST", Path: "/v1/quarantines/{id}/restore", Access: AccessOperator, ID: "restore-quarantine", Tag: tagConflicts, Summary: "Keep the bookings, and write them back where the connection writes", mount: typed((*Server).restoreQuarantine)},
 
 		{Method: "GET", Path: "/v1/deliveries", Access: AccessViewer, ID: "list-deliveries", Tag: tagDeliveries, Summary: "Search received webhooks, newest first", mount: typed((*Server).listDeliveries)},
 		{Method: "GET", Path: "/v1/deliveries/schedule", Access: AccessViewer, ID: "get-retry-schedule", Tag: tagDeliveries, Summary: "Read when deliveries are tried again", mount: typed((*Server).getSchedule)},
@@ -158,6 +168,7 @@ func Routes() []Route {
 		{Method: "GET", Path: "/live", Access: AccessViewer, ID: "dashboard-live", Tag: tagPages, Summary: "Live events of the dashboard", page: true, endless: true, mount: raw((*Server).streamEvents)},
 		{Method: "POST", Path: "/do/integrations/{id}/{action}", Access: AccessOperator, ID: "dashboard-integration", Tag: tagPages, Summary: "Buttons of an integration", page: true, mount: raw((*Server).doIntegration)},
 		{Method: "POST", Path: "/do/conflicts/{id}", Access: AccessOperator, ID: "dashboard-conflict", Tag: tagPages, Summary: "Buttons of a conflict", page: true, mount: raw((*Server).doConflict)},
+		{Method: "POST", Path: "/do/quarantines/{id}/{action}", Access: AccessOperator, ID: "dashboard-quarantine", Tag: tagPages, Summary: "Buttons of held removals", page: true, mount: raw((*Server).doQuarantine)},
 	}
 }
 

@@ -84,6 +84,8 @@ type Deps struct {
 	Logger  *slog.Logger
 	Now     func() time.Time
 	Options Options
+	// Guard carries decisions about held removals out and plans readings; nil answers these with 503.
+	Guard Guard
 }
 
 // Options tune a server. Zero values take the defaults named.
@@ -147,6 +149,7 @@ type Server struct {
 	rows      map[string]Route // by method and Echo path
 	providers map[string]provider.Registration
 	backtests atomic.Int32 // under way
+	plans     atomic.Int32 // under way
 	health    *health
 	metrics   *metrics
 	pages     *pages

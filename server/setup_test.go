@@ -14,10 +14,12 @@ import (
 	"time"
 
 	"github.com/wedsync/wedsync/internal/apply"
+	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/flow"
+	"github.com/wedsync/wedsync/internal/guard"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/store"
 	"github.com/wedsync/wedsync/internal/stream"
@@ -193,6 +195,7 @@ type tenant struct {
 	run         domain.SyncRunID
 	sub         domain.SubscriptionID
 	replay      domain.ReplayID
+	quarantine  domain.QuarantineID // restored, with nothing left
 }
 
 type bundle struct {
@@ -255,7 +258,7 @@ func setup(t *testing.T, change ...func(*Deps)) *bundle {
 		t.Fatal(err)
 	}
 	d := Deps{Store: b.store, Flow: b.flow, Hub: b.hub, Tokens: verifier, Providers: []provider.Registration{testProvider}, Logger: logger,
-		ApplyManual: b.applyManual, Codec: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ApplyManual: b.applyManual, Guard: &guard.Guard{Store: b.store, Opener: connect.New(func(string) (provider.Registration, bool) { return testProvider, true }, nil, time.Now, 0)}, Codec: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if err := BearerAuthorizer(verifier, time.Now, domain.RoleAdmin)(r); err != nil {
 				writeProblem(w, r, err)
 			}
@@ -308,6 +311,15 @@ func (b *bundle) applyManual(ctx context.Context, org domain.OrgID, actor string
 	return out, conflicts, err
 }
 
+// applyChanges applies a change and returns its booking.
+func applyChanges(ctx context.Context, tx *store.Tx, from domain.Integration, c domain.Change) (domain.BookingID, error) {
+	r, err := apply.Changes(ctx, tx, from, []domain.Change{c})
+	if err != nil {
+		return "", err
+	}
+	return r.Outcomes[0].BookingID, nil
+}
+
 // nextSaturday is far enough ahead for nothing to be in the past.
 func nextSaturday() time.Time {
 	d := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 6, 0)
@@ -336,11 +348,19 @@ func (b *bundle) tenant() tenant {
 		if _, _, err := tx.CreateReplay(ctx, domain.Replay{ID: x.replay, Rate: 50, RequestedBy: "test", Reason: "test"}); err != nil {
 			return err
 		}
+		q, _, _, err := tx.Hold(ctx, store.NewHold{Integration: x.integration, Cause: domain.Cause{Kind: domain.CauseSettings, ID: string(x.integration)}, Reason: "test"})
+		if err != nil {
+			return err
+		}
+		if _, _, err := tx.DecideQuarantine(ctx, q.ID, domain.QuarantineRestored, "test", "test"); err != nil {
+			return err
+		}
+		x.quarantine = q.ID
 		key := newSecret(now)
 		if err := tx.CreateSubscription(ctx, domain.Subscription{ID: x.sub, URL: "https://receiver.example/" + string(x.sub), CreatedBy: "test"}, []store.SubscriptionKey{key}); err != nil {
 			return err
 		}
-		_, _, err := tx.StartSyncRun(ctx, domain.SyncRun{ID: x.run, IntegrationID: x.integration, RequestedBy: "schedule"})
+		_, _, err = tx.StartSyncRun(ctx, domain.SyncRun{ID: x.run, IntegrationID: x.integration, RequestedBy: "schedule"})
 		return err
 	}))
 	at := nextSaturday()

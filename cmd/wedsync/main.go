@@ -70,6 +70,7 @@ func rootCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.AddCommand(quarantineCommand(), explainCommand())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(devCommand(), demoCommand(), serverCommand(), workerCommand(), migrateCommand(), tokenCommand(), orgCommand(),
 		keysCommand(), auditCommand(), integrationCommand(), conflictCommand(), editConflictCommand(), deliveryCommand(), replayCommand(), webhookCommand(), subscriptionCommand(), feedCommand(), eventsCommand())

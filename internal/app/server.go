@@ -19,6 +19,7 @@ import (
 	"github.com/wedsync/wedsync/internal/broadcast"
 	"github.com/wedsync/wedsync/internal/codec"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/guard"
 	"github.com/wedsync/wedsync/internal/inbox"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/providers"
@@ -53,6 +54,7 @@ type Server struct {
 	tell  *broadcast.Announcer
 
 	retain *retention.Job
+	keep   *guard.Keeper
 }
 
 // NewServer wires a server. addr is where it will listen, for its default public URL.
@@ -103,6 +105,7 @@ func NewServer(c *Core, addr string) (*Server, error) {
 	if s.retain, err = retention.New(c.Store, c.Config.Retention(), c.Metrics, c.Log); err != nil {
 		return nil, err
 	}
+	s.keep = &guard.Keeper{Guard: &guard.Guard{Store: c.Store, Opener: c.Opener}, Log: c.Log}
 	c.checkFiles()
 	s.hub = stream.New(c.Store, stream.Options{Logger: c.Log, Total: c.Config.Streams, PerOrg: c.Config.StreamsPerOrg,
 		Watch: s.waker.Watch, Watching: s.waker.Watching})
@@ -115,7 +118,7 @@ func NewServer(c *Core, addr string) (*Server, error) {
 		public = "http://" + addr
 	}
 	s.http, err = server.New(server.Deps{Store: c.Store, Flow: c.Flow, Hub: s.hub, Tokens: verifier, Providers: providers.All(),
-		ApplyManual: c.applyManual, Onboard: c.onboard, Grants: c.Grants, Intake: s.in, Notices: notices, Codec: handler, Senders: senders, Metrics: c.Metrics, Logger: c.Log,
+		ApplyManual: c.applyManual, Guard: s.keep.Guard, Onboard: c.onboard, Grants: c.Grants, Intake: s.in, Notices: notices, Codec: handler, Senders: senders, Metrics: c.Metrics, Logger: c.Log,
 		Options: server.Options{PublicURL: public, CallbackURL: c.Config.callbackURL(addr), Version: Version, TemporalUI: c.Config.TemporalUI, MetricsToken: c.Config.MetricsToken,
 			DrainTimeout: c.Config.DrainTimeout, DrainDelay: c.Config.DrainDelay,
 			AllowPrivate: c.Config.AllowPrivate}})
@@ -130,6 +133,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { s.in.Run(back) })
 	parts.Go(func() { s.retain.Run(back) })
+	parts.Go(func() { s.keep.Run(back) })
 	parts.Go(func() {
 		if err := s.waker.Run(back); err != nil {
 			s.core.Log.Error("waking of subscriptions stopped", "error", err)

@@ -33,6 +33,7 @@ type Result struct {
 	Opened    []domain.ConflictID
 	Cleared   []domain.ConflictID
 	PushedTo  []domain.IntegrationID // systems that have something to be written now
+	Pushes    []domain.Push          // what is to be written there
 	conflicts []domain.Conflict
 	// Clashes are all that the altered bookings have now: new ones, known ones, and those that a person accepted.
 	Clashes []conflict.Found
@@ -44,19 +45,20 @@ type Result struct {
 // Conflicts returns the conflicts opened, with their alternatives.
 func (r Result) Conflicts() []domain.Conflict { return r.conflicts }
 
-// Changes applies changes read from one integration, in order.
-func Changes(ctx context.Context, tx *store.Tx, from domain.Integration, changes []domain.Change) (Result, error) {
-	return Page(ctx, tx, from, changes, time.Time{})
+// Changes applies changes read from one integration, in order. causes go into the history of the bookings: one for all
+// changes or one for each; without any the integration is named.
+func Changes(ctx context.Context, tx *store.Tx, from domain.Integration, changes []domain.Change, causes ...domain.Cause) (Result, error) {
+	return Page(ctx, tx, from, changes, time.Time{}, causes...)
 }
 
 // Page is Changes for a page of a listing that was asked for at readAt, by the clock of the store. What was learned or
 // written since is not undone by it: see Result.Reread.
-func Page(ctx context.Context, tx *store.Tx, from domain.Integration, changes []domain.Change, readAt time.Time) (Result, error) {
+func Page(ctx context.Context, tx *store.Tx, from domain.Integration, changes []domain.Change, readAt time.Time, causes ...domain.Cause) (Result, error) {
 	items := make([]reconcile.Item, len(changes))
 	for i := range changes {
 		items[i].Change = &changes[i]
 	}
-	return run(ctx, tx, from, items, readAt, actor{name: "system:integration/" + string(from.ID), reason: "reported by the connected system"})
+	return run(ctx, tx, from, items, readAt, actor{name: "system:integration/" + string(from.ID), reason: "reported by the connected system", causes: causes})
 }
 
 // Settle carries out a person's choice about an edit conflict. by and reason are as for Manual. One that is closed, or has
@@ -75,7 +77,8 @@ func Settle(ctx context.Context, tx *store.Tx, id domain.EditConflictID, choice 
 	if err != nil {
 		return Result{}, err
 	}
-	r, err := run(ctx, tx, from, []reconcile.Item{{Settle: &reconcile.Settle{Edit: e, Choice: choice}}}, time.Time{}, actor{name: by, reason: reason})
+	r, err := run(ctx, tx, from, []reconcile.Item{{Settle: &reconcile.Settle{Edit: e, Choice: choice}}}, time.Time{},
+		actor{name: by, reason: reason, causes: []domain.Cause{{Kind: domain.CausePerson, ID: by}}})
 	if err == nil && r.Outcomes[0].Effect == reconcile.EffectRejected {
 		err = domain.E(domain.KindConflict, "%s", r.Outcomes[0].Reason)
 	}
@@ -87,16 +90,19 @@ func Settle(ctx context.Context, tx *store.Tx, id domain.EditConflictID, choice 
 }
 
 // Manual applies a booking as a person or a resolution wants it. by is a token subject or "system:<part>"; reason goes
-// into the audit trail.
-func Manual(ctx context.Context, tx *store.Tx, want domain.Booking, by, reason string) (Result, error) {
-	r, err := run(ctx, tx, domain.Integration{}, []reconcile.Item{{Manual: &want}}, time.Time{}, actor{name: by, reason: reason})
+// into the audit trail. Without a cause the history names by.
+func Manual(ctx context.Context, tx *store.Tx, want domain.Booking, by, reason string, cause ...domain.Cause) (Result, error) {
+	r, err := run(ctx, tx, domain.Integration{}, []reconcile.Item{{Manual: &want}}, time.Time{}, actor{name: by, reason: reason, causes: cause})
 	if err == nil && r.Outcomes[0].Effect == reconcile.EffectRejected {
 		return r, domain.E(domain.KindInvalid, "%s", r.Outcomes[0].Reason)
 	}
 	return r, err
 }
 
-type actor struct{ name, reason string }
+type actor struct {
+	name, reason string
+	causes       []domain.Cause // see Changes
+}
 
 func run(ctx context.Context, tx *store.Tx, from domain.Integration, items []reconcile.Item, readAt time.Time, who actor) (Result, error) {
 	if len(items) == 0 {
@@ -119,7 +125,7 @@ func run(ctx context.Context, tx *store.Tx, from domain.Integration, items []rec
 	if err := propose(ctx, tx, in, &plan); err != nil {
 		return Result{}, err
 	}
-	if err := keep(ctx, tx, in, plan); err != nil {
+	if err := keep(ctx, tx, in, plan, history(in, plan, who)); err != nil {
 		return Result{}, err
 	}
 	if err := tell(ctx, tx, plan, who); err != nil {
@@ -139,7 +145,7 @@ func run(ctx context.Context, tx *store.Tx, from domain.Integration, items []rec
 			result.PushedTo = append(result.PushedTo, p.IntegrationID)
 		}
 	}
-	result.conflicts = plan.Opened
+	result.conflicts, result.Pushes = plan.Opened, plan.Pushes
 	return result, nil
 }
 

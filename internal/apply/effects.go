@@ -203,8 +203,8 @@ func bookedAt(in reconcile.Input, plan reconcile.Plan, id domain.BookingID) time
 }
 
 // keep stores the plan.
-func keep(ctx context.Context, tx *store.Tx, in reconcile.Input, plan reconcile.Plan) error {
-	e := store.Effects{Allocations: plan.Allocations, Freed: plan.Freed, Links: plan.Links, Pushes: plan.Pushes, Edits: plan.Edits,
+func keep(ctx context.Context, tx *store.Tx, in reconcile.Input, plan reconcile.Plan, changes []domain.BookingChange) error {
+	e := store.Effects{Allocations: plan.Allocations, Freed: plan.Freed, Links: plan.Links, Pushes: plan.Pushes, Edits: plan.Edits, Changes: changes,
 		BookedAt: make(map[domain.BookingID]time.Time, len(plan.Allocations))}
 	for _, w := range plan.Bookings {
 		e.Bookings = append(e.Bookings, w.Booking)

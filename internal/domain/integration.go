@@ -49,6 +49,12 @@ type Integration struct {
 	PollEvery time.Duration `json:"-"` // reconcile interval; 0 = never polled
 	// Priority is given to deliveries that nothing else decides about; the zero value is PriorityNormal.
 	Priority Priority `json:"priority"`
+	// Guard says from when removals wait for a person.
+	Guard Guard `json:"guard"`
+	// Held is true while removals wait for a person.
+	Held bool `json:"held"`
+	// Copies says whether copies are written, where the direction allows it.
+	Copies Copies `json:"copies"`
 	// SyncCursor is the provider's opaque position; "" means that the next pull is a full listing.
 	SyncCursor     string     `json:"-"`
 	LastDeliveryAt *time.Time `json:"last_delivery_at,omitempty"`

@@ -255,7 +255,7 @@ func sorted(list []knownConflict) KnownConflicts {
 // Exporting returns the integrations of the tenant that take writes.
 func (r *Reads) Exporting(out *[]domain.Integration) {
 	read(r, "read exporting integrations", out, `SELECT id, org_id, provider, direction, resource_id, state, sync FROM integrations
-		WHERE org_id = $1 AND state <> 'deleted' AND direction IN ('export', 'bidirectional') ORDER BY id`,
+		WHERE org_id = $1 AND state <> 'deleted' AND direction IN ('export', 'bidirectional') AND copies = 'kept' ORDER BY id`,
 		func(row pgx.Row) (i domain.Integration, err error) {
 			err = row.Scan(&i.ID, &i.OrgID, &i.Provider, &i.Direction, &i.ResourceID, &i.State, &i.Sync)
 			return i, err
@@ -280,6 +280,7 @@ type Effects struct {
 	Conflicts   []ConflictRow // new and changed
 	Pushes      []domain.Push
 	Edits       []domain.EditConflict
+	Changes     []domain.BookingChange // why Bookings are as they are
 }
 
 // StoreEffects writes effects in one round trip. Resources concerned must be locked by LockResources. An exclusive
@@ -354,6 +355,7 @@ func (tx *Tx) StoreEffects(ctx context.Context, e Effects) error {
 	tx.queueConflicts(b, e.Conflicts)
 	tx.queuePushes(b, e.Pushes)
 	tx.queueEdits(b, e.Edits)
+	tx.queueChanges(b, e.Changes)
 	if b.Len() == 0 {
 		return nil
 	}

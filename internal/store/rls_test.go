@@ -73,6 +73,22 @@ func (b *bundle) fill(org domain.OrgID) {
 			VALUES ($1, $2, $3, $4, 'put', 1, 'pending', $5, $5)`, domain.NewID[domain.PushID](tx.Now), org, i.ID, k.ID, tx.Now)
 		return err
 	})
+	b.tenant(org, func(tx *Tx) error {
+		links, err := tx.LinksOf(ctx, k.ID)
+		if err != nil {
+			return err
+		}
+		if _, _, _, err := tx.Hold(ctx, NewHold{Integration: i.ID, Cause: domain.Cause{Kind: domain.CauseSettings, ID: string(i.ID)}, Reason: "test",
+			Rows: []domain.HeldRemoval{{LinkID: links[0].ID, BookingID: k.ID, Kind: domain.HeldElsewhere}}}); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `INSERT INTO purges (id, org_id, integration_id, copies, disconnect, requested_by, reason, created_at)
+			VALUES ($1, $2, $3, 0, false, 'test', 'test', $4)`, domain.NewID[domain.PurgeID](tx.Now), org, i.ID, tx.Now)
+		if err != nil {
+			return err
+		}
+		return tx.StoreEffects(ctx, Effects{Changes: []domain.BookingChange{{BookingID: k.ID, Version: 9, At: tx.Now, Cause: domain.Cause{Kind: domain.CausePerson, ID: "test"}}}})
+	})
 	b.subscription(org)
 	b.tenant(org, func(tx *Tx) error {
 		return tx.CreateFeed(ctx, domain.Feed{ID: domain.NewID[domain.FeedID](tx.Now), ResourceID: i.ResourceID, Label: "one", Detail: domain.FeedBusy, FutureDays: 1, CreatedBy: "test"},
@@ -258,6 +274,7 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 	}
 	for _, sql := range []string{"UPDATE audit_entries SET reason = ''", "DELETE FROM audit_entries", "DELETE FROM audit_heads",
 		"DELETE FROM bookings", "INSERT INTO organizations (id, name, zone, created_at) VALUES (gen_random_uuid(), 'x', 'UTC', now())",
+		"DELETE FROM quarantined_removals", "UPDATE booking_changes SET fields = '{}'", "DELETE FROM booking_changes",
 		"DELETE FROM outbox", "TRUNCATE stream_events", "CREATE TABLE mine (a int)"} {
 		_, err := b.app.Exec(ctx, sql)
 		refused(sql, err)

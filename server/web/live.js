@@ -27,6 +27,9 @@
     "integration.changed": "An integration changed",
     "resource.changed": "A resource changed",
     "subscription.changed": "A subscription changed",
+    "quarantine.opened": "Too many removals at once are held",
+    "quarantine.changed": "Held removals changed",
+    "purge.progress": "Copies are being removed",
   };
   const shown = 40;
   let held = false;

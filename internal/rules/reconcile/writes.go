@@ -61,7 +61,9 @@ type Work struct {
 // WorkOf says what carrying out a push means as things stand. It is asked at the moment of writing, so the newest state
 // counts and not the one that caused the wish.
 func WorkOf(b domain.Booking, target domain.Integration, op domain.PushOp, s Standing) Work {
-	if s.Asked || !target.Direction.Exports() {
+	// While our copies are taken out of a system, and afterwards, none is written there.
+	purged := target.Copies == domain.CopiesPurging || target.Copies == domain.CopiesPurged
+	if !purged && (s.Asked || !target.Direction.Exports()) {
 		return Work{}
 	}
 	w := Work{Remove: s.Extra}
@@ -74,10 +76,10 @@ func WorkOf(b domain.Booking, target domain.Integration, op domain.PushOp, s Sta
 	case s.Own != nil:
 		// A copy beside the system's own entry would show the time as taken twice.
 		mirrors()
-		if op == domain.PushPut {
+		if op == domain.PushPut && target.Direction.Exports() && !s.Asked {
 			w.Put, w.Source, w.Live = true, true, s.Own
 		}
-	case s.Filtered, !Shown(b, target):
+	case purged, s.Filtered, !Shown(b, target):
 		mirrors()
 	default:
 		w.Put, w.Live = true, s.Mirror

@@ -1,0 +1,121 @@
+package guard
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/store"
+)
+
+// The settings that say which account and which calendar a connection leads to, by the names that providers use. The
+// address of a server is not among them: it may move without anything else.
+var (
+	accountNames  = []string{"account", "account_id", "username", "user", "user_id", "mailbox"}
+	calendarNames = []string{"calendar", "calendar_id", "calendar_url", "feed_url"}
+)
+
+// Elsewhere reports whether two settings of one connection lead to different accounts or calendars. A setting that is
+// filled in, or left out, says nothing.
+func Elsewhere(was, now json.RawMessage) bool {
+	var a, b map[string]any
+	for _, x := range []struct {
+		raw json.RawMessage
+		out *map[string]any
+	}{{was, &a}, {now, &b}} {
+		d := json.NewDecoder(bytes.NewReader(x.raw))
+		d.UseNumber() // ids may be longer than a float is exact
+		if d.Decode(x.out) != nil {
+			return false
+		}
+	}
+	text := func(m map[string]any, name string) string {
+		switch v := m[name].(type) {
+		case string:
+			return strings.Trim(strings.TrimSpace(v), "/")
+		case json.Number:
+			return v.String()
+		}
+		return ""
+	}
+	for _, name := range accountNames {
+		if x, y := text(a, name), text(b, name); x != "" && y != "" && !strings.EqualFold(x, y) {
+			return true
+		}
+	}
+	for _, name := range calendarNames {
+		// One may be the path in the other.
+		if x, y := text(a, name), text(b, name); x != "" && y != "" && !strings.HasSuffix(x, "/"+y) && !strings.HasSuffix(y, "/"+x) && x != y {
+			return true
+		}
+	}
+	return false
+}
+
+// Moved must be called in the transaction that points a connection at another account or calendar. What it brought is
+// held, whatever the number: nothing of it will be found there, which says nothing about the bookings. Our copies are
+// left where they are, out of reach, and wished for anew at the new place. The next pull is a full listing. by is who
+// changed the connection.
+func Moved(ctx context.Context, tx *store.Tx, i domain.Integration, by string) error {
+	own, err := tx.OwnLinks(ctx, i.ID, false)
+	if err != nil {
+		return err
+	}
+	copies, err := tx.OwnLinks(ctx, i.ID, true)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.EndQuarantine(ctx, i.ID, "the connection was pointed elsewhere; the bookings stay"); err != nil {
+		return err
+	}
+	if err := tx.SetSyncCursor(ctx, i.ID, ""); err != nil {
+		return err
+	}
+	var gone []domain.Link
+	h := store.NewHold{Integration: i.ID, Cause: domain.Cause{Kind: domain.CauseSettings, ID: string(i.ID)}, Known: len(own), Missing: len(own),
+		Reason: "the connection was pointed at another account or calendar"}
+	ids := make([]domain.BookingID, 0, len(own))
+	for _, l := range own {
+		ids = append(ids, l.BookingID)
+	}
+	bookings, err := tx.BookingsByID(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for _, l := range own {
+		if bookings[l.BookingID].Status != domain.StatusCancelled {
+			h.Rows = append(h.Rows, domain.HeldRemoval{LinkID: l.ID, BookingID: l.BookingID, Kind: domain.HeldElsewhere})
+		}
+	}
+	var wishes []domain.Push
+	for _, l := range copies {
+		wishes = append(wishes, domain.Push{ID: domain.NewID[domain.PushID](tx.Now), IntegrationID: i.ID, BookingID: l.BookingID, Op: domain.PushPut,
+			WantVersion: l.WrittenVersion, UpdatedAt: tx.Now})
+	}
+	for _, list := range [][]domain.Link{own, copies} {
+		for _, l := range list {
+			l.RemovedAt, l.UpdatedAt = &tx.Now, tx.Now
+			gone = append(gone, l)
+		}
+	}
+	if err := tx.StoreLinks(ctx, gone); err != nil {
+		return err
+	}
+	if i.Direction.Exports() && i.Copies == domain.CopiesKept && len(wishes) > 0 {
+		if err := tx.StorePushes(ctx, wishes); err != nil {
+			return err
+		}
+		if err := tx.Enqueue(ctx, store.OutboxPush, string(i.ID), "", tx.Now); err != nil {
+			return err
+		}
+	}
+	if err := tx.Audit(ctx, domain.AuditEntry{Actor: by, Action: "integration.move", Reason: h.Reason, Subject: "integration/" + string(i.ID),
+		After: map[string]string{"held": strconv.Itoa(len(h.Rows)), "copies_left_behind": strconv.Itoa(len(copies))}}); err != nil || len(h.Rows) == 0 {
+		return err
+	}
+	_, err = hold(ctx, tx, h, by)
+	return err
+}

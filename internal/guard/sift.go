@@ -1,0 +1,171 @@
+package guard
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/store"
+)
+
+// Reason is what a delivery says whose removal is held.
+const Reason = "held: more removals at once than are carried out without asking; see /v1/quarantines"
+
+// goes reports whether a change ends its entry.
+func goes(c domain.Change) bool { return c.Op == domain.OpRemove || c.Status == domain.StatusCancelled }
+
+// Sift finds the changes of one integration that must not be applied now, by their indexes, and holds what they are
+// about. since is from when removals count together (see [Since]); cause names what brought a change. Entries that are
+// held and are reported as existing are let go of.
+//
+// Only the entry's last word in the batch counts. Removals of our own copies, of past bookings and of unknown entries
+// pass: they cancel nothing. A batch without removals costs no round trip unless something is held.
+func Sift(ctx context.Context, tx *store.Tx, i domain.Integration, since time.Time, changes []domain.Change, cause func(n int) domain.Cause) (map[int]bool, error) {
+	last := make(map[string]int, len(changes))
+	for n, c := range changes {
+		last[c.ExternalID] = n
+	}
+	var going, coming []string
+	for n, c := range changes {
+		switch {
+		case last[c.ExternalID] != n:
+		case goes(c):
+			going = append(going, c.ExternalID)
+		default:
+			coming = append(coming, c.ExternalID)
+		}
+	}
+	if i.Held && len(coming) > 0 {
+		if q, changed, err := tx.ComeBack(ctx, i.ID, coming); err != nil {
+			return nil, err
+		} else if changed {
+			if err := tx.Emit(ctx, domain.TopicQuarantineChanged, refs(q)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(going) == 0 {
+		return nil, nil
+	}
+	links, err := tx.LinksToGo(ctx, i.ID, going)
+	if err != nil || len(links) == 0 {
+		return nil, err
+	}
+	f, err := find(ctx, tx, i, since, links)
+	if err != nil {
+		return nil, err
+	}
+	f.all = i.Guard.Holds(f.removed+f.fresh, f.known)
+	held := map[int]bool{}
+	var first *domain.Cause
+	h := store.NewHold{Integration: i.ID, Known: f.known, Missing: f.removed + f.fresh, Reason: "the system reported more removals at once than are carried out without asking"}
+	for n, c := range changes {
+		if !goes(c) {
+			continue
+		}
+		for _, l := range links {
+			if (l.ExternalID != c.ExternalID && store.Entry(l.ExternalID) != c.ExternalID) || !f.all && !f.covered[l.ID] {
+				continue
+			}
+			held[n] = true
+			if first == nil {
+				why := cause(n)
+				first, h.Cause = &why, why
+			}
+			h.Rows = append(h.Rows, domain.HeldRemoval{LinkID: l.ID, BookingID: l.BookingID, Kind: domain.HeldReported, RemoteVersion: c.RemoteVersion})
+		}
+	}
+	if len(held) == 0 {
+		return nil, nil
+	}
+	_, err = hold(ctx, tx, h, "system:guard")
+	return held, err
+}
+
+// finding is what is known when it is decided whether removals are held.
+type finding struct {
+	covered map[domain.LinkID]bool // held already
+	fresh   int                    // entries that would go and are not held
+	removed int                    // entries removed or held since the window began
+	known   int                    // entries known then; 0 when removals are few
+	all     bool                   // everything is held
+}
+
+func find(ctx context.Context, tx *store.Tx, i domain.Integration, since time.Time, links []domain.Link) (f finding, err error) {
+	recent := 0
+	if i.Held {
+		ids := make([]domain.LinkID, len(links))
+		for n, l := range links {
+			ids[n] = l.ID
+		}
+		if f.covered, err = tx.HeldAmong(ctx, i.ID, ids); err != nil {
+			return f, err
+		}
+		open, _, err := tx.Quarantines(ctx, store.QuarantineFilter{State: domain.QuarantineOpen, Integration: i.ID}, store.Page{Limit: 1})
+		if err != nil {
+			return f, err
+		}
+		for _, q := range open {
+			if !q.UpdatedAt.Before(since) {
+				recent = q.Left // the burst goes on
+			}
+		}
+	}
+	entries := map[string]bool{}
+	for _, l := range links {
+		if !f.covered[l.ID] {
+			entries[store.Entry(l.ExternalID)] = true
+		}
+	}
+	f.fresh = len(entries)
+	f.removed, f.known, err = tx.CountRemovals(ctx, i.ID, since, f.fresh+recent, i.Guard.Removals)
+	f.removed += recent
+	return f, err
+}
+
+// SiftAbsent decides about the entries that a full listing did not contain: it returns those that may be proved one by
+// one, and how many are held. All are held when the system cannot be asked for single entries, because absence from a
+// listing is no proof.
+func SiftAbsent(ctx context.Context, tx *store.Tx, i domain.Integration, run domain.SyncRun, unseen []domain.Link, askable bool) (prove []domain.Link, held int, err error) {
+	if len(unseen) == 0 {
+		return nil, 0, nil
+	}
+	var own, copies []domain.Link
+	for _, l := range unseen {
+		if l.Mirror {
+			copies = append(copies, l)
+		} else {
+			own = append(own, l)
+		}
+	}
+	f, err := find(ctx, tx, i, Since(tx.Now, run.StartedAt), own)
+	if err != nil {
+		return nil, 0, err
+	}
+	reason := "too many entries were missing from a full listing at once"
+	if f.all = i.Guard.Holds(f.removed+f.fresh, f.known); !f.all && len(copies) > i.Guard.Removals {
+		// Copies that vanish are written anew, but when nearly all do the listing is not to be believed.
+		there, err := tx.OwnLinks(ctx, i.ID, true)
+		if err != nil {
+			return nil, 0, err
+		}
+		f.all = i.Guard.Holds(len(copies), len(there))
+	}
+	if !askable {
+		f.all, reason = true, "the system cannot be asked for single entries, so their absence proves nothing"
+	}
+	h := store.NewHold{Integration: i.ID, Cause: domain.Cause{Kind: domain.CauseSyncRun, ID: string(run.ID)}, Known: f.known, Missing: f.removed + f.fresh, Reason: reason}
+	for _, l := range unseen {
+		if !f.all && !f.covered[l.ID] {
+			prove = append(prove, l)
+			continue
+		}
+		h.Rows = append(h.Rows, domain.HeldRemoval{LinkID: l.ID, BookingID: l.BookingID, Kind: domain.HeldAbsent})
+	}
+	if len(h.Rows) == 0 {
+		return prove, 0, nil
+	}
+	_, err = hold(ctx, tx, h, "system:guard")
+	return slices.Clip(prove), len(h.Rows), err
+}
