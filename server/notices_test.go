@@ -278,8 +278,7 @@ func TestNoticesNeedTheirParts(t *testing.T) {
 // TestMessageReachesTheRowThroughTheRealRouter goes the whole way over HTTP and Postgres.
 func TestMessageReachesTheRowThroughTheRealRouter(t *testing.T) {
 	t.Parallel()
-	var b *bundle
-	b = setup(t, func(d *Deps) {
+	b := setup(t, func(d *Deps) {
 		var err error
 		d.Notices, err = NewNotices(NoticeDeps{Record: d.Store.WatchRecord, Note: func(ctx context.Context, org domain.OrgID, id domain.WatchID, n store.WatchNotice) (stood bool, err error) {
 			err = d.Store.Tenant(ctx, org, func(ctx context.Context, tx *store.Tx) error {

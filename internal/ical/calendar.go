@@ -123,7 +123,6 @@ type gathering struct {
 type gathered struct {
 	Object
 	exceptions []exception
-	lost       bool
 }
 
 type exception struct {

@@ -31,15 +31,6 @@ func scanDeliveryWith(row pgx.Row, more ...any) (domain.Delivery, error) {
 
 func scanDelivery(row pgx.Row) (domain.Delivery, error) { return scanDeliveryWith(row) }
 
-func (tx *Tx) scanRawDelivery(row pgx.Row) (domain.RawDelivery, error) {
-	var sealed []byte
-	d, err := scanDeliveryWith(row, &sealed)
-	if err != nil {
-		return domain.RawDelivery{}, err
-	}
-	return tx.OpenDelivery(d, sealed)
-}
-
 // maxWaiting bounds how far waiting rows are counted.
 const maxWaiting = 10000
 

@@ -21,7 +21,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 )
@@ -115,7 +114,11 @@ func windowsZones() ([]mapZone, error) {
 
 // database reads the zones of the toolchain: name to rules.
 func database() (zones map[string]string, version string, err error) {
-	dir := filepath.Join(runtime.GOROOT(), "lib", "time")
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return nil, "", fmt.Errorf("ask go for its folder: %w", err)
+	}
+	dir := filepath.Join(strings.TrimSpace(string(root)), "lib", "time")
 	script, err := os.ReadFile(filepath.Join(dir, "update.bash"))
 	if err != nil {
 		return nil, "", err

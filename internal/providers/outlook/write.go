@@ -282,8 +282,9 @@ func (c *connection) move(ctx context.Context, w provider.Write) (provider.Writt
 		return provider.Written{}, err
 	}
 	var want wish
-	zone, loc, ok := e.OriginalStartTimeZone, time.UTC, false
-	if _, loc, ok = zoneOf(zone); !ok {
+	zone := e.OriginalStartTimeZone
+	_, loc, ok := zoneOf(zone)
+	if !ok {
 		zone, loc = "UTC", time.UTC
 	}
 	c.times(&want, w.When, zone, loc)

@@ -190,7 +190,7 @@ func TestExpandAgreesWithLookingAtEveryHour(t *testing.T) {
 				r.by[name] = some(name, limits[name][0], limits[name][1])
 			}
 		}
-		if maybe("BYDAY") || maybe("BYDAY") {
+		if twice := maybe("BYDAY"); maybe("BYDAY") || twice {
 			r.days = rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"MO", "TU", "WE", "TH", "FR", "SA", "SU", "1MO", "2TU", "-1FR", "-2SU", "5WE", "3SA"}), 1, 4, rapid.ID[string]).Draw(t, "BYDAY")
 		}
 		if (len(r.by) > 0 || len(r.days) > 0) && maybe("BYSETPOS") {

@@ -53,7 +53,6 @@ type page struct {
 	at      time.Time
 	changes []domain.Change
 	next    int
-	applied bool
 }
 
 func (s *system) touch(e *entry, now time.Time) {
