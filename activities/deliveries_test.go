@@ -258,7 +258,7 @@ func TestEventsOfDeliveriesNameTheirBookings(t *testing.T) {
 		}
 		return err
 	})
-	refs := d.refsOf("delivery.")
+	refs := d.refsOf("delivery.", len(ids))
 	for n, want := range []map[string]string{
 		{"booking": string(booking["one"])}, {}, {"bookings": string(booking["two"]) + "," + string(booking["three"])}} {
 		want["delivery"], want["integration"] = string(ids[n]), string(d.crm.ID)
@@ -268,16 +268,30 @@ func TestEventsOfDeliveriesNameTheirBookings(t *testing.T) {
 	}
 }
 
-// refsOf returns the references of the events whose topic begins in a certain way, by delivery.
-func (d *desk) refsOf(topic string) map[domain.DeliveryID]map[string]string {
+// refsOf waits for n events whose topic begins in a certain way, and returns their references by delivery. Events are shown
+// once no older transaction of the cluster runs, also of other tests.
+func (d *desk) refsOf(topic string, n int) map[domain.DeliveryID]map[string]string {
 	d.t.Helper()
-	out := map[domain.DeliveryID]map[string]string{}
-	events, _, err := d.Store.StreamAfter(d.t.Context(), "", d.org, 100)
-	d.must(err)
-	for _, e := range events {
-		if strings.HasPrefix(string(e.Topic), topic) {
-			out[domain.DeliveryID(e.Refs["delivery"])] = e.Refs
+	limit, stop := context.WithTimeout(d.t.Context(), time.Minute)
+	defer stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		out := map[domain.DeliveryID]map[string]string{}
+		events, _, err := d.Store.StreamAfter(limit, "", d.org, 100)
+		d.must(err)
+		for _, e := range events {
+			if strings.HasPrefix(string(e.Topic), topic) {
+				out[domain.DeliveryID(e.Refs["delivery"])] = e.Refs
+			}
+		}
+		if len(out) >= n {
+			return out
+		}
+		select {
+		case <-tick.C:
+		case <-limit.Done():
+			d.t.Fatalf("%d events after a minute, want %d", len(out), n)
 		}
 	}
-	return out
 }
