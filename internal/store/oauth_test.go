@@ -55,7 +55,7 @@ func TestGrantIsSealedAndNewerTokensWin(t *testing.T) {
 		t.Fatalf("grant %+v", first)
 	}
 	var row string
-	b.must(b.owner().QueryRow(ctx, "SELECT (SELECT g::text FROM oauth_grants g) || (SELECT s::text || convert_from(state_hash, 'latin1') || convert_from(verifier, 'latin1') FROM oauth_states s)").Scan(&row))
+	b.must(b.owner().QueryRow(ctx, "SELECT (SELECT g::text FROM oauth_grants g) || (SELECT s::text || encode(state_hash, 'escape') || encode(verifier, 'escape') FROM oauth_states s)").Scan(&row))
 	for _, secret := range []string{testTokens.Access, testTokens.Refresh, "ver1fier", state} {
 		if strings.Contains(row, secret) {
 			t.Errorf("%s lies open in the table", secret)
