@@ -50,7 +50,7 @@ func consentSettings(f *pflag.FlagSet, c *app.Config) {
 	}{{"google", "Google", &c.Google}, {"microsoft", "Microsoft", &c.Microsoft}} {
 		secret := envName(v.name + "-client-secret")
 		v.app.Secret = os.Getenv(secret)
-		f.StringVar(&v.app.ID, v.name+"-client-id", v.app.ID, "client id of this installation with "+v.title+"; its secret is read from "+secret+" or from the file named below")
+		f.StringVar(&v.app.ID, v.name+"-client-id", v.app.ID, "client id of this installation with "+v.title+"; its secret is read from ["+secret+"] or from the file named below")
 		f.StringVar(&v.app.SecretFile, v.name+"-client-secret-file", v.app.SecretFile, "file that holds the secret of that client id")
 	}
 }

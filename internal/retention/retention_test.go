@@ -143,7 +143,7 @@ func TestBodiesGoAfterThirtyDaysAndRowsAfterNinetyButNeverWhatWaits(t *testing.T
 		for _, s := range states {
 			gone := s == domain.DeliveryApplied || s == domain.DeliveryIgnored
 			raw, err := tx.DeliveryContent(ctx, ids[s])
-			if gone != (domain.KindOf(err) == domain.KindNotFound) {
+			if gone != (domain.KindOf(err) == domain.KindConflict) {
 				t.Errorf("content of the %s one: %v", s, err)
 			}
 			if !gone && string(raw.Body) != string(s) {

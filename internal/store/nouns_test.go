@@ -56,6 +56,7 @@ func TestIntegrationsRoundTripWithoutTheirSecrets(t *testing.T) {
 	org := b.org()
 	i := b.integration(org)
 	i.OrgID, i.State, i.Version, i.CreatedAt, i.UpdatedAt = org, domain.IntegrationActive, 1, b.timestamp(), b.timestamp()
+	i.Guard, i.Copies = domain.DefaultGuard, domain.CopiesKept
 	b.tenant(org, func(tx *Tx) error {
 		got, err := tx.Integration(ctx, i.ID)
 		if diff := cmp.Diff(i, got); diff != "" {

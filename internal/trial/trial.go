@@ -143,6 +143,10 @@ func compareChanges(was, now []domain.Change, note func(string, bool)) {
 		note("contact", a.Details.Contact != b.Details.Contact)
 		note("private", a.Private != b.Private)
 		note("free", a.Free != b.Free)
+		note("labels", !slices.Equal(a.Labels, b.Labels))
+		note("declined", a.Declined != b.Declined)
+		note("kind", a.Kind != b.Kind)
+		note("changed_at", (a.ChangedAt == nil) != (b.ChangedAt == nil) || a.ChangedAt != nil && !a.ChangedAt.Equal(*b.ChangedAt))
 		note("origin", a.Origin != b.Origin)
 	}
 }

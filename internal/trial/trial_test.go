@@ -81,6 +81,13 @@ func TestEveryFieldOfAChangeIsCompared(t *testing.T) {
 		case v.Kind() == reflect.Int64:
 			v.SetInt(v.Int() + 1)
 			done(path)
+		case v.Type() == reflect.TypeFor[*time.Time]():
+			at := time.Date(2027, 5, 1, 9, 0, 0, 0, time.UTC)
+			v.Set(reflect.ValueOf(&at))
+			done(path)
+		case v.Type() == reflect.TypeFor[[]string]():
+			v.Set(reflect.ValueOf([]string{"x"}))
+			done(path)
 		case v.Kind() == reflect.Bool:
 			v.SetBool(!v.Bool())
 			done(path)

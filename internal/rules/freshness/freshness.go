@@ -111,6 +111,9 @@ func ms(d time.Duration) *int64 {
 	return &n
 }
 
+// longestETA is the longest time ahead for which an end is foretold; a listing that slow says nothing of its end.
+const longestETA = 365 * 24 * time.Hour
+
 // Progress tells how far a listing is that began at started, has read seen entries by now and has expected ones in all; 0
 // when that is not known.
 func Progress(started, now time.Time, seen, expected int) domain.Progress {
@@ -125,7 +128,11 @@ func Progress(started, now time.Time, seen, expected int) domain.Progress {
 	}
 	p.Percent = min(int(int64(seen)*100/int64(p.Expected)), 99)
 	left := max(p.Expected-seen, 0)
-	eta := now.Add(time.Duration(float64(took) / float64(seen) * float64(left))).Truncate(time.Second)
+	rest := float64(took) / float64(seen) * float64(left)
+	if rest > float64(longestETA) {
+		return p
+	}
+	eta := now.Add(time.Duration(rest)).Truncate(time.Second)
 	p.ETA = &eta
 	return p
 }
