@@ -3,10 +3,12 @@ package activities
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"math/rand/v2"
 	"strconv"
 	"time"
 
+	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/guard"
@@ -166,6 +168,9 @@ func (a *Pushes) push(ctx context.Context, i domain.Integration, w provider.Writ
 		write.ExternalID, write.Revision = work.Live.ExternalID, work.Live.Revision
 	}
 	written, err := put(ctx, i, w, write)
+	if domain.KindOf(err) == domain.KindConflict && p.Attempts > 0 && write.ExternalID != "" {
+		return errors.Join(err, a.learn(ctx, i, w, write.ExternalID))
+	}
 	if err != nil {
 		return err
 	}
@@ -178,6 +183,37 @@ func (a *Pushes) push(ctx context.Context, i domain.Integration, w provider.Writ
 			return err
 		}
 		return tx.StoreLinks(ctx, reconcile.Wrote(work.Live, links, booking, i.ID, back, written.UID, tx.Now))
+	})
+}
+
+// learn asks for an entry that refused a write twice, and applies what it is. Reading the news does not help when they were
+// read before the answer of an earlier write came too late to be taken.
+func (a *Pushes) learn(ctx context.Context, i domain.Integration, w provider.Writer, entry string) error {
+	reader, ok := provider.As[provider.Reader](w)
+	if !ok || !i.Direction.Imports() {
+		return nil
+	}
+	var asked time.Time
+	if err := a.Store.TenantRead(ctx, i.OrgID, func(_ context.Context, tx *store.Tx) error {
+		asked = tx.Now
+		return nil
+	}); err != nil {
+		return err
+	}
+	var there domain.Change
+	err := caught("read refused copy", func() (err error) {
+		there, err = reader.Read(ctx, entry)
+		return err
+	})
+	switch {
+	case domain.KindOf(err) == domain.KindNotFound:
+		there = domain.Change{Op: domain.OpRemove, ExternalID: entry}
+	case err != nil:
+		return err
+	}
+	return a.Store.Tenant(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
+		_, err := apply.Page(ctx, tx, i, []domain.Change{there}, asked)
+		return err
 	})
 }
 
