@@ -79,8 +79,8 @@ func TestDayAtTheEdgeOfTheWindowDoesNotOscillate(t *testing.T) {
 			vevent("UID:a", "DTSTART;VALUE=DATE:20270301", "RRULE:FREQ=DAILY;COUNT=1"),
 		} {
 			turns, shown := 0, false
-			for now := time.Date(2027, 2, 10, 0, 0, 0, 0, time.UTC); now.Before(time.Date(2027, 3, 20, 0, 0, 0, 0, time.UTC)); now = now.Add(time.Hour) {
-				c.now = func() time.Time { return now }
+			for at := time.Date(2027, 2, 10, 0, 0, 0, 0, time.UTC); at.Before(time.Date(2027, 3, 20, 0, 0, 0, 0, time.UTC)); at = at.Add(time.Hour) {
+				c.now = func() time.Time { return at }
 				got, problems := changesOf(t, c, data)
 				if len(problems) != 0 || len(got) > 1 {
 					t.Fatalf("%d changes, problems %v", len(got), problems)
