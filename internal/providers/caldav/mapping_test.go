@@ -99,7 +99,7 @@ func TestFieldsAreReadAsPeopleMeantThem(t *testing.T) {
 	t.Parallel()
 	c := offline(t, func(s *settings) {
 		s.CategoryDefault = domain.CategoryVendor
-		s.CategoryRules = []categoryRule{{domain.CategoryWedding, []string{"WEDDING"}}, {domain.CategoryConsultation, []string{"tasting"}}}
+		s.CategoryRules = []categoryRule{{Category: domain.CategoryWedding, Contains: []string{"WEDDING"}}, {Category: domain.CategoryConsultation, Contains: []string{"tasting"}}}
 	})
 	got, problems := changesOf(t, c, vevent("UID:a", "DTSTART:20270605T130000Z", "DTEND:20270605T150000Z", "STATUS:TENTATIVE", "CLASS:CONFIDENTIAL",
 		`SUMMARY:Smith, Jones\; wedding\, part`+"\r\n  two", `DESCRIPTION:Line\nC:\dir`, "LOCATION:Barn", "CONTACT:Somebody", "SEQUENCE:7", "LAST-MODIFIED:20270101T000000Z"))

@@ -1,13 +1,9 @@
 package caldav
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"strings"
@@ -15,14 +11,13 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/rules/calendartime"
 )
 
 // Limits of the settings.
 const (
 	maxURL         = 400 // bytes, so that the path of a resource still fits an ExternalID
-	maxRules       = 50
-	maxWords       = 50
 	defaultPast    = 30
 	defaultFuture  = 730
 	maxPastDays    = 3650
@@ -66,10 +61,7 @@ type settings struct {
 	server, collection *url.URL
 }
 
-type categoryRule struct {
-	Category domain.Category `json:"category"`
-	Contains []string        `json:"contains"`
-}
+type categoryRule = provider.CategoryRule
 
 func (s settings) past() int {
 	if s.PastDays == nil {
@@ -92,17 +84,8 @@ func (s settings) fallback() domain.Category {
 	return s.CategoryDefault
 }
 
-// category decides by the first rule with a word that occurs in one of the texts.
 func (s settings) category(texts ...string) domain.Category {
-	text := strings.ToLower(strings.Join(texts, "\n"))
-	for _, r := range s.CategoryRules {
-		for _, word := range r.Contains {
-			if strings.Contains(text, strings.ToLower(word)) {
-				return r.Category
-			}
-		}
-	}
-	return s.fallback()
+	return provider.CategoryOf(s.CategoryRules, s.CategoryDefault, texts...)
 }
 
 // fingerprint changes with everything that changes what a listing says. The rules of the time zones are among that: an
@@ -133,20 +116,8 @@ func validate(raw json.RawMessage, secrets map[string]string) error {
 
 func parseSettings(raw json.RawMessage) (settings, error) {
 	var s settings
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&s); err != nil {
-		var kind *json.UnmarshalTypeError
-		if errors.As(err, &kind) && kind.Field != "" {
-			return s, domain.Invalid("settings."+kind.Field, "must not be a %s", kind.Value)
-		}
-		if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-			return s, domain.Invalid("settings", "has the unknown field %.60s", name)
-		}
-		return s, domain.Invalid("settings", "must be a JSON object")
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return s, domain.Invalid("settings", "must be one JSON object")
+	if err := provider.DecodeSettings(raw, &s); err != nil {
+		return s, err
 	}
 	return s, s.check()
 }
@@ -180,25 +151,8 @@ func (s *settings) check() error {
 			s.collection.RawPath = ""
 		}
 	}
-	if s.CategoryDefault != "" && !s.CategoryDefault.Valid() {
-		return domain.Invalid("settings.category_default", "must be one of %v", domain.Categories())
-	}
-	if len(s.CategoryRules) > maxRules {
-		return domain.Invalid("settings.category_rules", "at most %d, has %d", maxRules, len(s.CategoryRules))
-	}
-	for i, r := range s.CategoryRules {
-		at := fmt.Sprintf("settings.category_rules[%d]", i)
-		if !r.Category.Valid() {
-			return domain.Invalid(at+".category", "must be one of %v", domain.Categories())
-		}
-		if len(r.Contains) < 1 || len(r.Contains) > maxWords {
-			return domain.Invalid(at+".contains", "must have 1 to %d words, has %d", maxWords, len(r.Contains))
-		}
-		for _, w := range r.Contains {
-			if w == "" || len(w) > maxSettingText {
-				return domain.Invalid(at+".contains", "each word must have 1 to %d bytes", maxSettingText)
-			}
-		}
+	if err := provider.CheckCategories(s.CategoryRules, s.CategoryDefault); err != nil {
+		return err
 	}
 	if n := s.past(); n < 0 || n > maxPastDays {
 		return domain.Invalid("settings.window_past_days", "must be 0 to %d, is %d", maxPastDays, n)

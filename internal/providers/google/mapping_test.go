@@ -74,7 +74,7 @@ func TestWhatBlocksAndWhatDoesNot(t *testing.T) {
 
 func TestPrivateEntriesAreMarkedAndColoursAreLabels(t *testing.T) {
 	t.Parallel()
-	c := reader(t, "UTC", settings{CategoryRules: []categoryRule{{domain.CategoryWedding, []string{"tomato"}}}})
+	c := reader(t, "UTC", settings{CategoryRules: []categoryRule{{Category: domain.CategoryWedding, Contains: []string{"tomato"}}}})
 	for _, v := range []struct {
 		visibility string
 		private    bool

@@ -1,13 +1,9 @@
 package google
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"net/url"
@@ -19,14 +15,11 @@ import (
 
 // Limits of the settings.
 const (
-	maxCalendar    = 256
-	maxURL         = 400
-	maxRules       = 50
-	maxWords       = 50
-	defaultPast    = 30
-	defaultFuture  = 730
-	maxWindowDays  = 3650
-	maxSettingText = 200
+	maxCalendar   = 256
+	maxURL        = 400
+	defaultPast   = 30
+	defaultFuture = 730
+	maxWindowDays = 3650
 )
 
 var settingsSchema = json.RawMessage(`{
@@ -65,10 +58,7 @@ type settings struct {
 	Development     development     `json:"development,omitzero"`
 }
 
-type categoryRule struct {
-	Category domain.Category `json:"category"`
-	Contains []string        `json:"contains"`
-}
+type categoryRule = provider.CategoryRule
 
 // development are addresses in place of Google's. They must be on this machine, so that no setting can send a token of
 // an account to somebody else.
@@ -103,20 +93,8 @@ func (s settings) future() int {
 	return *s.FutureDays
 }
 
-// category decides by the first rule with a word that occurs in one of the texts.
 func (s settings) category(texts ...string) domain.Category {
-	text := strings.ToLower(strings.Join(texts, "\n"))
-	for _, r := range s.CategoryRules {
-		for _, word := range r.Contains {
-			if strings.Contains(text, strings.ToLower(word)) {
-				return r.Category
-			}
-		}
-	}
-	if s.CategoryDefault == "" {
-		return domain.CategoryPersonal
-	}
-	return s.CategoryDefault
+	return provider.CategoryOf(s.CategoryRules, s.CategoryDefault, texts...)
 }
 
 // fingerprint changes with everything that changes the query or what is made of its answer.
@@ -140,23 +118,8 @@ func validate(raw json.RawMessage, _ map[string]string) error {
 
 func parseSettings(raw json.RawMessage) (settings, error) {
 	var s settings
-	if trimmed := bytes.TrimSpace(raw); len(trimmed) == 0 || trimmed[0] != '{' {
-		return s, domain.Invalid("settings", "must be a JSON object")
-	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&s); err != nil {
-		var kind *json.UnmarshalTypeError
-		if errors.As(err, &kind) && kind.Field != "" {
-			return s, domain.Invalid("settings."+kind.Field, "must not be a %s", kind.Value)
-		}
-		if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-			return s, domain.Invalid("settings", "has the unknown field %.60s", name)
-		}
-		return s, domain.Invalid("settings", "must be a JSON object")
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return s, domain.Invalid("settings", "must be one JSON object")
+	if err := provider.DecodeSettings(raw, &s); err != nil {
+		return s, err
 	}
 	return s, s.check()
 }
@@ -170,25 +133,8 @@ func (s *settings) check() error {
 	default:
 		return domain.Invalid("settings.access", "must be owner, writer, reader or freeBusyReader")
 	}
-	if s.CategoryDefault != "" && !s.CategoryDefault.Valid() {
-		return domain.Invalid("settings.category_default", "must be one of %v", domain.Categories())
-	}
-	if len(s.CategoryRules) > maxRules {
-		return domain.Invalid("settings.category_rules", "at most %d, has %d", maxRules, len(s.CategoryRules))
-	}
-	for i, r := range s.CategoryRules {
-		at := fmt.Sprintf("settings.category_rules[%d]", i)
-		if !r.Category.Valid() {
-			return domain.Invalid(at+".category", "must be one of %v", domain.Categories())
-		}
-		if len(r.Contains) < 1 || len(r.Contains) > maxWords {
-			return domain.Invalid(at+".contains", "must have 1 to %d words, has %d", maxWords, len(r.Contains))
-		}
-		for _, w := range r.Contains {
-			if w == "" || len(w) > maxSettingText {
-				return domain.Invalid(at+".contains", "each word must have 1 to %d bytes", maxSettingText)
-			}
-		}
+	if err := provider.CheckCategories(s.CategoryRules, s.CategoryDefault); err != nil {
+		return err
 	}
 	if n := s.past(); n < 0 || n > maxWindowDays {
 		return domain.Invalid("settings.window_past_days", "must be 0 to %d, is %d", maxWindowDays, n)

@@ -1,28 +1,22 @@
 package ics
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"net/url"
 	"strings"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/provider"
 )
 
 // Limits of the settings.
 const (
-	maxURL         = 2000 // bytes
-	maxRules       = 50
-	maxWords       = 50
-	defaultPast    = 30
-	defaultFuture  = 730
-	maxDays        = 3650
-	maxSettingText = 200
+	maxURL        = 2000 // bytes
+	defaultPast   = 30
+	defaultFuture = 730
+	maxDays       = 3650
 )
 
 var settingsSchema = json.RawMessage(`{
@@ -49,10 +43,7 @@ type settings struct {
 	FutureDays      *int            `json:"window_future_days,omitempty"`
 }
 
-type categoryRule struct {
-	Category domain.Category `json:"category"`
-	Contains []string        `json:"contains"`
-}
+type categoryRule = provider.CategoryRule
 
 func or(value *int, fallback int) int {
 	if value == nil {
@@ -64,20 +55,8 @@ func or(value *int, fallback int) int {
 func (s settings) past() int   { return or(s.PastDays, defaultPast) }
 func (s settings) future() int { return or(s.FutureDays, defaultFuture) }
 
-// category decides by the first rule with a word that occurs in one of the texts.
 func (s settings) category(texts ...string) domain.Category {
-	text := strings.ToLower(strings.Join(texts, "\n"))
-	for _, r := range s.CategoryRules {
-		for _, word := range r.Contains {
-			if strings.Contains(text, strings.ToLower(word)) {
-				return r.Category
-			}
-		}
-	}
-	if s.CategoryDefault == "" {
-		return domain.CategoryPersonal
-	}
-	return s.CategoryDefault
+	return provider.CategoryOf(s.CategoryRules, s.CategoryDefault, texts...)
 }
 
 // fingerprint changes with everything that changes what a listing says.
@@ -128,45 +107,16 @@ func parseAddress(raw string) (*url.URL, error) {
 }
 
 func parseSettings(raw json.RawMessage) (settings, error) {
-	var s *settings
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&s); err != nil {
-		var kind *json.UnmarshalTypeError
-		if errors.As(err, &kind) && kind.Field != "" {
-			return settings{}, domain.Invalid("settings."+kind.Field, "must not be a %s", kind.Value)
-		}
-		if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-			return settings{}, domain.Invalid("settings", "has the unknown field %.60s", name)
-		}
-		return settings{}, domain.Invalid("settings", "must be a JSON object")
+	var s settings
+	if err := provider.DecodeSettings(raw, &s); err != nil {
+		return s, err
 	}
-	if _, err := d.Token(); err != io.EOF || s == nil {
-		return settings{}, domain.Invalid("settings", "must be one JSON object")
-	}
-	return *s, s.check()
+	return s, s.check()
 }
 
 func (s settings) check() error {
-	if s.CategoryDefault != "" && !s.CategoryDefault.Valid() {
-		return domain.Invalid("settings.category_default", "must be one of %v", domain.Categories())
-	}
-	if len(s.CategoryRules) > maxRules {
-		return domain.Invalid("settings.category_rules", "at most %d, has %d", maxRules, len(s.CategoryRules))
-	}
-	for i, r := range s.CategoryRules {
-		at := fmt.Sprintf("settings.category_rules[%d]", i)
-		if !r.Category.Valid() {
-			return domain.Invalid(at+".category", "must be one of %v", domain.Categories())
-		}
-		if len(r.Contains) < 1 || len(r.Contains) > maxWords {
-			return domain.Invalid(at+".contains", "must have 1 to %d words, has %d", maxWords, len(r.Contains))
-		}
-		for _, w := range r.Contains {
-			if w == "" || len(w) > maxSettingText {
-				return domain.Invalid(at+".contains", "each word must have 1 to %d bytes", maxSettingText)
-			}
-		}
+	if err := provider.CheckCategories(s.CategoryRules, s.CategoryDefault); err != nil {
+		return err
 	}
 	if n := s.past(); n < 0 || n > maxDays {
 		return domain.Invalid("settings.window_past_days", "must be 0 to %d, is %d", maxDays, n)

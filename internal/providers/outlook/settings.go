@@ -1,13 +1,9 @@
 package outlook
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -19,10 +15,7 @@ import (
 
 // Limits of the settings.
 const (
-	maxRules       = 50
-	maxWords       = 50
 	maxSettingText = 400
-	maxWord        = 200
 	defaultPast    = 30
 	defaultFuture  = 730
 	maxDays        = 1800 // a view of Graph spans at most five years
@@ -66,10 +59,7 @@ type settings struct {
 	graph, login *url.URL // without a slash at the end
 }
 
-type categoryRule struct {
-	Category domain.Category `json:"category"`
-	Contains []string        `json:"contains"`
-}
+type categoryRule = provider.CategoryRule
 
 // clouds are the national clouds with their addresses of Graph and of the login.
 var clouds = map[string][2]string{
@@ -101,17 +91,8 @@ func (s settings) fallback() domain.Category {
 	return s.CategoryDefault
 }
 
-// category decides by the first rule with a word that occurs in one of the texts.
 func (s settings) category(texts ...string) domain.Category {
-	text := strings.ToLower(strings.Join(texts, "\n"))
-	for _, r := range s.CategoryRules {
-		for _, word := range r.Contains {
-			if strings.Contains(text, strings.ToLower(word)) {
-				return r.Category
-			}
-		}
-	}
-	return s.fallback()
+	return provider.CategoryOf(s.CategoryRules, s.CategoryDefault, texts...)
 }
 
 // fingerprint changes with everything that changes what a listing says.
@@ -136,23 +117,8 @@ func validate(raw json.RawMessage, _ map[string]string) error {
 
 func parseSettings(raw json.RawMessage) (settings, error) {
 	var s settings
-	if !bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) {
-		return s, domain.Invalid("settings", "must be a JSON object")
-	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&s); err != nil {
-		var kind *json.UnmarshalTypeError
-		if errors.As(err, &kind) && kind.Field != "" {
-			return s, domain.Invalid("settings."+kind.Field, "must not be a %s", kind.Value)
-		}
-		if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-			return s, domain.Invalid("settings", "has the unknown field %.60s", name)
-		}
-		return s, domain.Invalid("settings", "must be a JSON object")
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return s, domain.Invalid("settings", "must be one JSON object")
+	if err := provider.DecodeSettings(raw, &s); err != nil {
+		return s, err
 	}
 	return s, s.check()
 }
@@ -180,10 +146,7 @@ func (s *settings) check() error {
 	if s.login, err = endpoint("settings.login_url", at[1], s.LoginURL); err != nil {
 		return err
 	}
-	if s.CategoryDefault != "" && !s.CategoryDefault.Valid() {
-		return domain.Invalid("settings.category_default", "must be one of %v", domain.Categories())
-	}
-	if err := checkRules(s.CategoryRules); err != nil {
+	if err := provider.CheckCategories(s.CategoryRules, s.CategoryDefault); err != nil {
 		return err
 	}
 	if n := s.past(); n < 0 || n > maxDays/2 {
@@ -191,27 +154,6 @@ func (s *settings) check() error {
 	}
 	if n := s.future(); n < 1 || n > maxDays/2 {
 		return domain.Invalid("settings.window_future_days", "must be 1 to %d, is %d", maxDays/2, n)
-	}
-	return nil
-}
-
-func checkRules(rules []categoryRule) error {
-	if len(rules) > maxRules {
-		return domain.Invalid("settings.category_rules", "at most %d, has %d", maxRules, len(rules))
-	}
-	for i, r := range rules {
-		at := fmt.Sprintf("settings.category_rules[%d]", i)
-		if !r.Category.Valid() {
-			return domain.Invalid(at+".category", "must be one of %v", domain.Categories())
-		}
-		if len(r.Contains) < 1 || len(r.Contains) > maxWords {
-			return domain.Invalid(at+".contains", "must have 1 to %d words, has %d", maxWords, len(r.Contains))
-		}
-		for _, w := range r.Contains {
-			if w == "" || len(w) > maxWord {
-				return domain.Invalid(at+".contains", "each word must have 1 to %d bytes", maxWord)
-			}
-		}
 	}
 	return nil
 }
