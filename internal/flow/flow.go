@@ -200,30 +200,24 @@ func (c *Client) Resync(ctx context.Context, ref IntegrationRef, r contract.Resy
 }
 
 func updateIntegration[R any](ctx context.Context, c *Client, ref IntegrationRef, name, id string, arg any) (R, error) {
-	var out R
-	handle, err := c.temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
-		StartWorkflowOperation: c.temporal.NewWithStartWorkflowOperation(ref.StartOptions(), contract.IntegrationWorkflow, ref.Input()),
-		UpdateOptions: client.UpdateWorkflowOptions{
-			UpdateID: id, UpdateName: name, Args: []any{arg}, WaitForStage: client.WorkflowUpdateStageCompleted,
-		},
+	return update[R](ctx, "update integration", func() (client.WorkflowUpdateHandle, error) {
+		return c.temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
+			StartWorkflowOperation: c.temporal.NewWithStartWorkflowOperation(ref.StartOptions(), contract.IntegrationWorkflow, ref.Input()),
+			UpdateOptions: client.UpdateWorkflowOptions{
+				UpdateID: id, UpdateName: name, Args: []any{arg}, WaitForStage: client.WorkflowUpdateStageCompleted,
+			},
+		})
 	})
-	if err == nil {
-		err = handle.Get(ctx, &out)
-	}
-	return out, translate("update integration", err)
 }
 
 // Resolve hands a stored decision to a conflict. It returns when the decision is accepted; carrying it out goes on.
 func (c *Client) Resolve(ctx context.Context, id domain.ConflictID, r contract.ResolveRequest) (contract.ResolveResult, error) {
-	var out contract.ResolveResult
-	handle, err := c.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
-		WorkflowID: contract.ConflictWorkflowID(id), UpdateID: "resolve-" + r.DecisionID, UpdateName: contract.UpdateResolve,
-		Args: []any{r}, WaitForStage: client.WorkflowUpdateStageCompleted,
+	return update[contract.ResolveResult](ctx, "update conflict", func() (client.WorkflowUpdateHandle, error) {
+		return c.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+			WorkflowID: contract.ConflictWorkflowID(id), UpdateID: "resolve-" + r.DecisionID, UpdateName: contract.UpdateResolve,
+			Args: []any{r}, WaitForStage: client.WorkflowUpdateStageCompleted,
+		})
 	})
-	if err == nil {
-		err = handle.Get(ctx, &out)
-	}
-	return out, translate("update conflict", err)
 }
 
 // SyncProgress asks a sync run how far it is. A finished run answers as long as Temporal keeps its history.

@@ -50,13 +50,10 @@ func (c *Client) CancelReplay(ctx context.Context, id domain.ReplayID, r contrac
 }
 
 func (c *Client) updateReplay(ctx context.Context, id domain.ReplayID, name string, arg any) (contract.ReplayStateResult, error) {
-	var out contract.ReplayStateResult
-	handle, err := c.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: contract.ReplayWorkflowID(id), UpdateName: name,
-		Args: []any{arg}, WaitForStage: client.WorkflowUpdateStageCompleted})
-	if err == nil {
-		err = handle.Get(ctx, &out)
-	}
-	return out, translate("update replay", err)
+	return update[contract.ReplayStateResult](ctx, "update replay", func() (client.WorkflowUpdateHandle, error) {
+		return c.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: contract.ReplayWorkflowID(id), UpdateName: name,
+			Args: []any{arg}, WaitForStage: client.WorkflowUpdateStageCompleted})
+	})
 }
 
 // ReplayProgress asks a replay how far it is. A finished one answers as long as Temporal keeps its history.

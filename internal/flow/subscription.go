@@ -66,15 +66,12 @@ func (c *Client) SubscriptionStatus(ctx context.Context, id domain.SubscriptionI
 }
 
 func updateSubscription[R any](ctx context.Context, c *Client, ref SubscriptionRef, name, id string, arg any) (R, error) {
-	var out R
-	handle, err := c.temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
-		StartWorkflowOperation: c.temporal.NewWithStartWorkflowOperation(ref.options(), contract.SubscriptionWorkflow, ref.input()),
-		UpdateOptions: client.UpdateWorkflowOptions{
-			UpdateID: id, UpdateName: name, Args: []any{arg}, WaitForStage: client.WorkflowUpdateStageCompleted,
-		},
+	return update[R](ctx, "update subscription", func() (client.WorkflowUpdateHandle, error) {
+		return c.temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
+			StartWorkflowOperation: c.temporal.NewWithStartWorkflowOperation(ref.options(), contract.SubscriptionWorkflow, ref.input()),
+			UpdateOptions: client.UpdateWorkflowOptions{
+				UpdateID: id, UpdateName: name, Args: []any{arg}, WaitForStage: client.WorkflowUpdateStageCompleted,
+			},
+		})
 	})
-	if err == nil {
-		err = handle.Get(ctx, &out)
-	}
-	return out, translate("update subscription", err)
 }
