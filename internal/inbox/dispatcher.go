@@ -351,10 +351,12 @@ func (d *Dispatcher) promote(now time.Time) {
 			delete(d.targets, t.key)
 			continue
 		}
-		if !d.draining && t.errand.priority != domain.PriorityUrgent && d.shares.exceeded(t.org, d.turns.waiting(t.org), pressed) {
-			t.due = now.Add(d.o.Spacing)
-			heap.Push(&d.heap, t)
-			continue
+		if !d.draining && t.errand.priority != domain.PriorityUrgent {
+			if wait := d.shares.wait(t.org, d.turns.waiting(t.org), pressed, now); wait > 0 {
+				t.due = now.Add(wait)
+				heap.Push(&d.heap, t)
+				continue
+			}
 		}
 		d.turns.add(t)
 	}

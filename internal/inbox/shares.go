@@ -8,11 +8,17 @@ import (
 
 // shares counts the signals of each organisation over the last few seconds, so that one that takes much more than the
 // others is told less often, with more in each signal: a little while all is calm, and more while Temporal is busy. That
-// takes nothing from what it gets done, and much from the load that everybody shares. It is not safe for concurrent use.
+// takes nothing from what it gets done, and much from the load that everybody shares. Its signals are spread evenly: as
+// many at once would make the others wait at that moment. It is not safe for concurrent use.
 type shares struct {
-	told  []toldAt // a queue, oldest first
-	head  int
-	count map[domain.OrgID]int
+	told []toldAt // a queue, oldest first
+	head int
+	orgs map[domain.OrgID]share
+}
+
+type share struct {
+	count int // signals in the window
+	last  time.Time
 }
 
 type toldAt struct {
@@ -23,26 +29,30 @@ type toldAt struct {
 const (
 	// shareWindow is how far back signals count.
 	shareWindow = 4 * time.Second
-	// generousShare is how many times the average an organisation may take. calmShare and leastShare are what it may take
-	// in any case, in signals of one window: while all is calm, and while Temporal is busy.
+	// freeShare is how many signals of a window go out at once, whatever the others take.
+	freeShare = 4
+	// generousShare is how many times the average of the others an organisation may take. calmShare and leastShare are what it may
+	// take in any case, in signals of one window: while all is calm, and while Temporal is busy.
 	generousShare = 3
 	calmShare     = 20
 	leastShare    = 4
 )
 
-func newShares() shares { return shares{count: make(map[domain.OrgID]int)} }
+func newShares() shares { return shares{orgs: make(map[domain.OrgID]share)} }
 
 func (s *shares) add(org domain.OrgID, now time.Time) {
 	s.told = append(s.told, toldAt{org, now})
-	s.count[org]++
+	s.orgs[org] = share{s.orgs[org].count + 1, now}
 }
 
 // advance forgets what lies behind the window.
 func (s *shares) advance(now time.Time) {
 	for s.head < len(s.told) && now.Sub(s.told[s.head].at) >= shareWindow {
 		org := s.told[s.head].org
-		if s.count[org]--; s.count[org] == 0 {
-			delete(s.count, org)
+		if o := s.orgs[org]; o.count == 1 {
+			delete(s.orgs, org)
+		} else {
+			s.orgs[org] = share{o.count - 1, o.last}
 		}
 		s.told[s.head] = toldAt{}
 		s.head++
@@ -53,19 +63,24 @@ func (s *shares) advance(now time.Time) {
 	}
 }
 
-// exceeded reports whether an organisation with inLine signals about to go out takes more than its share. An organisation
-// that is alone never does.
-func (s *shares) exceeded(org domain.OrgID, inLine int, pressed bool) bool {
-	orgs := len(s.count)
-	if s.count[org] == 0 {
+// wait returns how long the next signal to an organisation, with inLine signals about to go out, has to wait; 0 when it
+// takes no more than its share. One that is alone never waits.
+func (s *shares) wait(org domain.OrgID, inLine int, pressed bool, now time.Time) time.Duration {
+	o, orgs := s.orgs[org], len(s.orgs)
+	if o.count == 0 {
 		orgs++
 	}
-	if orgs == 1 {
-		return false
+	if orgs == 1 || o.count+inLine < freeShare {
+		return 0
 	}
 	least := calmShare
 	if pressed {
 		least = leastShare
 	}
-	return s.count[org]+inLine >= max(least, generousShare*(len(s.told)-s.head)/orgs)
+	others := len(s.told) - s.head - o.count
+	gap := shareWindow / time.Duration(max(least, generousShare*others/(orgs-1)))
+	if inLine > 0 {
+		return gap
+	}
+	return max(0, o.last.Add(gap).Sub(now))
 }

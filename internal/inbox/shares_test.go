@@ -24,28 +24,60 @@ func TestSharesCountTheWindowAndNobodyIsLeftWithout(t *testing.T) {
 			s.advance(now)
 			s.add(org, now)
 			all = append(all, toldAt{org, now})
-			count := map[domain.OrgID]int{}
+			count, last := map[domain.OrgID]int{}, map[domain.OrgID]time.Time{}
 			total := 0
 			for _, a := range all {
 				if now.Sub(a.at) < shareWindow {
 					count[a.org]++
+					last[a.org] = a.at
 					total++
 				}
 			}
-			if len(count) != len(s.count) {
-				t.Fatalf("%d organisations, want %d", len(s.count), len(count))
+			if len(count) != len(s.orgs) {
+				t.Fatalf("%d organisations, want %d", len(s.orgs), len(count))
 			}
 			for org, n := range count {
-				if s.count[org] != n {
-					t.Fatalf("%d signals of %s, want %d", s.count[org], org, n)
+				if s.orgs[org].count != n {
+					t.Fatalf("%d signals of %s, want %d", s.orgs[org].count, org, n)
 				}
-				over := n >= max(leastShare, generousShare*total/len(count)) && len(count) > 1
-				if s.exceeded(org, 0, true) != over {
-					t.Fatalf("%d of %d signals among %d organisations: exceeded is %t", n, total, len(count), !over)
+				want := time.Duration(0)
+				if n >= freeShare && len(count) > 1 {
+					want = max(0, shareWindow/time.Duration(max(leastShare, generousShare*(total-n)/(len(count)-1)))-now.Sub(last[org]))
+				}
+				if got := s.wait(org, 0, true, now); got != want {
+					t.Fatalf("%d of %d signals among %d organisations: wait %s, want %s", n, total, len(count), got, want)
 				}
 			}
 		}
 	})
+}
+
+// A noisy organisation that may take five signals a second gets one every 200 ms, not twenty every four seconds: so many
+// at once would hold up whoever comes then.
+func TestSignalsOfANoisyOrganisationAreSpread(t *testing.T) {
+	t.Parallel()
+	s := newShares()
+	start := time.Unix(1_750_000_000, 0)
+	var noisy []time.Time
+	for tick := range 2000 { // 20 s
+		now := start.Add(time.Duration(tick) * 10 * time.Millisecond)
+		s.advance(now)
+		if tick%100 == 0 {
+			s.add("quiet", now)
+		}
+		if s.wait("noisy", 0, false, now) == 0 {
+			s.add("noisy", now)
+			noisy = append(noisy, now)
+		}
+	}
+	if n := len(noisy); n < 90 || n > 120 {
+		t.Errorf("%d signals in 20 s, want about 100: five a second", n)
+	}
+	for n := freeShare + 1; n < len(noisy); n++ {
+		if gap := noisy[n].Sub(noisy[n-1]); gap < 200*time.Millisecond {
+			t.Errorf("signals %d and %d are %s apart", n-1, n, gap)
+		}
+	}
 }
 
 func TestABusyTemporalIsSparedTheSignalsOfTheNoisyAndOfNobodyElse(t *testing.T) {
