@@ -334,7 +334,7 @@ func (d *Dispatcher) next(now time.Time) (*target, time.Duration) {
 		d.pace.spend()
 	}
 	t := d.turns.pick()
-	d.shares.add(t.org, now)
+	d.shares.add(t.org, d.pace.pressed(), now)
 	t.inFlight = true
 	d.inFlight++
 	return t, 0

@@ -17,8 +17,9 @@ type shares struct {
 }
 
 type share struct {
-	count int // signals in the window
-	last  time.Time
+	count  int     // signals in the window
+	tokens float64 // signals that may go out at once, as of at
+	at     time.Time
 }
 
 type toldAt struct {
@@ -29,7 +30,7 @@ type toldAt struct {
 const (
 	// shareWindow is how far back signals count.
 	shareWindow = 4 * time.Second
-	// freeShare is how many signals of a window go out at once, whatever the others take.
+	// freeShare is how many signals may go out at once after a rest.
 	freeShare = 4
 	// generousShare is how many times the average of the others an organisation may take. calmShare and leastShare are what it may
 	// take in any case, in signals of one window: while all is calm, and while Temporal is busy.
@@ -40,9 +41,10 @@ const (
 
 func newShares() shares { return shares{orgs: make(map[domain.OrgID]share)} }
 
-func (s *shares) add(org domain.OrgID, now time.Time) {
+func (s *shares) add(org domain.OrgID, pressed bool, now time.Time) {
+	_, tokens := s.tokens(org, pressed, now)
 	s.told = append(s.told, toldAt{org, now})
-	s.orgs[org] = share{s.orgs[org].count + 1, now}
+	s.orgs[org] = share{s.orgs[org].count + 1, max(tokens-1, -freeShare), now}
 }
 
 // advance forgets what lies behind the window.
@@ -52,7 +54,8 @@ func (s *shares) advance(now time.Time) {
 		if o := s.orgs[org]; o.count == 1 {
 			delete(s.orgs, org)
 		} else {
-			s.orgs[org] = share{o.count - 1, o.last}
+			o.count--
+			s.orgs[org] = o
 		}
 		s.told[s.head] = toldAt{}
 		s.head++
@@ -66,21 +69,26 @@ func (s *shares) advance(now time.Time) {
 // wait returns how long the next signal to an organisation, with inLine signals about to go out, has to wait; 0 when it
 // takes no more than its share. One that is alone never waits.
 func (s *shares) wait(org domain.OrgID, inLine int, pressed bool, now time.Time) time.Duration {
-	o, orgs := s.orgs[org], len(s.orgs)
-	if o.count == 0 {
-		orgs++
+	gap, tokens := s.tokens(org, pressed, now)
+	return max(0, time.Duration((1+float64(inLine)-tokens)*float64(gap)))
+}
+
+// tokens returns the time in which an organisation gets a further signal, 0 when it is alone, and those it has.
+func (s *shares) tokens(org domain.OrgID, pressed bool, now time.Time) (gap time.Duration, tokens float64) {
+	o, others := s.orgs[org], len(s.orgs)
+	if o.count > 0 {
+		others--
 	}
-	if orgs == 1 || o.count+inLine < freeShare {
-		return 0
+	if others == 0 {
+		return 0, freeShare
 	}
 	least := calmShare
 	if pressed {
 		least = leastShare
 	}
-	others := len(s.told) - s.head - o.count
-	gap := shareWindow / time.Duration(max(least, generousShare*others/(orgs-1)))
-	if inLine > 0 {
-		return gap
+	gap = shareWindow / time.Duration(max(least, generousShare*(len(s.told)-s.head-o.count)/others))
+	if o.count == 0 {
+		return gap, freeShare
 	}
-	return max(0, o.last.Add(gap).Sub(now))
+	return gap, min(freeShare, o.tokens+float64(now.Sub(o.at))/float64(gap))
 }
