@@ -164,7 +164,22 @@ type program struct {
 
 // compile checks an expression and makes it ready. offset is the number of characters before it in its text, so that
 // a column counts from the start of what the user wrote. allowed names the constants that it may give; nil = any.
+//
+// Connections of one system mostly have the same expressions, and making one ready takes a hundred times as long as
+// finding it, so they share programs. A program does not change and holds nothing but the text it was made of.
 func compile(src, path string, offset int, s scope, w want, allowed []string) (*program, error) {
+	of := recipe{src, path, offset, s, w, strings.Join(allowed, " ")}
+	if p := programs.get(of); p != nil {
+		return p, nil
+	}
+	p, err := compileAnew(src, path, offset, s, w, allowed)
+	if err == nil {
+		programs.put(of, p)
+	}
+	return p, err
+}
+
+func compileAnew(src, path string, offset int, s scope, w want, allowed []string) (*program, error) {
 	envs, err := environments()
 	if err != nil {
 		return nil, err
