@@ -3,6 +3,7 @@ package activities_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -126,29 +127,51 @@ func TestRefusalOfASystemPutsTheBookingBack(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
 	c, _, consult := d.clash()
-	run(d, d.resolver().BeginResolution, d.decide(c, moveTo(consult, -10, -9)))
+	first := c.Alternatives[slices.IndexFunc(c.Alternatives, func(a domain.Alternative) bool { return a.Action == domain.ActionMove })]
+	run(d, d.resolver().BeginResolution, d.decide(c, domain.Resolution{Action: domain.ActionMove, BookingID: consult, When: &first.When}))
 	d.write(d.cal)
 	d.atCRM.faults["put"] = []error{domain.E(domain.KindPermanent, "the client portal is locked")}
 	d.write(d.crm)
+	asked := d.atCRM.count("put")
 	got := d.verify(c)
-	if got.State != domain.ConflictOpen || !strings.Contains(got.Step, "locked") {
+	if got.State != domain.ConflictUndoing || !strings.Contains(got.Step, "locked") || !strings.Contains(got.Step, "1 of 2") {
 		t.Fatalf("result is %+v", got)
 	}
 	if b := d.booking(consult); !b.When.Equal(span(13, 14)) {
 		t.Errorf("booking is at %v", b.When)
 	}
-	if c := d.conflict(c.ID); c.State != domain.ConflictOpen || c.Resolution == nil || c.Resolution.Error == "" {
+	if c := d.conflict(c.ID); c.Resolution == nil || !strings.Contains(c.Resolution.Error, "locked") {
 		t.Errorf("conflict is %+v", c)
+	}
+	// The system that had taken the change takes it back; the one that refused is left alone, since it shows what it should.
+	d.write(d.cal)
+	d.write(d.crm)
+	if n := d.atCRM.count("put"); n != asked {
+		t.Errorf("the system that refused was written %d times more", n-asked)
+	}
+	if got := d.verify(c); got.State != domain.ConflictOpen || !strings.Contains(got.Step, "locked") {
+		t.Fatalf("result is %+v", got)
+	}
+	for _, e := range d.atCal.entries {
+		if e.Origin == consult && !e.When.Equal(span(13, 14)) {
+			t.Errorf("the calendar still shows %v", e.When)
+		}
 	}
 	if open := d.conflicts(domain.ConflictOpen); len(open) != 1 {
 		t.Errorf("%d open conflicts of one pair", len(open))
 	}
-	// The system that had taken the change takes it back.
-	d.write(d.cal)
-	d.write(d.crm)
-	for _, e := range d.atCal.entries {
-		if e.Origin == consult && !e.When.Equal(span(13, 14)) {
-			t.Errorf("the calendar still shows %v", e.When)
+	now := d.conflict(c.ID)
+	if len(now.Alternatives) == 0 || !now.WaitingSince.Equal(d.clock()) {
+		t.Errorf("opened again since %v with %d proposals", now.WaitingSince, len(now.Alternatives))
+	}
+	for _, a := range now.Alternatives {
+		if a.Action == domain.ActionMove && a.When.Equal(first.When) {
+			t.Errorf("what was refused is proposed again: %+v", a)
+		}
+	}
+	for _, action := range []string{"conflict.begin", "conflict.undo", "conflict.reopen"} {
+		if d.audited(action, "conflict/"+string(c.ID)) != 1 {
+			t.Errorf("no line %s in the audit trail", action)
 		}
 	}
 	// The way is free for another decision, which is not held up by the failure of the first.

@@ -314,7 +314,7 @@ func (a *Pushes) finish(ctx context.Context, org domain.OrgID, p domain.Push, ca
 			return err
 		}
 		for _, c := range known.Open {
-			if c.State == domain.ConflictResolving {
+			if c.State.Carrying() {
 				if err := tx.Enqueue(ctx, store.OutboxConflictRecheck, string(c.ID), string(p.BookingID), tx.Now); err != nil {
 					return err
 				}

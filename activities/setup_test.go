@@ -371,7 +371,7 @@ func (d *desk) links(booking domain.BookingID, in domain.Integration) []domain.L
 
 var tables = []string{"integrations", "deliveries", "bookings", "allocations", "links", "conflicts", "conflict_decisions", "pushes",
 	"sync_runs", "outbox", "stream_events", "audit_entries", "delivery_attempts", "replays",
-	"quarantines", "quarantined_removals", "purges", "booking_changes"}
+	"quarantines", "quarantined_removals", "purges", "booking_changes", "conflict_policies"}
 
 func (d *desk) dump() string {
 	d.t.Helper()

@@ -88,6 +88,12 @@ func expectations() map[string]expectation {
 		"get-conflict":        {path: at("/v1/conflicts/{id}", idConflict), ok: 200},
 		"resolve-conflict":    {path: at("/v1/conflicts/{id}/resolve", idConflict), body: `{"action":"keep_both","version":99}`, ok: 409},
 
+		"list-conflict-policies":    {ok: 200},
+		"put-conflict-policy":       {path: func(tenant) string { return "/v1/conflict-policies/vendor/vendor" }, body: `{"rule":"higher_category"}`, ok: 422},
+		"delete-conflict-policy":    {path: func(tenant) string { return "/v1/conflict-policies/vendor/vendor" }, ok: 404},
+		"preview-conflict-policies": {ok: 200},
+		"apply-conflict-policies":   {ok: 202},
+
 		"list-edit-conflicts":   {ok: 200},
 		"get-edit-conflict":     {path: at("/v1/edit-conflicts/{id}", idEdit), ok: 200},
 		"resolve-edit-conflict": {path: at("/v1/edit-conflicts/{id}/resolve", idEdit), body: `{"choice":"both","version":99}`, ok: 409},

@@ -18,7 +18,7 @@ type conflictOutput struct {
 
 type listConflictsInput struct {
 	PageParams
-	State    domain.ConflictState `query:"state" enum:"open,resolving,resolved,dismissed,cleared"`
+	State    domain.ConflictState `query:"state" enum:"open,ignored,resolving,undoing,stuck,resolved,dismissed,cleared"`
 	Resource string               `query:"resource" maxLength:"36"`
 }
 
@@ -55,6 +55,25 @@ func whole(c domain.Conflict) domain.Conflict {
 	return c
 }
 
+// decidedBy completes a refusal because of another version by who decided what, where that is why.
+func decidedBy(err error, c domain.Conflict) error {
+	by := c.Decided()
+	if domain.KindOf(err) != domain.KindConflict || by == "" || c.State == domain.ConflictOpen {
+		return err
+	}
+	status, code := statusOf(err)
+	return withStatus(status, code, domain.E(domain.KindConflict, "%s: %s", err.Error(), by))
+}
+
+// over says that a decision comes too late, and who decided what.
+func over(c domain.Conflict) string {
+	text := "the conflict is " + string(c.State) + " already"
+	if by := c.Decided(); by != "" && c.State != domain.ConflictCleared {
+		text += ": " + by
+	}
+	return text
+}
+
 func (s *Server) readConflict(ctx context.Context, rawID string) (c domain.Conflict, err error) {
 	id, err := parseID[domain.ConflictID]("conflict", rawID)
 	if err != nil {
@@ -76,11 +95,12 @@ func (s *Server) getConflict(ctx context.Context, in *IDParam) (*conflictOutput,
 }
 
 type resolveBody struct {
-	Action      domain.ResolveAction `json:"action,omitempty" enum:"move,reassign,cancel,keep_both" doc:"Needed unless alternative is given"`
+	Action      domain.ResolveAction `json:"action,omitempty" enum:"move,reassign,cancel,tentative,ignore,keep_both" doc:"Needed unless alternative is given"`
 	Alternative *int                 `json:"alternative,omitempty" minimum:"0" maximum:"99" doc:"Take the proposal at this place, 0 being the best"`
 	BookingID   string               `json:"booking_id,omitempty" maxLength:"36" doc:"The booking to change; the one that should give way where absent"`
 	ResourceID  string               `json:"resource_id,omitempty" maxLength:"36" doc:"For reassign"`
 	When        *whenBody            `json:"when,omitempty" doc:"For move"`
+	Until       *time.Time           `json:"until,omitempty" doc:"For ignore: when it comes back if the two still clash; before they do, and 48 hours before a wedding concerned"`
 	Reason      string               `json:"reason,omitempty" maxLength:"500" doc:"Why, in your words; no personal data"`
 	Version     int64                `json:"version,omitempty" minimum:"1" doc:"Of the conflict as you saw it, unless If-Match says it"`
 }
@@ -115,13 +135,13 @@ func (s *Server) resolveConflict(ctx context.Context, in *resolveInput) (*resolv
 	}
 	decision, repeated := newOrRepeated[domain.ConflictID](in.Key, who, "decision "+in.ID, s.now())
 	if !repeated && !c.State.Open() {
-		return nil, domain.E(domain.KindConflict, "the conflict is %s already", c.State)
+		return nil, domain.E(domain.KindConflict, "%s", over(c))
 	}
 	version := in.Body.Version
 	if repeated && in.IfMatch == "" && version != 0 {
 		// A repeat comes after the first request moved the version on. The workflow knows the decision by its id.
 	} else if version, err = in.expect(version, c.Version); err != nil {
-		return nil, err
+		return nil, decidedBy(err, c)
 	}
 	r, err := s.decide(ctx, c, in.Body)
 	if err != nil {
@@ -145,7 +165,7 @@ func (s *Server) resolveConflict(ctx context.Context, in *resolveInput) (*resolv
 	wait, cancel := context.WithTimeout(ctx, flowTimeout)
 	defer cancel()
 	result, err := s.deps.Flow.Resolve(wait, c.ID, contract.ResolveRequest{Action: r.Action, BookingID: r.BookingID, ResourceID: r.ResourceID,
-		When: r.When, DecisionID: string(decision), By: who.Subject, Version: version})
+		When: r.When, Until: r.Until, DecisionID: string(decision), By: who.Subject, Version: version})
 	if err != nil {
 		s.recordRefusal(ctx, "conflict.resolve", subject, err)
 		return nil, flowFault(err)
@@ -158,7 +178,7 @@ func (s *Server) resolveConflict(ctx context.Context, in *resolveInput) (*resolv
 // decide completes a decision from the conflict, and refuses one that cannot be carried out.
 func (s *Server) decide(ctx context.Context, c domain.Conflict, b resolveBody) (domain.Resolution, error) {
 	if b.Alternative != nil {
-		if b.Action != "" || b.BookingID != "" || b.ResourceID != "" || b.When != nil {
+		if b.Action != "" || b.BookingID != "" || b.ResourceID != "" || b.When != nil || b.Until != nil {
 			return domain.Resolution{}, domain.Invalid("body.alternative", "stands alone: it says action, booking, resource and time by itself")
 		}
 		if *b.Alternative >= len(c.Alternatives) {
@@ -190,10 +210,22 @@ func (s *Server) decide(ctx context.Context, c domain.Conflict, b resolveBody) (
 	if b.ResourceID != "" && b.Action != domain.ActionReassign {
 		return r, domain.Invalid("body.resource_id", "belongs to reassign only")
 	}
+	if b.Until != nil && b.Action != domain.ActionIgnore {
+		return r, domain.Invalid("body.until", "belongs to ignore only")
+	}
 	switch b.Action {
 	case domain.ActionKeepBoth:
 		r.BookingID = ""
-	case domain.ActionCancel:
+	case domain.ActionIgnore:
+		if b.Until == nil {
+			return r, domain.Invalid("body.until", "is required for ignore")
+		}
+		if !b.Until.After(s.now()) {
+			return r, domain.Invalid("body.until", "must lie in the future")
+		}
+		until := b.Until.UTC().Truncate(time.Second)
+		r.BookingID, r.Until = "", &until
+	case domain.ActionCancel, domain.ActionTentative:
 	case domain.ActionMove:
 		if b.When == nil {
 			return r, domain.Invalid("body.when", "is required for move")
@@ -219,7 +251,7 @@ func (s *Server) decide(ctx context.Context, c domain.Conflict, b resolveBody) (
 		}
 		r.ResourceID = id
 	default:
-		return r, domain.Invalid("body.action", "must be move, reassign, cancel or keep_both, unless alternative is given")
+		return r, domain.Invalid("body.action", "must be move, reassign, cancel, tentative, ignore or keep_both, unless alternative is given")
 	}
 	return r, nil
 }
@@ -237,6 +269,9 @@ func decisionFacts(r domain.Resolution) map[string]string {
 	facts := map[string]string{"action": string(r.Action), "booking": string(r.BookingID), "resource": string(r.ResourceID)}
 	if r.When != nil {
 		facts["when"] = r.When.String()
+	}
+	if r.Until != nil {
+		facts["until"] = r.Until.Format(time.RFC3339)
 	}
 	maps.DeleteFunc(facts, func(_, v string) bool { return v == "" })
 	return facts

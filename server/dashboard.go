@@ -41,7 +41,15 @@ type conflictCard struct {
 	Title          string
 	GivesWay, Stay *bookingLine
 	Ways           []way
+	Steps          []string // where the systems stand with a decision, in words
+	Hours          []offset // by which it may be put off
 	WorkflowURL    string
+}
+
+// offset is a choice of how long a conflict is put off.
+type offset struct {
+	Hours int
+	Word  string
 }
 
 type bookingLine struct {
@@ -124,7 +132,7 @@ func (s *Server) fill(ctx context.Context, tx *store.Tx, d *dashboardData) error
 		return err
 	}
 	d.Conflicts, d.MoreConflicts = nil, false
-	for _, state := range []domain.ConflictState{domain.ConflictOpen, domain.ConflictResolving} {
+	for _, state := range []domain.ConflictState{domain.ConflictOpen, domain.ConflictStuck, domain.ConflictUndoing, domain.ConflictResolving, domain.ConflictIgnored} {
 		list, more, err := tx.Conflicts(ctx, store.ConflictFilter{State: state}, store.Page{Limit: shownConflicts})
 		if err != nil {
 			return err
@@ -135,6 +143,7 @@ func (s *Server) fill(ctx context.Context, tx *store.Tx, d *dashboardData) error
 			if err != nil {
 				return err
 			}
+			card.Steps = stepLines(x, labels)
 			d.Conflicts = append(d.Conflicts, card)
 		}
 	}
@@ -189,6 +198,11 @@ func (s *Server) card(ctx context.Context, tx *store.Tx, x domain.Conflict, name
 	if card.Stay, err = line(x.OtherID); err != nil {
 		return card, err
 	}
+	for _, o := range []offset{{4, "4 hours"}, {24, "a day"}, {7 * 24, "a week"}} {
+		if s.now().Add(time.Duration(o.Hours) * time.Hour).Before(x.Overlap.Start) {
+			card.Hours = append(card.Hours, o)
+		}
+	}
 	for i, a := range x.Alternatives {
 		w := way{Index: i, Score: a.Score, Reasons: a.Reasons}
 		switch a.Action {
@@ -200,6 +214,29 @@ func (s *Server) card(ctx context.Context, tx *store.Tx, x domain.Conflict, name
 		card.Ways = append(card.Ways, w)
 	}
 	return card, nil
+}
+
+// stepLines says where each system stands with the decision that is being carried out or taken back.
+func stepLines(c domain.Conflict, labels map[domain.IntegrationID]string) []string {
+	if !c.State.Carrying() || c.Resolution == nil {
+		return nil
+	}
+	words := map[domain.StepState]string{domain.StepWaiting: "has yet to take the change", domain.StepWritten: "took the change", domain.StepVerified: "shows it",
+		domain.StepRefused: "refused", domain.StepByHand: "must be changed by hand", domain.StepToUndo: "waits for its turn to take it back",
+		domain.StepUndoing: "is taking it back", domain.StepUndone: "is as before", domain.StepStuck: "does not take it back"}
+	var out []string
+	for _, st := range c.Resolution.Steps {
+		name := labels[st.IntegrationID]
+		if name == "" {
+			name = "A system"
+		}
+		line := name + " " + words[st.State]
+		if st.Reason != "" {
+			line += ": " + st.Reason
+		}
+		out = append(out, line)
+	}
+	return out
 }
 
 func orUnknown(name string) string {
@@ -297,8 +334,16 @@ func stateMark(s any) mark {
 			return mark{"✕", "Needs a person", "critical"}
 		}
 	case domain.ConflictState:
-		if v == domain.ConflictResolving {
+		switch v {
+		case domain.ConflictResolving:
 			return mark{"↻", "Being carried out", "medium"}
+		case domain.ConflictUndoing:
+			return mark{"↺", "Being taken back", "high"}
+		case domain.ConflictStuck:
+			return mark{"✕", "Stuck: a system does not take it back", "critical"}
+		case domain.ConflictIgnored:
+			return mark{"‖", "Put off", "low"}
+		case domain.ConflictOpen, domain.ConflictResolved, domain.ConflictDismissed, domain.ConflictCleared:
 		}
 		return mark{"●", sentence(string(v)), "low"}
 	}
@@ -375,8 +420,15 @@ func (s *Server) doConflict(c echo.Context) error {
 	}
 	in.Body.Version = version
 	switch choice := form.Get("choice"); choice {
-	case string(domain.ActionKeepBoth), string(domain.ActionCancel):
+	case string(domain.ActionKeepBoth), string(domain.ActionCancel), string(domain.ActionTentative):
 		in.Body.Action = domain.ResolveAction(choice)
+	case string(domain.ActionIgnore):
+		hours, err := strconv.Atoi(form.Get("hours"))
+		if err != nil || hours < 1 || hours > 24*90 {
+			return s.done(c, "", malformed("hours", "must be a number of hours from 1 to 2160"))
+		}
+		until := s.now().Add(time.Duration(hours) * time.Hour)
+		in.Body.Action, in.Body.Until = domain.ActionIgnore, &until
 	default:
 		n, err := strconv.Atoi(choice)
 		if err != nil || n < 0 {

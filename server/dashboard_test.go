@@ -110,9 +110,22 @@ func TestDashboardButtonsDoWhatTheySay(t *testing.T) {
 	if got := w.post(conflict, url.Values{"version": {"1"}, "choice": {"0"}, "reason": {"agreed"}}); got.status != 303 || got.header.Get("Location") != "/?done=resolve" {
 		t.Errorf("resolve: %d %s", got.status, got.body)
 	}
+	for _, choice := range []url.Values{{"choice": {"tentative"}}, {"choice": {"ignore"}, "hours": {"24"}}} {
+		choice.Set("version", "1")
+		if got := w.post(conflict, choice); got.status != 303 {
+			t.Errorf("%v: %d %s", choice, got.status, got.body)
+		}
+	}
+	if got := w.post(conflict, url.Values{"version": {"1"}, "choice": {"ignore"}, "hours": {"soon"}}); got.status != 400 {
+		t.Errorf("put off until soon: %d", got.status)
+	}
 	b.flow.mu.Lock()
 	defer b.flow.mu.Unlock()
-	if len(b.flow.resolved) != 1 || b.flow.resolved[0].Version != 1 || len(b.flow.resyncs) != 1 || !b.flow.resyncs[0].Full {
+	if n := len(b.flow.resolved); n != 3 || b.flow.resolved[1].Action != domain.ActionTentative || b.flow.resolved[2].Action != domain.ActionIgnore ||
+		b.flow.resolved[2].Until == nil {
+		t.Fatalf("told %+v", b.flow.resolved)
+	}
+	if b.flow.resolved[0].Version != 1 || len(b.flow.resyncs) != 1 || !b.flow.resyncs[0].Full {
 		t.Errorf("told %+v and %+v", b.flow.resolved, b.flow.resyncs)
 	}
 }

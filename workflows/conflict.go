@@ -12,15 +12,20 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 )
 
-// Conflict is the story of one clash: it waits for a person, with reminders that come faster the worse and the nearer
-// the wedding is; it carries a decision out, checks that every system concerned really shows it, and undoes it when
-// one refuses. When the clash disappears by itself, the story ends.
+// Conflict is the story of one clash. A policy of the organisation looks at it first, where there is one. Then it waits for
+// a person, with reminders that come faster the worse and the nearer the wedding is, and with a deadline by which it is
+// escalated; a person may also have it come back later. It carries a decision out, checks that every system concerned
+// really shows it, and takes it back when one refuses, for as long as that takes. When the clash disappears by itself, the
+// story ends.
 func Conflict(ctx workflow.Context, in contract.ConflictInput) (contract.ConflictStatus, error) {
-	s := &clash{in: in, status: contract.ConflictStatus{State: domain.ConflictOpen, Severity: in.Severity, Step: "waiting for a decision"}}
+	s := &clash{in: in, answers: map[string]*contract.ResolveResult{}, refused: map[string]string{}, status: contract.ConflictStatus{State: domain.ConflictOpen, Severity: in.Severity, Step: "waiting for a decision"}}
 	s.rechecks = workflow.GetSignalChannel(ctx, contract.SignalRecheck)
 	if in.Carried != nil {
 		s.status.State, s.status.Reminders, s.status.NextAlarm = in.Carried.State, in.Carried.Reminders, in.Carried.NextAlarm
-		s.pending, s.look = in.Carried.Pending, in.Carried.Recheck
+		s.pending, s.look, s.remindAt = in.Carried.Pending, in.Carried.Recheck, in.Carried.RemindAt
+		if s.remindAt.IsZero() && !in.Carried.State.Carrying() {
+			s.remindAt = in.Carried.NextAlarm // of an earlier version
+		}
 	}
 	if err := s.setup(ctx); err != nil {
 		return s.status, err
@@ -35,8 +40,13 @@ type clash struct {
 	version  int64
 	rechecks workflow.ReceiveChannel
 	pending  *contract.ResolveRequest
+	answers  map[string]*contract.ResolveResult // decisions that were taken up
+	refused  map[string]string                  // decisions that were not, and why
+	view     activities.ConflictView
+	remindAt time.Time
+	policy   bool // the organisation's policy is to look at it
+	soon     bool // there is more to be done at once
 	look     bool // a booking changed, or a step of the resolution ended
-	started  bool // the decision was taken up
 	failures int
 	looks    int // at a resolution, since a signal told of it
 	shown    domain.ConflictState
@@ -60,9 +70,11 @@ func (s *clash) mayResolve(_ workflow.Context, r contract.ResolveRequest) error 
 	}
 	switch {
 	case !s.status.State.Open():
-		return refuse("the conflict is %s already", s.status.State)
-	case s.pending != nil || s.status.State == domain.ConflictResolving:
-		return refuse("another decision is being carried out")
+		return refuse("%s", s.over())
+	case s.pending != nil:
+		return refuse("another decision came first: %s decided %s", s.pending.By, s.pending.Action)
+	case !s.status.State.Decidable():
+		return refuse("another decision is being carried out: %s", s.decided())
 	case r.Version < s.version:
 		return refuse("the conflict changed since it was read (version %d, now %d); read it again", r.Version, s.version)
 	case r.DecisionID == "" || r.By == "":
@@ -77,30 +89,57 @@ func (s *clash) mayResolve(_ workflow.Context, r contract.ResolveRequest) error 
 		if r.ResourceID == "" || r.BookingID == "" {
 			return refuse("a reassignment needs booking_id and resource_id")
 		}
-	case domain.ActionCancel:
+	case domain.ActionCancel, domain.ActionTentative:
 		if r.BookingID == "" {
-			return refuse("a cancellation needs booking_id")
+			return refuse("%s needs booking_id", r.Action)
+		}
+	case domain.ActionIgnore:
+		if r.Until == nil {
+			return refuse("ignore needs until")
 		}
 	case domain.ActionKeepBoth:
 	default:
-		return refuse("action must be move, reassign, cancel or keep_both")
+		return refuse("action must be move, reassign, cancel, tentative, ignore or keep_both")
 	}
 	return nil
+}
+
+func (s *clash) over() string {
+	text := fmt.Sprintf("the conflict is %s already", s.status.State)
+	if s.view.Decided != "" {
+		text += ": " + s.view.Decided
+	}
+	return text
+}
+
+// decided says who decided what.
+func (s *clash) decided() string {
+	if s.view.Decided == "" {
+		return "the conflict is " + string(s.status.State)
+	}
+	return s.view.Decided
 }
 
 func (s *clash) take(ctx workflow.Context, r contract.ResolveRequest) (contract.ResolveResult, error) {
 	s.pending = &r
 	// The person learns whether the decision could be begun, since another booking may have taken the time meanwhile.
-	if err := workflow.Await(ctx, func() bool { return s.pending == nil || s.started }); err != nil {
+	var out *contract.ResolveResult
+	var why string
+	if err := workflow.Await(ctx, func() bool {
+		out, why = s.answers[r.DecisionID], s.refused[r.DecisionID]
+		return out != nil || why != "" || s.pending == nil
+	}); err != nil {
 		return contract.ResolveResult{}, err
 	}
+	delete(s.answers, r.DecisionID)
+	delete(s.refused, r.DecisionID)
 	switch {
-	case s.started:
-		return contract.ResolveResult{State: s.status.State}, nil
-	case s.status.State.Open():
-		return contract.ResolveResult{}, temporal.NewApplicationError(s.status.Step, "Refused")
+	case out != nil:
+		return *out, nil
+	case why == "":
+		why = s.over()
 	}
-	return contract.ResolveResult{}, temporal.NewApplicationError(fmt.Sprintf("the conflict is %s already", s.status.State), "Refused")
+	return contract.ResolveResult{}, temporal.NewApplicationError(why, "Refused")
 }
 
 func (s *clash) run(ctx workflow.Context) error {
@@ -123,12 +162,16 @@ func (s *clash) run(ctx workflow.Context) error {
 				s.look = true
 			}
 			s.in.Carried = &contract.ConflictCarried{State: s.status.State, Reminders: s.status.Reminders, NextAlarm: s.status.NextAlarm,
-				Pending: s.pending, Recheck: true}
+				RemindAt: s.remindAt, Pending: s.pending, Recheck: true}
 			return workflow.NewContinueAsNewError(ctx, contract.ConflictWorkflow, s.in)
+		}
+		if s.soon {
+			s.soon = false
+			continue
 		}
 		wait := s.status.NextAlarm.Sub(workflow.Now(ctx))
 		if _, err := workflow.AwaitWithTimeout(ctx, max(wait, time.Second), func() bool {
-			return s.rechecks.Len() > 0 || s.look && s.status.State == domain.ConflictOpen || s.pending != nil && !s.started
+			return s.rechecks.Len() > 0 || s.look && !s.status.State.Carrying() || s.pending != nil
 		}); err != nil {
 			return err
 		}
@@ -140,45 +183,36 @@ func (s *clash) act(ctx workflow.Context) error {
 	now := workflow.Now(ctx)
 	var seen activities.ConflictView
 	switch {
-	case s.pending != nil && !s.started:
+	case s.pending != nil:
+		r := *s.pending
 		err := workflow.ExecuteLocalActivity(database(ctx, "take up the decision"), steps.Conflicts.BeginResolution,
-			activities.BeginResolutionInput{ConflictRef: ref, DecisionID: s.pending.DecisionID, By: s.pending.By}).Get(ctx, &seen)
+			activities.BeginResolutionInput{ConflictRef: ref, DecisionID: r.DecisionID, By: r.By}).Get(ctx, &seen)
 		if err != nil && retryableKind(kindOf(err)) {
 			return s.later(ctx, "the decision could not be stored yet", err)
 		}
+		s.pending = nil
 		if err != nil {
 			// Refused for good: the time was taken, the resource is gone. The conflict stays open.
 			// It may be because the conflict is over already, so it is read again.
 			s.status.Step = refusal(err)
-			s.pending, s.look = nil, true
-			s.status.NextAlarm = now.Add(reminderAfter(s.status.Severity, s.in.WeddingDate, now))
+			s.refused[r.DecisionID] = s.status.Step
+			s.look = true
+			s.again(now)
 			return nil
 		}
 		s.failures = 0
 		s.adopt(seen)
-		s.started, s.look, s.looks = true, true, 0
+		s.answers[r.DecisionID] = &contract.ResolveResult{State: seen.State}
+		s.look, s.looks = true, 0
 		s.status.Step = "the decision is being carried out"
 		s.status.NextAlarm = now
-		if !s.status.State.Open() {
+		if !s.status.State.Carrying() {
+			s.waitOn(now)
 			return nil
 		}
-		fallthrough
-	case s.status.State == domain.ConflictResolving:
-		var v activities.VerifyResolutionResult
-		err := workflow.ExecuteActivity(reading(ctx, "check every system"), steps.Conflicts.VerifyResolution, ref).Get(ctx, &v)
-		if err != nil {
-			return s.later(ctx, "the systems could not be checked yet", err)
-		}
-		s.failures, s.look = 0, false
-		s.adopt(v.ConflictView)
-		s.status.Step = v.Step
-		s.status.NextAlarm = workflow.Now(ctx).Add(verifyAfter(s.looks))
-		s.looks++
-		if s.status.State == domain.ConflictOpen {
-			// Undone because a system refused: wait for another decision.
-			s.pending, s.started = nil, false
-			s.status.NextAlarm = workflow.Now(ctx).Add(reminderAfter(s.status.Severity, s.in.WeddingDate, workflow.Now(ctx)))
-		}
+		return s.verify(ctx, ref)
+	case s.status.State.Carrying() && (s.look || s.status.State != domain.ConflictStuck || now.Before(s.remindAt) || s.remindAt.IsZero()):
+		return s.verify(ctx, ref)
 	case s.look:
 		err := workflow.ExecuteLocalActivity(database(ctx, "read the conflict"), steps.Conflicts.LoadConflict, ref).Get(ctx, &seen)
 		if isKind(err, domain.KindNotFound) {
@@ -190,12 +224,52 @@ func (s *clash) act(ctx workflow.Context) error {
 		}
 		s.failures, s.look = 0, false
 		s.adopt(seen)
-		// What became worse is not left to the reminder of what it was before.
-		alarm := now.Add(reminderAfter(s.status.Severity, s.in.WeddingDate, now))
-		if s.status.NextAlarm.IsZero() || alarm.Before(s.status.NextAlarm) {
-			s.status.NextAlarm = alarm
+		s.policy = seen.PolicyDue
+		s.soon = s.policy
+		if s.status.State.Carrying() {
+			// A run before this one, or another program, began it.
+			s.soon, s.looks = true, 0
+			return nil
 		}
-	case !now.Before(s.status.NextAlarm):
+		// What became worse is not left to the reminder of what it was before.
+		if alarm := now.Add(s.reminder(now)); s.remindAt.IsZero() || alarm.Before(s.remindAt) {
+			s.remindAt = alarm
+		}
+		s.waitOn(now)
+	case s.policy:
+		err := workflow.ExecuteLocalActivity(database(ctx, "ask the policy"), steps.Conflicts.ApplyConflictPolicy, ref).Get(ctx, &seen)
+		if err != nil {
+			return s.later(ctx, "the policy could not be applied yet", err)
+		}
+		s.failures, s.policy = 0, false
+		s.adopt(seen)
+		if seen.Reason != "" {
+			s.status.Step = "policy: " + seen.Reason
+		}
+		s.soon, s.looks = s.status.State.Carrying(), 0
+		s.waitOn(now)
+	case s.status.State == domain.ConflictIgnored:
+		if now.Before(s.view.IgnoredUntil) {
+			s.waitOn(now)
+			return nil
+		}
+		if err := workflow.ExecuteLocalActivity(database(ctx, "bring it back"), steps.Conflicts.WakeConflict,
+			activities.WakeConflictInput{ConflictRef: ref, Until: s.view.IgnoredUntil}).Get(ctx, &seen); err != nil {
+			return s.later(ctx, "the conflict could not be brought back yet", err)
+		}
+		s.failures = 0
+		s.adopt(seen)
+		s.status.Step = "waiting for a decision"
+		s.again(now)
+	case !s.view.DeadlineAt.IsZero() && !now.Before(s.view.DeadlineAt):
+		if err := workflow.ExecuteLocalActivity(database(ctx, "escalate"), steps.Conflicts.EscalateConflict,
+			activities.EscalateConflictInput{ConflictRef: ref, Deadline: s.view.DeadlineAt}).Get(ctx, &seen); err != nil {
+			return s.later(ctx, "it could not be escalated yet", err)
+		}
+		s.failures = 0
+		s.adopt(seen)
+		s.again(now)
+	case !now.Before(s.remindAt):
 		if err := workflow.ExecuteLocalActivity(database(ctx, "remind"), steps.Conflicts.RemindConflict,
 			activities.RemindConflictInput{ConflictRef: ref, Number: s.status.Reminders + 1}).Get(ctx, &seen); err != nil {
 			return s.later(ctx, "the reminder could not be stored yet", err)
@@ -203,13 +277,68 @@ func (s *clash) act(ctx workflow.Context) error {
 		s.failures = 0
 		s.status.Reminders++
 		s.adopt(seen)
-		s.status.NextAlarm = now.Add(reminderAfter(s.status.Severity, s.in.WeddingDate, now))
+		s.again(now)
 	}
 	return nil
 }
 
+// verify looks how far carrying out or taking back is.
+func (s *clash) verify(ctx workflow.Context, ref activities.ConflictRef) error {
+	var v activities.VerifyResolutionResult
+	err := workflow.ExecuteActivity(reading(ctx, "check every system"), steps.Conflicts.VerifyResolution, ref).Get(ctx, &v)
+	if err != nil {
+		return s.later(ctx, "the systems could not be checked yet", err)
+	}
+	now := workflow.Now(ctx)
+	was := s.status.State
+	s.failures, s.look = 0, false
+	s.adopt(v.ConflictView)
+	s.status.Step = v.Step
+	s.status.NextAlarm = now.Add(verifyAfter(s.looks))
+	s.looks++
+	switch {
+	case s.status.State == domain.ConflictOpen:
+		// Taken back because a system refused: wait for another decision.
+		s.again(now)
+	case s.status.State == domain.ConflictStuck && was != domain.ConflictStuck:
+		s.remindAt = now.Add(s.reminder(now))
+	}
+	return nil
+}
+
+// again waits for a person from now on.
+func (s *clash) again(now time.Time) {
+	s.remindAt = now.Add(s.reminder(now))
+	s.waitOn(now)
+}
+
+// reminder is the wait before the next one. What was escalated is told twice as often.
+func (s *clash) reminder(now time.Time) time.Duration {
+	wait := reminderAfter(s.status.Severity, s.in.WeddingDate, now)
+	if s.view.Escalated {
+		wait /= 2
+	}
+	return wait
+}
+
+// waitOn sets when the next thing is to be done.
+func (s *clash) waitOn(now time.Time) {
+	switch s.status.State {
+	case domain.ConflictOpen:
+		if s.status.NextAlarm = s.remindAt; !s.view.DeadlineAt.IsZero() && s.view.DeadlineAt.Before(s.remindAt) {
+			s.status.NextAlarm = s.view.DeadlineAt
+		}
+	case domain.ConflictIgnored:
+		s.status.NextAlarm = s.view.IgnoredUntil
+	case domain.ConflictResolving, domain.ConflictUndoing, domain.ConflictStuck:
+		s.status.NextAlarm = now
+	case domain.ConflictResolved, domain.ConflictDismissed, domain.ConflictCleared:
+	}
+}
+
 func (s *clash) adopt(v activities.ConflictView) {
-	s.status.State, s.status.Severity, s.version = v.State, v.Severity, v.Version
+	s.status.State, s.status.Severity, s.version, s.view = v.State, v.Severity, v.Version, v
+	s.status.DeadlineAt, s.status.Escalated, s.status.IgnoredUntil, s.status.Decided = v.DeadlineAt, v.Escalated, v.IgnoredUntil, v.Decided
 	if v.WeddingDate != "" {
 		s.in.WeddingDate = v.WeddingDate
 	}
@@ -231,6 +360,9 @@ func (s *clash) describe(ctx workflow.Context) {
 	text := fmt.Sprintf("**%s** · severity %s · %s", s.status.State, s.status.Severity, s.status.Step)
 	if s.in.WeddingDate != "" {
 		text += "\n\nwedding on " + s.in.WeddingDate
+	}
+	if s.status.State == domain.ConflictOpen && !s.view.DeadlineAt.IsZero() {
+		text += "\n\nescalated at " + s.view.DeadlineAt.Format(time.RFC3339) + " unless somebody decides"
 	}
 	if s.status.State.Open() && !s.status.NextAlarm.IsZero() {
 		text += "\n\nnext look " + s.status.NextAlarm.Format(time.RFC3339)

@@ -369,15 +369,25 @@ func TestNewRunGoesOnWithADecision(t *testing.T) {
 	s.at(2*time.Hour, func() { s.SetContinueAsNewSuggested(true) })
 	s.ExecuteWorkflow(contract.ConflictWorkflow, s.in)
 	in := carried[contract.ConflictInput](s.stage)
-	if c := in.Carried; c == nil || c.State != domain.ConflictResolving || c.Pending == nil || c.Pending.DecisionID != "d1" {
+	if c := in.Carried; c == nil || c.State != domain.ConflictResolving || c.Pending != nil {
 		t.Fatalf("input %+v", in)
 	}
 	next := newQuarrel(t, domain.SeverityHigh)
 	next.in = in
 	next.row.State = domain.ConflictResolving
-	next.begin = func(int) (activities.ConflictView, error) { return next.row, nil } // taken already
 	next.at(time.Hour, func() { next.row.State = domain.ConflictResolved })
-	if got := next.run(2 * time.Hour); got.State != domain.ConflictResolved {
+	if got := next.run(2 * time.Hour); got.State != domain.ConflictResolved || next.count("BeginResolution") != 0 {
+		t.Errorf("status %+v, calls %v", got, next.calls)
+	}
+
+	// An earlier version carried the decision that it had taken up.
+	in.Carried.Pending = &moveIt
+	older := newQuarrel(t, domain.SeverityHigh)
+	older.in = in
+	older.row.State = domain.ConflictResolving
+	older.begin = func(int) (activities.ConflictView, error) { return older.row, nil } // taken already
+	older.at(time.Hour, func() { older.row.State = domain.ConflictResolved })
+	if got := older.run(2 * time.Hour); got.State != domain.ConflictResolved {
 		t.Errorf("status %+v", got)
 	}
 }

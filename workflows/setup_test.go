@@ -52,6 +52,9 @@ type script struct {
 	look   func(n int) (activities.ConflictView, error)
 	verify func(n int) (activities.VerifyResolutionResult, error)
 	remind func(n int) (activities.ConflictView, error)
+	policy func(n int) (activities.ConflictView, error)
+	late   func(in activities.EscalateConflictInput) (activities.ConflictView, error)
+	wake   func(in activities.WakeConflictInput) (activities.ConflictView, error)
 	start  func(n int) error
 	page   func(n int) (activities.PullPageResult, error)
 	prove  func(n int) (activities.ConfirmRemovalsResult, error)
@@ -132,6 +135,18 @@ func (s *script) VerifyResolution(context.Context, activities.ConflictRef) (acti
 
 func (s *script) RemindConflict(context.Context, activities.RemindConflictInput) (activities.ConflictView, error) {
 	return answer(s, "RemindConflict", s.remind)
+}
+
+func (s *script) ApplyConflictPolicy(context.Context, activities.ConflictRef) (activities.ConflictView, error) {
+	return answer(s, "ApplyConflictPolicy", s.policy)
+}
+
+func (s *script) EscalateConflict(_ context.Context, in activities.EscalateConflictInput) (activities.ConflictView, error) {
+	return answer(s, "EscalateConflict", func(int) (activities.ConflictView, error) { return s.late(in) })
+}
+
+func (s *script) WakeConflict(_ context.Context, in activities.WakeConflictInput) (activities.ConflictView, error) {
+	return answer(s, "WakeConflict", func(int) (activities.ConflictView, error) { return s.wake(in) })
 }
 
 func (s *script) StartSyncRun(context.Context, activities.StartSyncRunInput) error {

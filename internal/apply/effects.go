@@ -100,11 +100,16 @@ func subjectsOf(ctx context.Context, tx *store.Tx, in reconcile.Input, planned m
 
 // Propose looks for ways out of a conflict as things stand now.
 func Propose(ctx context.Context, tx *store.Tx, c domain.Conflict) ([]domain.Alternative, error) {
-	read, err := tx.BookingsByID(ctx, []domain.BookingID{c.BookingID})
+	return ProposeFor(ctx, tx, c.BookingID)
+}
+
+// ProposeFor looks for other places for a booking as things stand now. A booking that does not exist has none.
+func ProposeFor(ctx context.Context, tx *store.Tx, id domain.BookingID) ([]domain.Alternative, error) {
+	read, err := tx.BookingsByID(ctx, []domain.BookingID{id})
 	if err != nil {
 		return nil, err
 	}
-	subject, ok := read[c.BookingID]
+	subject, ok := read[id]
 	if !ok {
 		return nil, nil
 	}

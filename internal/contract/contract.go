@@ -277,6 +277,7 @@ type ConflictCarried struct {
 	State     domain.ConflictState `json:"state"`
 	Reminders int                  `json:"reminders"`
 	NextAlarm time.Time            `json:"next_alarm,omitzero"`
+	RemindAt  time.Time            `json:"remind_at,omitzero"` // NextAlarm may be a deadline
 	Pending   *ResolveRequest      `json:"pending,omitempty"`
 	Recheck   bool                 `json:"recheck,omitempty"`
 }
@@ -288,6 +289,11 @@ type ConflictStatus struct {
 	Step      string               `json:"step"` // what the workflow is doing, in words
 	Reminders int                  `json:"reminders"`
 	NextAlarm time.Time            `json:"next_alarm,omitzero"`
+
+	DeadlineAt   time.Time `json:"deadline_at,omitzero"`   // when it is escalated unless somebody decides; zero = never, or it was
+	Escalated    bool      `json:"escalated,omitempty"`    // nobody decided by the deadline
+	IgnoredUntil time.Time `json:"ignored_until,omitzero"` // when it comes back
+	Decided      string    `json:"decided,omitempty"`      // who decided what, while that is carried out; by a token's subject
 }
 
 // ResolveRequest is the input of UpdateResolve. The reason typed by the admin is stored with the conflict before the
@@ -297,6 +303,7 @@ type ResolveRequest struct {
 	BookingID  domain.BookingID     `json:"booking_id,omitempty"`
 	ResourceID domain.ResourceID    `json:"resource_id,omitempty"`
 	When       *domain.When         `json:"when,omitempty"`
+	Until      *time.Time           `json:"until,omitempty"` // for ignore
 	// DecisionID names the stored decision with the admin's reason; it is also the update's id, so a repeated request
 	// is one decision.
 	DecisionID string `json:"decision_id"`

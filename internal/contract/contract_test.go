@@ -28,7 +28,7 @@ func ptr[T any](v T) *T { return &v }
 func words() map[string]any {
 	resync := ResyncRequest{RunID: id + "4", Full: true, By: "admin-1"}
 	when := &domain.When{Span: domain.Span{Start: at, End: at.Add(time.Hour)}, Zone: "Europe/London", Kind: domain.TimeZoned}
-	resolve := ResolveRequest{Action: domain.ActionMove, BookingID: id + "5", ResourceID: id + "6", When: when, DecisionID: id + "7", By: "admin-1", Version: 3}
+	resolve := ResolveRequest{Action: domain.ActionMove, BookingID: id + "5", ResourceID: id + "6", When: when, Until: &at, DecisionID: id + "7", By: "admin-1", Version: 3}
 	counts := IntegrationCounts{Signals: 1, Applied: 2, Ignored: 3, Dead: 4, Retried: 5, Pushed: 6, Syncs: 7}
 	progress := SyncProgress{State: domain.SyncRunning, Phase: "pull", Pages: 1, Seen: 2, Applied: 3, Unchanged: 4, Removed: 5, Proved: 6, Quarantined: 7,
 		Rejected: 8, Restarts: 9, Expected: 10, StartedAt: at, PerSecond: 11.5, ETA: &at}
@@ -53,8 +53,9 @@ func words() map[string]any {
 		"sync_input":     SyncInput{OrgID: id + "1", IntegrationID: id + "2", RunID: id + "4", Full: true, By: "admin-1", Carried: &progress},
 		"sync_progress":  progress,
 		"conflict_input": ConflictInput{OrgID: id + "1", ConflictID: id + "8", WeddingDate: "2027-06-12", Severity: domain.SeverityHigh,
-			Carried: &ConflictCarried{State: domain.ConflictResolving, Reminders: 2, NextAlarm: at, Pending: &resolve, Recheck: true}},
-		"conflict_status": ConflictStatus{State: domain.ConflictOpen, Severity: domain.SeverityHigh, Step: "waiting for a decision", Reminders: 2, NextAlarm: at},
+			Carried: &ConflictCarried{State: domain.ConflictResolving, Reminders: 2, NextAlarm: at, RemindAt: at, Pending: &resolve, Recheck: true}},
+		"conflict_status": ConflictStatus{State: domain.ConflictOpen, Severity: domain.SeverityHigh, Step: "waiting for a decision", Reminders: 2, NextAlarm: at,
+			DeadlineAt: at, Escalated: true, IgnoredUntil: at, Decided: "admin-1 decided cancel"},
 		"resolve_request": resolve,
 		"resolve_result":  ResolveResult{State: domain.ConflictResolving},
 		"subscription_input": SubscriptionInput{OrgID: id + "1", SubscriptionID: id + "9", Carried: &SubscriptionCarried{Work: true, Check: true,

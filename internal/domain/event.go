@@ -21,6 +21,11 @@ const (
 	TopicConflictOpened     Topic = "conflict.opened"
 	TopicConflictUpdated    Topic = "conflict.updated"
 	TopicConflictClosed     Topic = "conflict.closed"
+	TopicConflictReminder   Topic = "conflict.reminder"  // somebody still has to decide
+	TopicConflictEscalated  Topic = "conflict.escalated" // nobody decided by the deadline
+	TopicConflictRefused    Topic = "conflict.refused"   // a system refused a decision, which is being taken back
+	TopicConflictStuck      Topic = "conflict.stuck"     // a system does not take a decision back
+	TopicConflictPolicy     Topic = "conflict_policy.changed"
 	TopicEditConflict       Topic = "edit_conflict.changed" // edits on both sides wait for a person, or no longer do
 	TopicSyncProgress       Topic = "sync.progress"
 	TopicPushDone           Topic = "push.done"

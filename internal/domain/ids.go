@@ -18,8 +18,10 @@ type (
 	LinkID         string
 	ConflictID     string
 	EditConflictID string
-	PushID         string
-	SyncRunID      string
+	// ConflictPolicyID names an organisation's rule for conflicts of two categories.
+	ConflictPolicyID string
+	PushID           string
+	SyncRunID        string
 	// SubscriptionID names a receiver of outgoing webhooks.
 	SubscriptionID string
 	// AttemptID names one request to such a receiver.

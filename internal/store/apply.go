@@ -197,7 +197,7 @@ func merge(near []Near) []Near {
 
 // KnownConflicts are the conflicts that concern a set of bookings.
 type KnownConflicts struct {
-	Open      []domain.Conflict // open or resolving
+	Open      []domain.Conflict // open, ignored, or being carried out
 	Dismissed map[string]string // pair to the fingerprint that a person accepted last
 }
 
@@ -228,7 +228,7 @@ func (r *Reads) conflicts(bookings []domain.BookingID, out *[]knownConflict) {
 	}
 	read(r, "read conflicts", out, `SELECT id, org_id, kind, severity, state, resource_id, booking_id, other_id, overlap_from, overlap_to, explanation, alternatives,
 		detected_at, updated_at, version, pair, fingerprint FROM conflicts
-		WHERE org_id = $1 AND (booking_id = ANY($2::uuid[]) OR other_id = ANY($2::uuid[])) AND state IN ('open', 'resolving', 'dismissed')
+		WHERE org_id = $1 AND (booking_id = ANY($2::uuid[]) OR other_id = ANY($2::uuid[])) AND state IN ('dismissed', `+unclosed+`)
 		ORDER BY detected_at, id`, func(row pgx.Row) (knownConflict, error) {
 		var c knownConflict
 		var alternatives []byte
@@ -408,7 +408,9 @@ func (tx *Tx) queueConflicts(b *pgx.Batch, rows []ConflictRow) {
 			ON CONFLICT (org_id, id) DO UPDATE SET kind = excluded.kind, severity = excluded.severity, state = excluded.state, booking_id = excluded.booking_id,
 				other_id = excluded.other_id, overlap_from = excluded.overlap_from, overlap_to = excluded.overlap_to, explanation = excluded.explanation,
 				alternatives = excluded.alternatives, fingerprint = excluded.fingerprint, wedding_date = excluded.wedding_date,
-				updated_at = excluded.updated_at, closed_at = excluded.closed_at, version = excluded.version`,
+				updated_at = excluded.updated_at, closed_at = excluded.closed_at, version = excluded.version,
+				waiting_since = CASE WHEN conflicts.state = 'ignored' AND excluded.state = 'open' THEN excluded.updated_at ELSE conflicts.waiting_since END,
+				escalated_at = CASE WHEN conflicts.state = 'ignored' AND excluded.state = 'open' THEN NULL ELSE conflicts.escalated_at END`,
 			tx.Org, c.ID, string(c.Kind), string(c.Severity), string(c.State), c.ResourceID, c.BookingID, c.OtherID, c.Pair, c.Overlap.Start, c.Overlap.End,
 			c.Explanation, alternatives, c.Fingerprint, wedding, c.DetectedAt, c.UpdatedAt, c.ClosedAt, c.Version)
 	}

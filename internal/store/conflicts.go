@@ -3,20 +3,44 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/rules/resolution"
 )
 
+// unclosed are the states of conflicts whose story goes on, as the index conflicts_one_unclosed has them.
+const unclosed = "'open', 'ignored', 'resolving', 'undoing', 'stuck'"
+
 const conflictColumns = `id, org_id, kind, severity, state, resource_id, booking_id, other_id, overlap_from, overlap_to,
-	explanation, alternatives, resolution, detected_at, updated_at, closed_at, version`
+	explanation, alternatives, resolution, detected_at, updated_at, closed_at, version, wedding_date, waiting_since, escalated_at, reminders,
+	ignored_until, policy, policy_asked`
 
 func scanConflict(row pgx.Row) (c domain.Conflict, err error) {
+	var wedding, since *time.Time
 	err = row.Scan(&c.ID, &c.OrgID, &c.Kind, &c.Severity, &c.State, &c.ResourceID, &c.BookingID, &c.OtherID, &c.Overlap.Start,
-		&c.Overlap.End, &c.Explanation, &c.Alternatives, &c.Resolution, &c.DetectedAt, &c.UpdatedAt, &c.ClosedAt, &c.Version)
+		&c.Overlap.End, &c.Explanation, &c.Alternatives, &c.Resolution, &c.DetectedAt, &c.UpdatedAt, &c.ClosedAt, &c.Version, &wedding, &since,
+		&c.EscalatedAt, &c.Reminders, &c.IgnoredUntil, &c.Policy, &c.PolicyAsked)
+	if wedding != nil {
+		c.WeddingDate = wedding.Format(time.DateOnly)
+	}
 	c.Overlap = domain.Span{Start: c.Overlap.Start.UTC(), End: c.Overlap.End.UTC()}
 	c.DetectedAt, c.UpdatedAt, c.ClosedAt = c.DetectedAt.UTC(), c.UpdatedAt.UTC(), utc(c.ClosedAt)
+	c.EscalatedAt, c.IgnoredUntil = utc(c.EscalatedAt), utc(c.IgnoredUntil)
+	if c.State != domain.ConflictIgnored {
+		c.IgnoredUntil = nil
+	}
+	if c.WaitingSince = c.DetectedAt; since != nil {
+		c.WaitingSince = since.UTC()
+	}
+	// It follows from the rest, so that a clash that became worse has less time without anybody storing it.
+	waits := c.State == domain.ConflictOpen && (c.Policy == nil || c.Policy.Outcome != domain.PolicyAcknowledge)
+	if at := resolution.Deadline(c.Severity, c.WeddingDate, c.WaitingSince); err == nil && waits && !at.IsZero() {
+		c.DeadlineAt = &at
+	}
 	return c, err
 }
 
@@ -51,12 +75,12 @@ func (tx *Tx) Conflicts(ctx context.Context, f ConflictFilter, p Page) ([]domain
 	q := newQuery("SELECT " + conflictColumns + " FROM conflicts")
 	q.where("org_id = %s", tx.Org)
 	q.where("id < %s", before)
-	switch f.State {
-	case "":
-	case domain.ConflictOpen, domain.ConflictResolving, domain.ConflictResolved, domain.ConflictDismissed, domain.ConflictCleared:
+	switch {
+	case f.State == "":
+	case slices.Contains(domain.ConflictStates(), f.State):
 		q.where("state = %s", string(f.State))
 	default:
-		return nil, "", domain.Invalid("state", "must be open, resolving, resolved, dismissed or cleared")
+		return nil, "", domain.Invalid("state", "must be open, ignored, resolving, undoing, stuck, resolved, dismissed or cleared")
 	}
 	if f.Resource != "" {
 		q.where("resource_id = %s", f.Resource)
@@ -71,15 +95,18 @@ func (tx *Tx) Conflicts(ctx context.Context, f ConflictFilter, p Page) ([]domain
 	return all, next, nil
 }
 
-// UpdateConflict stores state, severity, explanation, alternatives, resolution and closing time, if the stored version
-// is expectVersion, which then grows by one. Another version is KindConflict. Live events are the caller's.
+// UpdateConflict stores state, severity, explanation, alternatives, resolution, closing time, and what belongs to waiting for
+// a person, if the stored version is expectVersion, which then grows by one. Another version is KindConflict. Live events
+// are the caller's.
 func (tx *Tx) UpdateConflict(ctx context.Context, c domain.Conflict, expectVersion int64) error {
 	if c.Alternatives == nil {
 		c.Alternatives = []domain.Alternative{}
 	}
 	tag, err := tx.Exec(ctx, `UPDATE conflicts SET state = $3, severity = $4, explanation = $5, alternatives = $6, resolution = $7,
-			closed_at = $8, updated_at = $9, version = version + 1 WHERE org_id = $1 AND id = $2 AND version = $10`,
-		tx.Org, c.ID, string(c.State), string(c.Severity), c.Explanation, c.Alternatives, c.Resolution, c.ClosedAt, tx.Now, expectVersion)
+			closed_at = $8, updated_at = $9, waiting_since = $11, escalated_at = $12, reminders = $13, ignored_until = $14, policy = $15,
+			policy_asked = $16, version = version + 1 WHERE org_id = $1 AND id = $2 AND version = $10`,
+		tx.Org, c.ID, string(c.State), string(c.Severity), c.Explanation, c.Alternatives, c.Resolution, c.ClosedAt, tx.Now, expectVersion,
+		c.WaitingSince, c.EscalatedAt, c.Reminders, c.IgnoredUntil, c.Policy, c.PolicyAsked)
 	if err != nil {
 		return fault("update conflict", err)
 	}
@@ -87,6 +114,13 @@ func (tx *Tx) UpdateConflict(ctx context.Context, c domain.Conflict, expectVersi
 		return tx.versionFault(ctx, "conflict", "SELECT version FROM conflicts WHERE org_id = $1 AND id = $2", c.ID, expectVersion)
 	}
 	return nil
+}
+
+// AcceptWhileTentative notes that a person accepted what is left of a clash as long as one of the two is tentative. It goes
+// with closing the conflict as dismissed.
+func (tx *Tx) AcceptWhileTentative(ctx context.Context, id domain.ConflictID, fingerprint string) error {
+	_, err := tx.Exec(ctx, "UPDATE conflicts SET fingerprint = $3 WHERE org_id = $1 AND id = $2", tx.Org, id, fingerprint)
+	return fault("store what was accepted", err)
 }
 
 // PutDecision stores what an admin decided under an id that the admin's client chose. The same id again for the same

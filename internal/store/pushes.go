@@ -103,3 +103,22 @@ func (tx *Tx) FinishPush(ctx context.Context, id domain.PushID, wantVersion int6
 		tx.Org, id, wantVersion, string(o.State), clip(o.Reason, maxReason), o.NextAttemptAt, tx.Now, read))
 	return p, missing("push", "finish push", err)
 }
+
+// HoldPushes keeps a booking's wishes that wait from being carried out until they are released, or until a time. They
+// keep their place in time, so that they count as the wishes that they are.
+func (tx *Tx) HoldPushes(ctx context.Context, booking domain.BookingID, until time.Time, why string) error {
+	_, err := tx.Exec(ctx, `UPDATE pushes SET state = 'retrying', next_attempt_at = $3, reason = $4
+		WHERE org_id = $1 AND booking_id = $2 AND state IN ('pending', 'retrying')`, tx.Org, booking, until, clip(why, maxReason))
+	return fault("hold pushes", err)
+}
+
+// ReleasePush lets a booking's wish in one system be carried out now, also one that was held or had failed, and tells the
+// system's workflow. A system without such a wish is no error.
+func (tx *Tx) ReleasePush(ctx context.Context, integration domain.IntegrationID, booking domain.BookingID) error {
+	tag, err := tx.Exec(ctx, `UPDATE pushes SET state = 'pending', next_attempt_at = NULL, reason = '', attempts = 0, updated_at = $4
+		WHERE org_id = $1 AND integration_id = $2 AND booking_id = $3 AND state <> 'done'`, tx.Org, integration, booking, tx.Now)
+	if err != nil || tag.RowsAffected() == 0 {
+		return fault("release push", err)
+	}
+	return tx.Enqueue(ctx, OutboxPush, string(integration), string(booking), tx.Now)
+}

@@ -20,6 +20,8 @@ type Found struct {
 	// Explanation says the rule and the numbers in words. It depends on the bookings and the resource, not on now, so
 	// it only changes when they do.
 	Explanation string
+	// Tentative says that it would not be there without tentative bookings.
+	Tentative bool
 }
 
 // Detect finds what clashes with the subject among its neighbours, in the resource's zone loc. Neighbours are the
@@ -71,7 +73,7 @@ type hit struct {
 }
 
 func (h hit) found(now time.Time, res domain.Resource, loc *time.Location, subject Candidate) Found {
-	f := Found{Kind: h.kind, BookingID: subject.BookingID, Overlap: h.overlap}
+	f := Found{Kind: h.kind, BookingID: subject.BookingID, Overlap: h.overlap, Tentative: h.tentative}
 	yields, stays := subject, h.other
 	if h.kind == domain.ConflictOffHours {
 		f.Severity = domain.SeverityLow

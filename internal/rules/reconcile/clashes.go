@@ -22,6 +22,17 @@ func Fingerprint(f conflict.Found) string {
 	return fmt.Sprintf("%s %d %d", f.Kind, f.Overlap.Start.Unix(), f.Overlap.End.Unix())
 }
 
+// whileTentative marks what was accepted only as long as one of the two is tentative.
+const whileTentative = " tentative"
+
+// AcceptedWhileTentative is the fingerprint of a clash that a person accepted by making one of the two tentative.
+func AcceptedWhileTentative(f conflict.Found) string { return Fingerprint(f) + whileTentative }
+
+// accepted reports whether a person accepted a clash, of which fingerprint is kept.
+func accepted(fingerprint string, f conflict.Found) bool {
+	return fingerprint == Fingerprint(f) || f.Tentative && fingerprint == AcceptedWhileTentative(f)
+}
+
 // settleClashes gives every touched booking its allocation and compares the clashes found with those known.
 func (w *world) settleClashes() {
 	for _, id := range w.touched {
@@ -54,8 +65,8 @@ func (w *world) settleClashes() {
 			who = c.OtherID
 		}
 		w.rechecks = append(w.rechecks, Recheck{ConflictID: c.ID, BookingID: who})
-		if c.State == domain.ConflictResolving {
-			// Its workflow is carrying out a decision and will verify and close it.
+		if c.State.Carrying() {
+			// Its workflow is carrying out a decision or taking one back, and will verify and close it.
 			continue
 		}
 		c.State, c.UpdatedAt, c.ClosedAt = domain.ConflictCleared, w.in.Now, &w.in.Now
@@ -102,7 +113,7 @@ func (w *world) crowds() []crowd {
 
 func (w *world) found(res domain.ResourceID, f conflict.Found, was domain.Conflict) {
 	if was.ID == "" {
-		if w.in.Dismissed[PairKey(f.BookingID, f.OtherID)] == Fingerprint(f) {
+		if accepted(w.in.Dismissed[PairKey(f.BookingID, f.OtherID)], f) {
 			return
 		}
 		w.opened = append(w.opened, domain.Conflict{ID: domain.NewID[domain.ConflictID](w.in.Now), OrgID: w.in.Org, Kind: f.Kind,
@@ -113,6 +124,11 @@ func (w *world) found(res domain.ResourceID, f conflict.Found, was domain.Confli
 	if was.Kind == f.Kind && was.Severity == f.Severity && was.BookingID == f.BookingID && was.Overlap.Start.Equal(f.Overlap.Start) &&
 		was.Overlap.End.Equal(f.Overlap.End) && was.Explanation == f.Explanation {
 		return
+	}
+	if was.State == domain.ConflictIgnored && (was.Kind != f.Kind || was.Severity.Level() < f.Severity.Level() ||
+		!was.Overlap.Start.Equal(f.Overlap.Start) || !was.Overlap.End.Equal(f.Overlap.End)) {
+		// What a person wanted to hear of later is something else now, or became worse.
+		was.State = domain.ConflictOpen
 	}
 	was.Kind, was.Severity, was.BookingID, was.OtherID = f.Kind, f.Severity, f.BookingID, f.OtherID
 	was.Overlap, was.Explanation, was.UpdatedAt = f.Overlap, f.Explanation, w.in.Now

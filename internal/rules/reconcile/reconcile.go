@@ -40,7 +40,7 @@ type Input struct {
 	Resources map[domain.ResourceID]Resource
 	Occupied  map[domain.ResourceID][]Occupied // blocking allocations near any time concerned
 	Exports   []domain.Integration             // connections of the organisation that take writes
-	Conflicts []domain.Conflict                // open or resolving, of any booking concerned
+	Conflicts []domain.Conflict                // open, ignored or being carried out, of any booking concerned
 	Dismissed map[string]string                // PairKey to the fingerprint that a person accepted
 }
 
