@@ -266,7 +266,7 @@ func TestConflictsAndDecisions(t *testing.T) {
 			return err
 		}
 		c.State, c.Resolution = domain.ConflictResolved, &res
-		c.ClosedAt = &tx.Now
+		c.ClosedAt, c.DeadlineAt = &tx.Now, nil // only who waits has a deadline
 		c.Alternatives = []domain.Alternative{{Action: domain.ActionMove, BookingID: one.ID, ResourceID: r, When: one.When, Score: 80, Reasons: []string{"same day"}}}
 		if err := tx.UpdateConflict(ctx, c, c.Version); err != nil {
 			return err

@@ -34,6 +34,10 @@ func (b *bundle) fill(org domain.OrgID) {
 		if err := tx.PutDecision(ctx, string(domain.NewID[domain.ConflictID](tx.Now)), c, domain.Resolution{Action: domain.ActionKeepBoth}); err != nil {
 			return err
 		}
+		if _, err := tx.PutConflictPolicy(ctx, domain.ConflictPolicy{ID: domain.NewID[domain.ConflictPolicyID](tx.Now), Category: domain.CategoryWedding,
+			Other: domain.CategoryVendor, Rule: domain.PolicyManual, UpdatedBy: "test"}); err != nil {
+			return err
+		}
 		if _, _, err := tx.StartSyncRun(ctx, domain.SyncRun{ID: domain.NewID[domain.SyncRunID](tx.Now), IntegrationID: i.ID, RequestedBy: "test"}); err != nil {
 			return err
 		}
