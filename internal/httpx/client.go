@@ -155,7 +155,16 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Do sends a request once and reads the answer. The request is not changed; its body is consumed. See the package
 // comment for the errors. With a PerHost rate it first waits its turn, at most Timeouts.Total; a longer queue is
 // refused at once as rate_limited with the time to wait.
-func (c *Client) Do(req *http.Request) (*Response, error) {
+func (c *Client) Do(req *http.Request) (*Response, error) { return c.do(req, 0, nil) }
+
+// DoRead is [Client.Do] for an answer that may be long: the body of a success (2xx), at most limit bytes of it, is handed to
+// read as it comes, and Response.Body is nil. An error of read is returned as it is, unless the body could not be read to
+// where read came: then that is the error. Timeouts.Total bounds reading, too.
+func (c *Client) DoRead(req *http.Request, limit int64, read func(io.Reader) error) (*Response, error) {
+	return c.do(req, limit, read)
+}
+
+func (c *Client) do(req *http.Request, limit int64, read func(io.Reader) error) (*Response, error) {
 	if err := CheckURL(req.URL, c.options.Allow); err != nil {
 		closeBody(req)
 		return nil, describe(req, err)
@@ -181,6 +190,14 @@ func (c *Client) Do(req *http.Request) (*Response, error) {
 	}
 	defer res.Body.Close()
 	out := &Response{Status: res.StatusCode, Header: res.Header, URL: req.URL, RequestID: requestID(res.Header)}
+	if read != nil && res.StatusCode/100 == 2 {
+		body := &boundedBody{from: res.Body, left: limit}
+		err := read(body)
+		if body.fault != nil {
+			return out, describe(req, body.fault)
+		}
+		return out, err
+	}
 	body, readErr := c.readBody(res)
 	if readErr == nil {
 		out.Body = body
@@ -213,6 +230,28 @@ func (c *Client) readBody(res *http.Response) ([]byte, error) {
 		return nil, tooLarge
 	}
 	return body, nil
+}
+
+// boundedBody is a body as it comes, up to a limit. It remembers what kept it from being read.
+type boundedBody struct {
+	from  io.Reader
+	left  int64
+	fault error
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.fault != nil {
+		return 0, b.fault
+	}
+	n, err := b.from.Read(p[:min(int64(len(p)), b.left+1)])
+	if b.left -= int64(n); b.left < 0 {
+		b.fault = domain.E(domain.KindTooLarge, "response body is larger than allowed")
+		return 0, b.fault
+	}
+	if err != nil && err != io.EOF {
+		b.fault = &readError{err}
+	}
+	return n, err
 }
 
 // readError marks a fault after the headers: the answer began and was cut off.

@@ -229,6 +229,56 @@ func TestBodyIsReadWholeOrNotAtAll(t *testing.T) {
 	}
 }
 
+func TestALongAnswerIsReadAsItComesUpToItsLimit(t *testing.T) {
+	t.Parallel()
+	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/refused":
+			w.WriteHeader(http.StatusForbidden)
+		case "/cut":
+			w.Header().Set("Content-Length", "100")
+		}
+		_, _ = io.WriteString(w, "twelve bytes")
+	})
+	c := newClient(t, Options{Allow: AllowPrivate, MaxBody: 5})
+	own := errors.New("an error of the reader")
+	for _, tt := range []struct {
+		path  string
+		limit int64
+		fails error
+		kind  domain.ErrorKind
+		got   string
+	}{
+		{"/", 12, nil, "", "twelve bytes"},
+		{"/", 11, nil, domain.KindTooLarge, ""},
+		{"/", 12, own, domain.KindInternal, "twelve bytes"},
+		{"/cut", 100, nil, domain.KindUnavailable, "twelve bytes"},
+		{"/cut", 100, own, domain.KindUnavailable, "twelve bytes"},
+	} {
+		var got bytes.Buffer
+		res, err := c.DoRead(request(t, http.MethodGet, srv.URL+tt.path, ""), tt.limit, func(r io.Reader) error {
+			// What the reader makes of a fault does not matter.
+			if _, err := got.ReadFrom(r); err != nil && tt.fails == nil {
+				return nil
+			}
+			return tt.fails
+		})
+		if domain.KindOf(err) != tt.kind || res == nil || res.Body != nil || tt.got != "" && got.String() != tt.got {
+			t.Errorf("%s up to %d: %q, %v, want %q and kind %q", tt.path, tt.limit, got.String(), err, tt.got, tt.kind)
+		}
+		if tt.kind == domain.KindInternal && !errors.Is(err, own) {
+			t.Errorf("%v, want the reader's own error", err)
+		}
+	}
+	res, err := c.DoRead(request(t, http.MethodGet, srv.URL+"/refused", ""), 100, func(io.Reader) error {
+		t.Error("the body of a refusal is handed over")
+		return nil
+	})
+	if domain.KindOf(err) != domain.KindForbidden || res == nil || res.Status != http.StatusForbidden {
+		t.Errorf("refusal: %v", err)
+	}
+}
+
 func TestSilenceTimesOutInEveryPhase(t *testing.T) {
 	t.Parallel()
 	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {

@@ -13,7 +13,7 @@
 //   - https only, unless [AllowPrivate] is set for development.
 //   - Redirects are never followed by Do. [Client.DoFollow] follows them only where the caller allows the target.
 //   - A body is read whole or not returned: over MaxBody (counted after decompression) is too_large, cut off is
-//     unavailable. Nothing is left open, so there is nothing to close.
+//     unavailable. Nothing is left open, so there is nothing to close. [Client.DoRead] hands a long one over as it comes.
 //   - Every phase has a time limit, and the whole exchange has one.
 //   - Requests are sent once. net/http itself repeats an idempotent one only when a kept connection turns out dead.
 //
