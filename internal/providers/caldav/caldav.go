@@ -64,6 +64,7 @@ package caldav
 import (
 	"context"
 	"encoding/base64"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -90,6 +91,7 @@ var Registration = provider.Registration{
 type doer interface {
 	Do(*http.Request) (*httpx.Response, error)
 	DoFollow(*http.Request, int, func(*url.URL) bool) (*httpx.Response, error)
+	DoRead(*http.Request, int64, func(io.Reader) error) (*httpx.Response, error)
 }
 
 // connection is an opened provider value. It is not changed after open.
@@ -159,7 +161,7 @@ func (c *connection) Probe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.collectionProps(ctx, at); err != nil {
+	if _, err := c.collectionKind(ctx, at); err != nil {
 		return domain.E(domain.KindOf(err), "probe calendar: %w", err)
 	}
 	return nil

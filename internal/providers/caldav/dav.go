@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/xml"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -122,7 +123,8 @@ type call struct {
 	url    *url.URL
 	header map[string]string
 	body   string
-	follow bool // redirects, as discovery needs
+	follow bool                  // redirects, as discovery needs
+	read   func(io.Reader) error // reads the body of a success as it comes, instead of keeping it
 }
 
 // send sends a request with the credentials. The answer is returned beside an error that comes from a status. A 401 is
@@ -157,9 +159,12 @@ func (c *connection) sendOnce(ctx context.Context, r call) (*httpx.Response, err
 		}
 	}
 	var res *httpx.Response
-	if r.follow {
+	switch {
+	case r.follow:
 		res, err = c.http.DoFollow(req, maxRedirects, c.allowed)
-	} else {
+	case r.read != nil:
+		res, err = c.http.DoRead(req, maxListing, r.read)
+	default:
 		res, err = c.http.Do(req)
 	}
 	if c.account != nil {
@@ -190,6 +195,67 @@ func (c *connection) ask(ctx context.Context, r call, depth string) (*multistatu
 	return &ms, res, nil
 }
 
+// maxListing is the largest list of a calendar's entries, in bytes: about a quarter of a million of them.
+const maxListing = 64 << 20
+
+// askEach is ask for an answer that may be long: each response is handed over as it comes, and what was handed over counts
+// for nothing after an error. It returns the answer's sync token.
+func (c *connection) askEach(ctx context.Context, r call, depth string, each func(msResponse) error) (token string, res *httpx.Response, err error) {
+	r.header = map[string]string{"Depth": depth, "Content-Type": `application/xml; charset="utf-8"`}
+	r.body = xml.Header + r.body
+	read := false
+	r.read = func(body io.Reader) (err error) {
+		token, err = readMultistatus(body, each)
+		read = err == nil
+		return err
+	}
+	res, err = c.send(ctx, r)
+	if err == nil && (res.Status != http.StatusMultiStatus || !read) {
+		err = domain.E(domain.KindUnavailable, "the server answered %s with status %d instead of 207", r.method, res.Status)
+	}
+	return token, res, err
+}
+
+// readMultistatus reads the body of a 207 response by response.
+func readMultistatus(body io.Reader, each func(msResponse) error) (token string, err error) {
+	bad := domain.E(domain.KindUnavailable, "the server answered with a body that is no multistatus")
+	d := xml.NewDecoder(body)
+	inside := false
+	for {
+		t, err := d.Token()
+		if err != nil {
+			return "", bad // also when it ends too early
+		}
+		switch t := t.(type) {
+		case xml.StartElement:
+			switch {
+			case !inside && t.Name == xml.Name{Space: davNS, Local: "multistatus"}:
+				inside = true
+			case !inside:
+				return "", bad
+			case t.Name == xml.Name{Space: davNS, Local: "response"}:
+				var r msResponse
+				if err := d.DecodeElement(&r, &t); err != nil {
+					return "", bad
+				}
+				if err := each(r); err != nil {
+					return "", err
+				}
+			case t.Name == xml.Name{Space: davNS, Local: "sync-token"}:
+				if err := d.DecodeElement(&token, &t); err != nil {
+					return "", bad
+				}
+			default:
+				if err := d.Skip(); err != nil {
+					return "", bad
+				}
+			}
+		case xml.EndElement:
+			return token, nil
+		}
+	}
+}
+
 // precondition reports whether the body of a refusal names a precondition.
 func precondition(res *httpx.Response, space, local string) bool {
 	if res == nil {
@@ -206,9 +272,20 @@ const collectionProps = `<propfind xmlns="DAV:" xmlns:C="urn:ietf:params:xml:ns:
 	`<resourcetype/><displayname/><sync-token/><CS:getctag/><supported-report-set/><current-user-privilege-set/>` +
 	`<C:supported-calendar-component-set/></prop></propfind>`
 
+const collectionKind = `<propfind xmlns="DAV:"><prop><resourcetype/><supported-report-set/></prop></propfind>`
+
+// collectionKind is collectionProps for what no server has to look into the calendar for.
+func (c *connection) collectionKind(ctx context.Context, at *url.URL) (props, error) {
+	return c.propsOf(ctx, at, collectionKind)
+}
+
 // collectionProps asks the collection for its properties. Anything but a calendar is an error.
 func (c *connection) collectionProps(ctx context.Context, at *url.URL) (props, error) {
-	ms, _, err := c.ask(ctx, call{method: "PROPFIND", url: at, body: collectionProps}, "0")
+	return c.propsOf(ctx, at, collectionProps)
+}
+
+func (c *connection) propsOf(ctx context.Context, at *url.URL, body string) (props, error) {
+	ms, _, err := c.ask(ctx, call{method: "PROPFIND", url: at, body: body}, "0")
 	if err != nil {
 		return props{}, err
 	}

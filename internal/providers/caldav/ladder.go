@@ -15,6 +15,15 @@ const memberProps = `<propfind xmlns="DAV:" xmlns:CS="http://calendarserver.org/
 // pullETags reads a calendar of a server without sync-collection: nothing if the change tag is the same, else a list
 // of all ETags, and of the resources only those whose ETag is another.
 func (c *connection) pullETags(ctx context.Context, at *url.URL, cur cursor) (provider.Page, error) {
+	turn := func(done *cursor) {
+		done.Base, done.BaseDigest = cur.Next, cur.NextDigest
+		done.Next, done.NextDigest = "", nil
+	}
+	if cur.After != "" {
+		if l := keptListings.get(c.keyOf(at, cur), c.now()); l != nil {
+			return c.page(ctx, at, cur, l, turn)
+		}
+	}
 	if !cur.Full && cur.After == "" && cur.Base != "" {
 		p, err := c.collectionProps(ctx, at)
 		if err != nil {
@@ -57,10 +66,7 @@ func (c *connection) pullETags(ctx context.Context, at *url.URL, cur cursor) (pr
 	} else if cur.After == "" {
 		cur.NextDigest, cur.Over = remember(members)
 	}
-	return c.page(ctx, at, cur, members, func(done *cursor) {
-		done.Base, done.BaseDigest = cur.Next, cur.NextDigest
-		done.Next, done.NextDigest = "", nil
-	})
+	return c.page(ctx, at, cur, listingOf(members), turn)
 }
 
 // listMembers lists the resources of the collection with their ETags, and its change tag ("" when it has none).

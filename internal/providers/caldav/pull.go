@@ -17,7 +17,7 @@ import (
 
 const (
 	pageSize  = 200 // resources of one page
-	chunkSize = 50  // resources of one multiget
+	chunkSize = 200 // resources of one multiget; portions are smaller where they are too large together
 )
 
 // member is a resource as a listing names it.
@@ -43,12 +43,12 @@ func (c *connection) pull(ctx context.Context, from string) (provider.Page, erro
 	}
 	var cur cursor
 	if from == "" {
-		p, err := c.collectionProps(ctx, at)
+		syncs, err := c.syncs(ctx, at)
 		if err != nil {
 			return provider.Page{}, err
 		}
 		cur = c.startCursor(modeETag)
-		if p.syncs() {
+		if syncs {
 			cur.Mode = modeSync
 		}
 	} else if cur, err = c.parseCursor(from); err != nil {
@@ -65,28 +65,43 @@ func (c *connection) pull(ctx context.Context, from string) (provider.Page, erro
 	return c.pullSync(ctx, at, cur)
 }
 
+// syncs reports whether the calendar offers sync-collection. The set of reports is asked for first: for a sync token, or a
+// change tag, some servers go through the whole calendar.
+func (c *connection) syncs(ctx context.Context, at *url.URL) (bool, error) {
+	p, err := c.collectionKind(ctx, at)
+	if err != nil || p.syncs() {
+		return err == nil, err
+	}
+	p, err = c.collectionProps(ctx, at)
+	return err == nil && p.syncs(), err
+}
+
 func (c *connection) pullSync(ctx context.Context, at *url.URL, cur cursor) (provider.Page, error) {
-	members, token, truncated, err := c.syncReport(ctx, at, cur.Base)
+	turn := func(done *cursor) { done.Base, done.Next, done.Truncated = cur.Next, "", false }
+	if cur.After != "" {
+		if l := keptListings.get(c.keyOf(at, cur), c.now()); l != nil {
+			return c.page(ctx, at, cur, l, turn)
+		}
+	}
+	l, err := c.syncReport(ctx, at, cur.Base)
 	if err != nil && cur.Base == "" && unsupported(err) {
 		return c.pullETags(ctx, at, c.startCursor(modeETag))
 	}
 	if err != nil {
 		return provider.Page{}, err
 	}
-	if truncated && token == cur.Base {
+	if l.truncated && l.next == cur.Base {
 		return provider.Page{}, domain.E(domain.KindUnavailable, "the server cut its answer short and gave no token to go on from")
 	}
 	// The token of the first answer is kept for the whole batch, so that what changes between two pages is told again.
 	// A cut answer is only the same batch if its token is the same; else the batch begins anew.
-	if cur.After != "" && (truncated || cur.Truncated) && (token != cur.Next || truncated != cur.Truncated) {
+	if cur.After != "" && (l.truncated || cur.Truncated) && (l.next != cur.Next || l.truncated != cur.Truncated) {
 		cur.After = ""
 	}
 	if cur.After == "" {
-		cur.Next, cur.Truncated = token, truncated
+		cur.Next, cur.Truncated = l.next, l.truncated
 	}
-	return c.page(ctx, at, cur, members, func(done *cursor) {
-		done.Base, done.Next, done.Truncated = cur.Next, "", false
-	})
+	return c.page(ctx, at, cur, l, turn)
 }
 
 // errUnsupported marks the refusal of a report that the server does not have.
@@ -102,15 +117,8 @@ func unsupported(err error) bool {
 
 // page hands out the members of a batch after the cursor's position, and moves the cursor on. turn makes the cursor of
 // the next batch.
-func (c *connection) page(ctx context.Context, at *url.URL, cur cursor, members []member, turn func(*cursor)) (provider.Page, error) {
-	slices.SortFunc(members, func(a, b member) int { return strings.Compare(a.path, b.path) })
-	if cur.After != "" {
-		i, found := slices.BinarySearchFunc(members, cur.After, func(m member, p string) int { return strings.Compare(m.path, p) })
-		if found {
-			i++
-		}
-		members = members[i:]
-	}
+func (c *connection) page(ctx context.Context, at *url.URL, cur cursor, l *listing, turn func(*cursor)) (provider.Page, error) {
+	members := l.after(cur.After, pageSize+1)
 	next := cur
 	more := len(members) > pageSize
 	if more {
@@ -121,7 +129,10 @@ func (c *connection) page(ctx context.Context, at *url.URL, cur cursor, members 
 	if err != nil {
 		return provider.Page{}, err
 	}
-	if !more {
+	if more {
+		keptListings.keep(c.keyOf(at, cur), l, c.now())
+	} else {
+		keptListings.forget(c.keyOf(at, cur))
 		more = cur.Truncated
 		next.After, next.Full = "", cur.Full && cur.Truncated
 		page.Complete = cur.Full && !cur.Truncated
@@ -131,66 +142,68 @@ func (c *connection) page(ctx context.Context, at *url.URL, cur cursor, members 
 	return page, nil
 }
 
-// syncReport asks for the members that changed after a token.
-func (c *connection) syncReport(ctx context.Context, at *url.URL, token string) (members []member, next string, truncated bool, err error) {
-	ask := func() (*multistatus, *httpx.Response, error) {
+// syncReport asks for the members that changed after a token. The answer is read as it comes: it names every entry.
+func (c *connection) syncReport(ctx context.Context, at *url.URL, token string) (*listing, error) {
+	var l *listing
+	ask := func() (*httpx.Response, error) {
+		l = &listing{}
 		body := `<sync-collection xmlns="DAV:"><sync-token>` + escapeXML(token) + `</sync-token><sync-level>1</sync-level><prop><getetag/></prop></sync-collection>`
-		return c.ask(ctx, call{method: "REPORT", url: at, body: body}, "0")
+		next, res, err := c.askEach(ctx, call{method: "REPORT", url: at, body: body}, "0", func(r msResponse) error {
+			p, err := r.path()
+			if err != nil {
+				return err
+			}
+			if strings.TrimSuffix(p, "/") == strings.TrimSuffix(at.Path, "/") {
+				l.truncated = l.truncated || statusCode(r.Status) == http.StatusInsufficientStorage
+				return nil
+			}
+			m, use, err := memberOf(at, p, r)
+			if err == nil && use {
+				l.add(m)
+			}
+			return err
+		})
+		l.next = strings.TrimSpace(next)
+		return res, err
 	}
-	ms, res, err := ask()
+	res, err := ask()
 	if err != nil && token != "" {
-		ms, err = c.lostToken(ctx, at, res, err, ask)
+		err = c.lostToken(ctx, at, res, err, ask)
 	}
 	if err != nil {
 		if precondition(res, davNS, "supported-report") {
 			err = domain.E(domain.KindPermanent, "%w", errUnsupported)
 		}
-		return nil, "", false, err
+		return nil, err
 	}
-	if ms.SyncToken == nil || strings.TrimSpace(*ms.SyncToken) == "" {
-		return nil, "", false, domain.E(domain.KindUnavailable, "the server answered sync-collection without a token, so the answer proves nothing")
+	if l.next == "" {
+		return nil, domain.E(domain.KindUnavailable, "the server answered sync-collection without a token, so the answer proves nothing")
 	}
-	for _, r := range ms.Responses {
-		p, err := r.path()
-		if err != nil {
-			return nil, "", false, err
-		}
-		if strings.TrimSuffix(p, "/") == strings.TrimSuffix(at.Path, "/") {
-			truncated = truncated || statusCode(r.Status) == http.StatusInsufficientStorage
-			continue
-		}
-		m, use, err := memberOf(at, p, r)
-		if err != nil {
-			return nil, "", false, err
-		}
-		if use {
-			members = append(members, m)
-		}
-	}
-	return members, strings.TrimSpace(*ms.SyncToken), truncated, nil
+	l.sort()
+	return l, nil
 }
 
 // lostToken decides whether a refused report means that the token is unknown. Servers say so by the precondition
 // valid-sync-token under some 4xx; one says nothing but 500, and is believed when it does so twice while the calendar
-// is there. When the second try succeeds, its answer is returned.
-func (c *connection) lostToken(ctx context.Context, at *url.URL, res *httpx.Response, err error, again func() (*multistatus, *httpx.Response, error)) (*multistatus, error) {
+// is there. When the second try succeeds there is no error.
+func (c *connection) lostToken(ctx context.Context, at *url.URL, res *httpx.Response, err error, again func() (*httpx.Response, error)) error {
 	if res == nil {
-		return nil, err
+		return err
 	}
 	if res.Status/100 == 4 && precondition(res, davNS, "valid-sync-token") {
-		return nil, domain.E(domain.KindGoneToken, "the server no longer knows the sync token")
+		return domain.E(domain.KindGoneToken, "the server no longer knows the sync token")
 	}
 	if res.Status != http.StatusInternalServerError {
-		return nil, err
+		return err
 	}
-	ms, res, err := again()
+	res, err = again()
 	if err == nil || res == nil || res.Status != http.StatusInternalServerError {
-		return ms, err
+		return err
 	}
-	if _, probe := c.collectionProps(ctx, at); probe != nil {
-		return nil, err
+	if _, probe := c.collectionKind(ctx, at); probe != nil {
+		return err
 	}
-	return nil, domain.E(domain.KindGoneToken, "the server fails on the sync token while the calendar is there")
+	return domain.E(domain.KindGoneToken, "the server fails on the sync token while the calendar is there")
 }
 
 // memberOf reads one response of a listing; use is false for what is no resource.

@@ -1,8 +1,10 @@
 package caldav
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -243,6 +245,14 @@ func (h hosts) Do(r *http.Request) (*httpx.Response, error) {
 		return res, domain.E(domain.KindPermanent, "status %d", rec.Code)
 	}
 	return res, nil
+}
+
+func (h hosts) DoRead(r *http.Request, _ int64, read func(io.Reader) error) (*httpx.Response, error) {
+	res, err := h.Do(r)
+	if err == nil && res.Status/100 == 2 {
+		err = read(bytes.NewReader(res.Body))
+	}
+	return res, err
 }
 
 func (h hosts) DoFollow(r *http.Request, limit int, allow func(*url.URL) bool) (*httpx.Response, error) {

@@ -248,7 +248,7 @@ func (c *connection) Read(ctx context.Context, externalID string) (domain.Change
 			return ch, nil
 		}
 	} else if domain.KindOf(err) == domain.KindNotFound {
-		if _, gone := c.collectionProps(ctx, c.collection); gone != nil {
+		if _, gone := c.collectionKind(ctx, c.collection); gone != nil {
 			kind := domain.KindOf(gone)
 			if kind == domain.KindNotFound {
 				kind = domain.KindPermanent
