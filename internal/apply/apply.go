@@ -322,15 +322,23 @@ func (in *knowledge) stretches() []store.Near {
 // occupy takes allocations over, and names the bookings that a new entry may be alike to.
 func (in *knowledge) occupy(near []store.BusyAllocation) []domain.BookingID {
 	alike := map[domain.BookingID]bool{}
+	stretch := func(t time.Time) int64 { return t.Unix() / int64(reconcile.NearTime/time.Second) }
+	fresh := make(map[int64][]int, len(in.fresh))
+	for i, c := range in.fresh {
+		fresh[stretch(c.When.Start)] = append(fresh[stretch(c.When.Start)], i)
+	}
 	for _, a := range near {
 		in.Occupied[a.ResourceID] = append(in.Occupied[a.ResourceID], reconcile.Occupied{AllocationID: a.ID,
 			Occupied: conflict.Occupied{Candidate: candidate(a), Slot: a.Slot, Exclusive: a.Exclusive}})
 		if _, known := in.Bookings[a.BookingID]; known || a.ResourceID != in.From.ResourceID {
 			continue
 		}
-		for _, c := range in.fresh {
-			if nearTime(a.Event.Start, c.When.Start) && nearTime(a.Event.End, c.When.End) {
-				alike[a.BookingID] = true
+		// What begins near it is in the same stretch or in one beside it.
+		for at := stretch(a.Event.Start) - 1; at <= stretch(a.Event.Start)+1; at++ {
+			for _, i := range fresh[at] {
+				if w := in.fresh[i].When; nearTime(a.Event.Start, w.Start) && nearTime(a.Event.End, w.End) {
+					alike[a.BookingID] = true
+				}
 			}
 		}
 	}

@@ -141,7 +141,11 @@ func (w *world) found(res domain.ResourceID, f conflict.Found, was domain.Confli
 func (w *world) reallocate(id domain.BookingID) {
 	had := false
 	allocation := domain.AllocationID("")
+	was := w.before[id]
 	for res, list := range w.occupied {
+		if was == nil {
+			break // a new booking has none yet
+		}
 		w.occupied[res] = slices.DeleteFunc(list, func(o Occupied) bool {
 			if o.BookingID != id {
 				return false
@@ -151,7 +155,7 @@ func (w *world) reallocate(id domain.BookingID) {
 		})
 	}
 	b := w.bookings[id]
-	if was := w.before[id]; was != nil && was.Blocks() {
+	if was != nil && was.Blocks() {
 		had = true
 	}
 	res, ok := w.in.Resources[b.ResourceID]
@@ -166,7 +170,7 @@ func (w *world) reallocate(id domain.BookingID) {
 		allocation = domain.NewID[domain.AllocationID](w.in.Now)
 	}
 	o := Occupied{AllocationID: allocation, Occupied: conflict.Occupied{Candidate: w.candidate(*b, res)}}
-	o.Slot, o.Exclusive = conflict.Slot(res.Resource, o.Candidate, w.slots(id, b.ResourceID))
+	o.Slot, o.Exclusive = conflict.Slot(res.Resource, o.Candidate, w.slots(o.Candidate, b.ResourceID))
 	if o.Status != domain.StatusConfirmed {
 		// Only confirmed bookings hold time against others in the database.
 		o.Exclusive = false
@@ -192,7 +196,7 @@ func (w *world) promote() {
 			if o.Exclusive || o.Status != domain.StatusConfirmed || !slices.ContainsFunc(near, func(s domain.Span) bool { return s.Contains(o.Busy) }) {
 				continue
 			}
-			if slot, free := conflict.Slot(res.Resource, o.Candidate, w.slots(o.BookingID, resID)); free {
+			if slot, free := conflict.Slot(res.Resource, o.Candidate, w.slots(o.Candidate, resID)); free {
 				list[i].Slot, list[i].Exclusive = slot, true
 				w.moved[o.BookingID] = list[i]
 			}
@@ -214,10 +218,11 @@ func (w *world) disturbed() []domain.Span {
 	return out
 }
 
-func (w *world) slots(except domain.BookingID, res domain.ResourceID) []conflict.Occupied {
+// slots lists what is busy at the time of a booking, without itself.
+func (w *world) slots(of conflict.Candidate, res domain.ResourceID) []conflict.Occupied {
 	var out []conflict.Occupied
 	for _, o := range w.occupied[res] {
-		if o.BookingID != except {
+		if o.Busy.Overlaps(of.Busy) && o.BookingID != of.BookingID {
 			out = append(out, o.Occupied)
 		}
 	}

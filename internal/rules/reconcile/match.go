@@ -41,8 +41,8 @@ func (w *world) match(c domain.Change) (id domain.BookingID, how string) {
 // hasCopyBeside reports whether our copy of the booking that a marker names is there under another id. Then the entry is
 // a copy that somebody made of our copy, marker and all: an event of its own.
 func (w *world) hasCopyBeside(c domain.Change) bool {
-	return slices.ContainsFunc(w.links, func(l *domain.Link) bool {
-		return l.BookingID == c.Origin && l.IntegrationID == w.in.From.ID && l.Mirror && l.RemovedAt == nil && l.ExternalID != c.ExternalID
+	return slices.ContainsFunc(w.linksOf(c.Origin), func(l *domain.Link) bool {
+		return l.IntegrationID == w.in.From.ID && l.Mirror && l.RemovedAt == nil && l.ExternalID != c.ExternalID
 	})
 }
 
@@ -93,12 +93,9 @@ func (w *world) sameResource(id domain.BookingID) bool {
 // event twice, so such a booking cannot be the same as another entry of it. A copy of ours does not count: we may have
 // written it before the system told of its own entry.
 func (w *world) hasOwnLink(id domain.BookingID) bool {
-	for _, l := range w.links {
-		if l.BookingID == id && l.IntegrationID == w.in.From.ID && l.RemovedAt == nil && !l.Mirror {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(w.linksOf(id), func(l *domain.Link) bool {
+		return l.IntegrationID == w.in.From.ID && l.RemovedAt == nil && !l.Mirror
+	})
 }
 
 // LikenessBar is the score from which two entries count as the same real-world event.

@@ -27,6 +27,7 @@ type world struct {
 
 	links      []*domain.Link // stable order
 	byExternal map[string]*domain.Link
+	byBooking  map[domain.BookingID][]*domain.Link // a link never changes its booking
 	changed    map[*domain.Link]bool
 	newLinks   map[*domain.Link]bool
 
@@ -45,7 +46,7 @@ func newWorld(in Input) *world {
 		in: in, bookings: map[domain.BookingID]*domain.Booking{}, before: map[domain.BookingID]*domain.Booking{},
 		byPerson: map[domain.BookingID]bool{}, byHand: map[domain.BookingID]bool{}, restore: map[domain.BookingID]bool{},
 		filter: newFilter(in.From.Sync.Filters), told: map[domain.BookingID]bool{}, resend: map[domain.BookingID]bool{},
-		byExternal: map[string]*domain.Link{}, changed: map[*domain.Link]bool{}, newLinks: map[*domain.Link]bool{},
+		byExternal: map[string]*domain.Link{}, byBooking: map[domain.BookingID][]*domain.Link{}, changed: map[*domain.Link]bool{}, newLinks: map[*domain.Link]bool{},
 		occupied: map[domain.ResourceID][]Occupied{}, moved: map[domain.BookingID]Occupied{}, freed: map[domain.BookingID]bool{},
 	}
 	for id, b := range in.Bookings {
@@ -64,6 +65,7 @@ func newWorld(in Input) *world {
 func (w *world) addLink(l domain.Link) *domain.Link {
 	p := &l
 	w.links = append(w.links, p)
+	w.byBooking[l.BookingID] = append(w.byBooking[l.BookingID], p)
 	if l.IntegrationID == w.in.From.ID {
 		w.byExternal[l.ExternalID] = p
 	}
@@ -104,15 +106,7 @@ func (w *world) touchLink(l *domain.Link) {
 	w.changed[l] = true
 }
 
-func (w *world) linksOf(id domain.BookingID) []*domain.Link {
-	var out []*domain.Link
-	for _, l := range w.links {
-		if l.BookingID == id {
-			out = append(out, l)
-		}
-	}
-	return out
-}
+func (w *world) linksOf(id domain.BookingID) []*domain.Link { return w.byBooking[id] }
 
 func (w *world) candidate(b domain.Booking, res Resource) conflict.Candidate {
 	return conflict.Candidate{BookingID: b.ID, Category: b.Category, Status: b.Status, Event: b.When.Span,
