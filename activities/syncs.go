@@ -57,9 +57,11 @@ func (a *Syncs) StartSyncRun(ctx context.Context, in StartSyncRunInput) error {
 // PullPageInput names the run to go on with.
 type PullPageInput struct {
 	SyncRef
+	// Pages is how many pages may be read one after the other; 0 = one.
+	Pages int `json:"pages,omitempty"`
 }
 
-// PullPageResult counts what one page did.
+// PullPageResult counts what the pages did.
 type PullPageResult struct {
 	Seen      int  `json:"seen"`
 	Applied   int  `json:"applied"`
@@ -70,24 +72,104 @@ type PullPageResult struct {
 	More      bool `json:"more"`
 	Complete  bool `json:"complete"`           // the run listed everything, so absence may be looked into
 	Expected  int  `json:"expected,omitempty"` // entries of the whole listing; 0 = not known
+	Further   int  `json:"further,omitempty"`  // pages beyond the first
+}
+
+func (r *PullPageResult) add(page PullPageResult) {
+	r.Seen, r.Applied, r.Unchanged = r.Seen+page.Seen, r.Applied+page.Applied, r.Unchanged+page.Unchanged
+	r.Removed, r.Rejected, r.Held = r.Removed+page.Removed, r.Rejected+page.Rejected, r.Held+page.Held
+	r.More, r.Complete, r.Expected = page.More, page.Complete, page.Expected
 }
 
 // PullPage reads the page at the run's position and applies it; effects and the new position commit together. When the
 // system no longer knows the position, the run goes back to the beginning of a full listing and the error is
-// gone_token.
+// gone_token. With Pages it goes on for as long as there are more and a while has not passed: while a page is applied the
+// next one is read. A fault of a later page is left to the next call.
 //
 // Running it again after the answer was lost reads the next page instead, because the position moved with the effects.
 // If that was the last page, the listing counts as not complete and nothing is removed by this run.
 func (a *Syncs) PullPage(ctx context.Context, in PullPageInput) (PullPageResult, error) {
 	var out PullPageResult
 	err := beating(ctx, func(ctx context.Context) (err error) {
-		out, err = a.pullPage(ctx, in.SyncRef)
+		out, err = a.pullPages(ctx, in)
 		return err
 	})
 	return out, a.fail(ctx, in.SyncRef, "read changes", err)
 }
 
-func (a *Syncs) pullPage(ctx context.Context, ref SyncRef) (PullPageResult, error) {
+// pullFor is how long one call begins further pages: well below the time that an activity has, and short enough for a
+// worker that is told to stop.
+const pullFor = 10 * time.Second
+
+func (a *Syncs) pullPages(ctx context.Context, in PullPageInput) (out PullPageResult, err error) {
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	began := time.Now()
+	var ahead *pageAhead
+	for n := 0; ; n++ {
+		var page PullPageResult
+		last := n+1 >= in.Pages || time.Since(began) > pullFor
+		page, ahead, err = a.pullPage(ctx, in.SyncRef, ahead, func(p provider.Puller, i domain.Integration, cursor string) *pageAhead {
+			if last {
+				return nil
+			}
+			return a.readAhead(reading, p, i, cursor)
+		})
+		switch kind := domain.KindOf(err); {
+		case err != nil && n > 0 && ctx.Err() == nil && kind != domain.KindGoneToken && kind != domain.KindRateLimited:
+			// The next call meets it again. The workflow must hear of a listing that began anew and of a wish to be left alone;
+			// what it then does not hear of the pages before is in the run's row.
+			return out, nil
+		case err != nil:
+			return out, err
+		}
+		out.add(page)
+		out.Further = n
+		if last || !page.More {
+			return out, nil
+		}
+	}
+}
+
+// pageAhead is a page that is read while the one before it is applied.
+type pageAhead struct {
+	integration domain.Integration
+	cursor      string
+	readAt      time.Time // by the clock of the store
+	page        provider.Page
+	err         error
+	done        chan struct{}
+}
+
+func (a *Syncs) readAhead(ctx context.Context, p provider.Puller, i domain.Integration, cursor string) *pageAhead {
+	next := &pageAhead{integration: i, cursor: cursor, done: make(chan struct{})}
+	// Nothing is asked of the database for the time.
+	next.err = a.Store.TenantRead(ctx, i.OrgID, func(_ context.Context, tx *store.Tx) error {
+		next.readAt = tx.Now
+		return nil
+	})
+	if next.err != nil {
+		close(next.done)
+		return next
+	}
+	go func() {
+		defer close(next.done)
+		next.err = caught("pull page", func() (err error) {
+			next.page, err = p.Pull(ctx, cursor)
+			return err
+		})
+	}()
+	return next
+}
+
+// of reports whether the page is the one at a position, read by the connection as it is now.
+func (p *pageAhead) of(i domain.Integration, cursor string) bool {
+	return p != nil && p.cursor == cursor && p.integration.ID == i.ID && p.integration.Version == i.Version
+}
+
+// pullPage reads and applies one page, which may have been read ahead. readAhead is called with the position behind it
+// before it is applied, where there is one.
+func (a *Syncs) pullPage(ctx context.Context, ref SyncRef, ahead *pageAhead, readAhead func(provider.Puller, domain.Integration, string) *pageAhead) (PullPageResult, *pageAhead, error) {
 	var (
 		out         PullPageResult
 		run         domain.SyncRun
@@ -105,33 +187,42 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef) (PullPageResult, erro
 		return err
 	})
 	if err != nil {
-		return out, err
+		return out, nil, err
 	}
 	puller, ok := provider.As[provider.Puller](opened)
 	if !ok {
-		return out, domain.E(domain.KindPermanent, "this connection cannot be listed")
+		return out, nil, domain.E(domain.KindPermanent, "this connection cannot be listed")
 	}
 	first := run.Full || cursor == "" || integration.SyncCursor == ""
 	var page provider.Page
-	err = caught("pull page", func() (err error) {
-		page, err = puller.Pull(ctx, cursor)
-		return err
-	})
+	if ahead.of(integration, cursor) {
+		<-ahead.done
+		page, readAt, err = ahead.page, ahead.readAt, ahead.err
+	} else {
+		err = caught("pull page", func() (err error) {
+			page, err = puller.Pull(ctx, cursor)
+			return err
+		})
+	}
 	if domain.KindOf(err) == domain.KindGoneToken {
 		restart := a.Store.Tenant(ctx, ref.Org, func(ctx context.Context, tx *store.Tx) error {
 			_, err := tx.RestartSyncRun(ctx, ref.Run)
 			return err
 		})
 		if restart != nil {
-			return out, restart
+			return out, nil, restart
 		}
-		return out, err
+		return out, nil, err
 	}
 	if err != nil {
-		return out, err
+		return out, nil, err
+	}
+	var next *pageAhead
+	if page.More {
+		next = readAhead(puller, integration, page.Next)
 	}
 	if page.Changes, err = a.look(ctx, ref, opened, page); err != nil {
-		return out, err
+		return out, next, err
 	}
 	err = a.Store.Tenant(ctx, ref.Org, func(ctx context.Context, tx *store.Tx) error {
 		var lags []time.Duration
@@ -218,7 +309,7 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef) (PullPageResult, erro
 		}
 		return tx.Emit(ctx, domain.TopicSyncProgress, ref.refs(domain.SyncRunning))
 	})
-	return out, err
+	return out, next, err
 }
 
 // addLags keeps how long changes took, and how many of them took longer than is aimed at.

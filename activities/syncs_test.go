@@ -134,6 +134,137 @@ func (o *overtaken) Pull(ctx context.Context, cursor string) (provider.Page, err
 	return page, err
 }
 
+func TestSeveralPagesAreReadInOneCallAndTheNextOneAhead(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	for n := range 5 {
+		cursor := ""
+		if n > 0 {
+			cursor = fmt.Sprint("p", n)
+		}
+		d.atCal.pages[cursor] = provider.Page{Changes: []domain.Change{change(fmt.Sprint("e", n), domain.CategoryVendor, float64(2*n), float64(2*n+1))},
+			Next: fmt.Sprint("p", n+1), More: n < 4, Complete: n == 4}
+	}
+	ref := d.startRun(d.cal, true)
+	// While the second page is asked for, the first one is applied: it waits until it sees that.
+	d.replaceCal(&ahead{outside: d.atCal, before: map[string]func(context.Context) error{"p1": func(ctx context.Context) error {
+		return d.await(ctx, func() bool { return d.run(ref).Pages == 1 })
+	}}})
+	in := activities.PullPageInput{SyncRef: ref, Pages: 3}
+	if got, want := run(d, d.syncs().PullPage, in), (activities.PullPageResult{Seen: 3, Applied: 3, More: true, Further: 2}); got != want {
+		t.Errorf("first call: %+v, want %+v", got, want)
+	}
+	if n := d.atCal.count("pull"); n != 3 {
+		t.Errorf("%d pages were asked for, want the three that were applied", n)
+	}
+	if got, want := run(d, d.syncs().PullPage, in), (activities.PullPageResult{Seen: 2, Applied: 2, Complete: true, Further: 1}); got != want {
+		t.Errorf("second call: %+v, want %+v", got, want)
+	}
+	if r := d.run(ref); r.Pages != 5 || r.Applied != 5 {
+		t.Errorf("run is %+v", r)
+	}
+}
+
+func TestFaultOfALaterPageIsMetByTheNextCall(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []domain.ErrorKind{domain.KindUnavailable, domain.KindUnauthenticated, domain.KindGoneToken, domain.KindRateLimited} {
+		d := setup(t)
+		d.atCal.pages[""] = provider.Page{Changes: []domain.Change{change("a", domain.CategoryVendor, 1, 2)}, Next: "p1", More: true}
+		ref := d.startRun(d.cal, true)
+		always := func(context.Context) error { return domain.E(kind, "not now") }
+		d.replaceCal(&ahead{outside: d.atCal, before: map[string]func(context.Context) error{"p1": always}})
+		in := activities.PullPageInput{SyncRef: ref, Pages: 16}
+		got, err := call(d, d.syncs().PullPage, in)
+		if kind == domain.KindGoneToken || kind == domain.KindRateLimited {
+			d.wantKind(err, kind)
+		} else if want := (activities.PullPageResult{Seen: 1, Applied: 1, More: true}); err != nil || got != want {
+			t.Errorf("%s: %+v, %v; want %+v", kind, got, err, want)
+		}
+		if r := d.run(ref); r.Pages != 1 || r.Applied != 1 {
+			t.Errorf("%s: run is %+v", kind, r)
+		}
+		if kind != domain.KindGoneToken {
+			_, err = call(d, d.syncs().PullPage, in)
+			d.wantKind(err, kind)
+		}
+	}
+}
+
+func TestAPageReadAheadDoesNotUndoWhatWasLearnedMeanwhile(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	old, news := change("a", domain.CategoryVendor, 1, 2), change("a", domain.CategoryVendor, 5, 6)
+	d.arrive(d.cal, old)
+	d.advance(time.Second)
+	d.atCal.pages[""] = provider.Page{Next: "p1", More: true}
+	stale := change("a", domain.CategoryVendor, 3, 4)
+	d.atCal.pages["p1"] = provider.Page{Changes: []domain.Change{stale}, Next: "delta", Complete: true}
+	ref := d.startRun(d.cal, true)
+	read := make(chan struct{})
+	d.replaceCal(&ahead{outside: d.atCal, after: map[string]func(){"p1": func() {
+		// The page is read. Before it is applied a webhook tells of a newer state.
+		d.advance(time.Second)
+		d.arrive(d.cal, news)
+		d.atCal.mu.Lock()
+		d.atCal.pages["p1"] = provider.Page{Changes: []domain.Change{news}, Next: "delta", Complete: true}
+		d.atCal.mu.Unlock()
+		d.advance(time.Second)
+		close(read)
+	}}})
+	in := activities.PullPageInput{SyncRef: ref, Pages: 16}
+	if got, want := run(d, d.syncs().PullPage, in), (activities.PullPageResult{More: true, Expected: 1}); got != want {
+		t.Errorf("first call: %+v, want %+v", got, want)
+	}
+	<-read
+	d.replaceCal(d.atCal)
+	if got, want := run(d, d.syncs().PullPage, in), (activities.PullPageResult{Seen: 1, Unchanged: 1, Complete: true, Expected: 1}); got != want {
+		t.Errorf("second call: %+v, want %+v", got, want)
+	}
+}
+
+// ahead does something before or after a page is read.
+type ahead struct {
+	*outside
+	before map[string]func(context.Context) error
+	after  map[string]func()
+}
+
+func (o *ahead) Pull(ctx context.Context, cursor string) (provider.Page, error) {
+	if do := o.before[cursor]; do != nil {
+		if err := do(ctx); err != nil {
+			return provider.Page{}, err
+		}
+	}
+	page, err := o.outside.Pull(ctx, cursor)
+	if do := o.after[cursor]; do != nil {
+		do()
+	}
+	return page, err
+}
+
+// replaceCal puts another value in the place of the calendar's connection.
+func (d *desk) replaceCal(system any) {
+	d.mu.Lock()
+	d.systems[d.cal.ID] = system
+	d.mu.Unlock()
+	d.setState(d.cal.ID, domain.IntegrationPaused)
+	d.setState(d.cal.ID, domain.IntegrationActive) // another version, so that the value is opened anew
+}
+
+// await waits until something holds.
+func (d *desk) await(ctx context.Context, holds func() bool) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
 func TestLostPositionRestartsAsFullListing(t *testing.T) {
 	t.Parallel()
 	d := setup(t)

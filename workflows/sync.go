@@ -14,6 +14,10 @@ import (
 	"github.com/wedsync/wedsync/internal/rules/freshness"
 )
 
+// pagesAtOnce is how many pages one activity reads at most. A page of each of our providers has a few hundred entries, so
+// that progress is told every few thousand.
+const pagesAtOnce = 16
+
 // restartLimit is how often one run begins its listing anew after the system lost our cursor.
 const restartLimit = 3
 
@@ -72,7 +76,7 @@ func runSync(ctx workflow.Context, in contract.SyncInput, p *contract.SyncProgre
 	for p.Phase == "pull" {
 		var page activities.PullPageResult
 		err := workflow.ExecuteActivity(reading(ctx, fmt.Sprintf("page %d", p.Pages+1)), steps.Syncs.PullPage,
-			activities.PullPageInput{SyncRef: ref}).Get(ctx, &page)
+			activities.PullPageInput{SyncRef: ref, Pages: pagesAtOnce}).Get(ctx, &page)
 		if isKind(err, domain.KindGoneToken) && p.Restarts < restartLimit {
 			p.Restarts++
 			continue
@@ -80,7 +84,7 @@ func runSync(ctx workflow.Context, in contract.SyncInput, p *contract.SyncProgre
 		if err != nil {
 			return err
 		}
-		p.Pages++
+		p.Pages += 1 + page.Further
 		p.Seen += page.Seen
 		p.Applied += page.Applied
 		p.Unchanged += page.Unchanged
