@@ -103,6 +103,10 @@ chaos-ingest-check: ## the same with one hit per point, and with programs that a
 bench-stream: ## measure 5,000 idle live streams: memory, processor, time until an event reaches all
 	@$(GO) run ./internal/bench/cmd/bench stream
 
+.PHONY: bench-sync
+bench-sync: ## measure syncs of 10,000 events from CalDAV and from a simulated Google, beside vdirsyncer (5 minutes)
+	@$(GO) run ./internal/bench/cmd/bench sync
+
 .PHONY: zone-tables
 zone-tables: ## write the Windows and IANA zone names anew from CLDR (needs npm)
 	@$(GO) generate ./internal/rules/calendartime

@@ -6,9 +6,11 @@
 //	bench fairness [--duration 30s] [--turns 3] …
 //	bench schemes [--only "svix;jwt HS256"] [--integrations 64] …
 //	bench stream [--subscribers 5000] …
+//	bench sync [--events 10000] [--rounds 3] …
 //	bench ingest [--duration 20s] [--warmup 5s] [--only accept,full,naive,raw] [--profile DIR] …
 //
-// It exits 0 when it could measure, whatever the figures, unless --bars is given.
+// It exits 0 when it could measure, whatever the figures, unless --bars is given; bench sync also fails when its bookings are
+// not those of the calendar.
 package main
 
 import (
@@ -26,6 +28,7 @@ import (
 	"github.com/wedsync/wedsync/internal/bench/ingest"
 	"github.com/wedsync/wedsync/internal/bench/load"
 	"github.com/wedsync/wedsync/internal/bench/streams"
+	"github.com/wedsync/wedsync/internal/bench/syncs"
 	"github.com/wedsync/wedsync/internal/devstack"
 	"github.com/wedsync/wedsync/internal/inbox"
 	"github.com/wedsync/wedsync/internal/providers/custom"
@@ -36,6 +39,7 @@ func main() {
 	load.Child()
 	ingest.Child(startWorkers)
 	streams.Child()
+	syncs.Child()
 	inbox.TuneGC()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -64,9 +68,11 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 			return runFairness(ctx, args[1:], out, progress)
 		case "stream":
 			return runStream(ctx, args[1:], out, progress)
+		case "sync":
+			return runSync(ctx, args[1:], out, progress)
 		}
 	}
-	return errors.New("usage: bench ingest|schemes|flow|conflict|fairness|stream [flags]; -h lists them")
+	return errors.New("usage: bench ingest|schemes|flow|conflict|fairness|stream|sync [flags]; -h lists them")
 }
 
 func runIngest(ctx context.Context, args []string, out, progress io.Writer) error {

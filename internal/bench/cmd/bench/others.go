@@ -14,6 +14,7 @@ import (
 	"github.com/wedsync/wedsync/internal/bench/conflicts"
 	"github.com/wedsync/wedsync/internal/bench/fairness"
 	"github.com/wedsync/wedsync/internal/bench/flows"
+	"github.com/wedsync/wedsync/internal/bench/syncs"
 )
 
 func runFlow(ctx context.Context, args []string, out, progress io.Writer) error {
@@ -64,6 +65,32 @@ func runFairness(ctx context.Context, args []string, out, progress io.Writer) er
 		return helped(err)
 	}
 	return more.run(out, progress, "fairness", func() (figures, error) { return fairness.Run(ctx, o) })
+}
+
+func runSync(ctx context.Context, args []string, out, progress io.Writer) error {
+	o := syncs.Options{Say: func(line string) { fmt.Fprintln(progress, line) }}
+	flags := flag.NewFlagSet("bench sync", flag.ContinueOnError)
+	flags.SetOutput(progress)
+	flags.IntVar(&o.Events, "events", 10_000, "events of the calendars that are timed")
+	flags.IntVar(&o.Small, "small", 1000, "events of the small calendar, for memory")
+	flags.IntVar(&o.Large, "large", 20_000, "events of the large calendar, for memory")
+	flags.IntVar(&o.Changes, "changes", 100, "changes of the incremental sync")
+	flags.IntVar(&o.Rounds, "rounds", 3, "first syncs, in turns with vdirsyncer's")
+	flags.StringVar(&o.Dir, "dir", "", "folder for the private servers; the system's temporary folder by default")
+	more := common(flags)
+	if err := flags.Parse(args); err != nil {
+		return helped(err)
+	}
+	o.Profile = more.profile
+	var result syncs.Result
+	err := more.run(out, progress, "sync", func() (f figures, err error) {
+		result, err = syncs.Run(ctx, o)
+		return result, err
+	})
+	if err == nil && result.Lost+result.Duplicated > 0 {
+		err = fmt.Errorf("%d bookings lost or wrong, %d too many", result.Lost, result.Duplicated)
+	}
+	return err
 }
 
 func helped(err error) error {
