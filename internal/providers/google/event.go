@@ -36,19 +36,28 @@ var colours = map[string]string{
 	"7": "Peacock", "8": "Graphite", "9": "Blueberry", "10": "Basil", "11": "Tomato",
 }
 
-// version is the time of the last edit in milliseconds, 0 when Google does not tell it.
-func version(ev *calendar.Event) int64 {
+// edited is when an event was last edited, by Google's clock; nil when Google does not tell it.
+func edited(ev *calendar.Event) *time.Time {
 	at, err := time.Parse(time.RFC3339, ev.Updated)
-	if err != nil {
-		return 0
+	if err != nil || at.UnixMilli() < 0 {
+		return nil
 	}
-	return at.UnixMilli()
+	at = at.UTC()
+	return &at
+}
+
+// version is edited in milliseconds since 1970, 0 when Google does not tell it.
+func version(ev *calendar.Event) int64 {
+	if at := edited(ev); at != nil {
+		return at.UnixMilli()
+	}
+	return 0
 }
 
 // change reads an event. A cancelled one may have nothing but its id, whichever of the three meanings it has: an
 // instance taken out of its series, a deleted entry, or one that its organiser moved to another calendar.
 func (c *connection) change(ev *calendar.Event) (domain.Change, error) {
-	ch := domain.Change{Op: domain.OpUpsert, ExternalID: externalID(ev.Id), Revision: ev.Etag, RemoteVersion: version(ev)}
+	ch := domain.Change{Op: domain.OpUpsert, ExternalID: externalID(ev.Id), Revision: ev.Etag, RemoteVersion: version(ev), ChangedAt: edited(ev)}
 	if ev.Status == "cancelled" {
 		ch.Op = domain.OpRemove
 		return ch, ch.Validate()

@@ -131,6 +131,51 @@ func TestSeriesIsReadAsInstancesOfTheirOwn(t *testing.T) {
 	}
 }
 
+// TestEntriesSayWhenTheyWereEditedByGooglesClock holds what decides which of two edits is the newest, and measures lag.
+func TestEntriesSayWhenTheyWereEditedByGooglesClock(t *testing.T) {
+	t.Parallel()
+	b := setup(t, change{})
+	id := b.sim.Put(studio, timed("Before", soon(1), time.Hour))
+	full := pullAll(t, b.conn, "")
+	made := byID(t, full, id)
+	if made.ChangedAt == nil || made.ChangedAt.UnixMilli() != made.RemoteVersion || made.ChangedAt.Location() != time.UTC {
+		t.Fatalf("a new entry: %v, version %d", made.ChangedAt, made.RemoteVersion)
+	}
+	b.ahead.Store(int64(3 * time.Hour))
+	b.sim.Patch(studio, id, timed("After", soon(1), time.Hour))
+	edited := byID(t, pullAll(t, b.conn, full.Next), id)
+	if edited.ChangedAt == nil || edited.ChangedAt.Sub(*made.ChangedAt) < 3*time.Hour || edited.ChangedAt.Sub(b.now()) > time.Second {
+		t.Errorf("edited at %v, made at %v", edited.ChangedAt, made.ChangedAt)
+	}
+	done, err := b.conn.Put(t.Context(), write(0))
+	if err != nil || done.ReadBack.ChangedAt == nil || done.ReadBack.ChangedAt.Before(*made.ChangedAt) {
+		t.Errorf("a copy: %v, %v", done.ReadBack.ChangedAt, err)
+	}
+}
+
+// TestSeriesThatBecomesPrivateHidesEveryInstance follows what Google does when somebody makes one instance private: the
+// visibility is that of the whole series from then on, its exceptions included.
+func TestSeriesThatBecomesPrivateHidesEveryInstance(t *testing.T) {
+	t.Parallel()
+	b := setup(t, change{})
+	series := b.sim.Put(studio, weekly("Class", "3"))
+	b.sim.Patch(studio, series+"_20270323T180000Z", timed("Class", soon(20), time.Hour))
+	full := pullAll(t, b.conn, "")
+	for _, c := range full.Changes {
+		if c.Private {
+			t.Fatalf("%s is private", c.ExternalID)
+		}
+	}
+	b.sim.Patch(studio, series, map[string]any{"visibility": "private"})
+	b.sim.Patch(studio, series+"_20270323T180000Z", map[string]any{"visibility": "private"})
+	page := pullAll(t, b.conn, full.Next)
+	for _, was := range full.Changes {
+		if now := byID(t, page, was.ExternalID); !now.Private || now.Op != domain.OpUpsert {
+			t.Errorf("%s is told as %+v", was.ExternalID, now)
+		}
+	}
+}
+
 func TestNewestUpdateWinsForAnIDThatComesTwice(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{0, 1} { // in one page, and in two
