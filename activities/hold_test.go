@@ -388,7 +388,7 @@ func TestPurgeTakesOurCopiesOutAndNothingElse(t *testing.T) {
 	var p domain.Purge
 	start := func() {
 		d.tenant(func(ctx context.Context, tx *store.Tx) (err error) {
-			p, err = guard.StartPurge(ctx, tx, domain.Purge{ID: domain.NewID[domain.PurgeID](d.clock()), IntegrationID: d.cal.ID, RequestedBy: "alex", Reason: "leaving"})
+			p, _, err = guard.StartPurge(ctx, tx, domain.Purge{ID: domain.NewID[domain.PurgeID](d.clock()), IntegrationID: d.cal.ID, RequestedBy: "alex", Reason: "leaving"})
 			return err
 		})
 	}
@@ -436,7 +436,7 @@ func TestPurgeBeforeDisconnectingDeletesTheIntegrationAtItsEnd(t *testing.T) {
 	}
 	push()
 	d.tenant(func(ctx context.Context, tx *store.Tx) error {
-		_, err := guard.StartPurge(ctx, tx, domain.Purge{ID: domain.NewID[domain.PurgeID](tx.Now), IntegrationID: d.cal.ID, RequestedBy: "alex", Reason: "leaving", Disconnect: true})
+		_, _, err := guard.StartPurge(ctx, tx, domain.Purge{ID: domain.NewID[domain.PurgeID](tx.Now), IntegrationID: d.cal.ID, RequestedBy: "alex", Reason: "leaving", Disconnect: true})
 		return err
 	})
 	if got := d.state(d.cal.ID); got != domain.IntegrationActive {

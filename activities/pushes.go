@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"go.temporal.io/sdk/activity"
+
 	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
@@ -108,8 +110,14 @@ func (a *Pushes) pushAll(ctx context.Context, in PushBookingsInput) (PushBooking
 		}
 	}
 	if integration.Copies == domain.CopiesPurging {
-		if err := guard.AdvancePurge(ctx, a.Store, in.Org, in.Integration); err != nil {
+		ended, err := guard.AdvancePurge(ctx, a.Store, in.Org, in.Integration)
+		if err != nil {
 			return out, err
+		}
+		if ended != nil {
+			if err := a.Opener.Farewell(ctx, *ended, "system:purge"); err != nil {
+				activity.GetLogger(ctx).Warn("a grant could not be revoked; its person can remove WedSync in the account", "integration", in.Integration, "kind", domain.KindOf(err))
+			}
 		}
 	}
 	err = a.Store.TenantRead(ctx, in.Org, func(ctx context.Context, tx *store.Tx) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/guard"
 	"github.com/wedsync/wedsync/internal/store"
@@ -103,6 +104,7 @@ func (s *Server) purge(ctx context.Context, raw, reason string, dry, disconnect 
 		return nil, err
 	}
 	out := &purgeOutput{}
+	var ended *connect.Ended
 	err = s.deps.Store.Tenant(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
 		i, err := present(ctx, tx, id)
 		if err != nil {
@@ -114,7 +116,8 @@ func (s *Server) purge(ctx context.Context, raw, reason string, dry, disconnect 
 				DryRun: true, State: "counted", Note: "these copies would be removed; entries of the system's own would not be touched"}
 			return err
 		}
-		p, err := guard.StartPurge(ctx, tx, domain.Purge{ID: domain.NewID[domain.PurgeID](tx.Now), IntegrationID: id, RequestedBy: who.Subject, Reason: reason, Disconnect: disconnect})
+		var p domain.Purge
+		p, ended, err = guard.StartPurge(ctx, tx, domain.Purge{ID: domain.NewID[domain.PurgeID](tx.Now), IntegrationID: id, RequestedBy: who.Subject, Reason: reason, Disconnect: disconnect})
 		out.Body = viewPurge(p, i)
 		return err
 	})
@@ -122,6 +125,7 @@ func (s *Server) purge(ctx context.Context, raw, reason string, dry, disconnect 
 		return nil, err
 	}
 	s.forget(id)
+	s.farewell(ctx, ended, who.Subject)
 	return out, nil
 }
 
@@ -160,12 +164,10 @@ func guarded(ctx context.Context, tx *store.Tx, was, now domain.Integration, g *
 			return err
 		}
 	}
-	if !guard.Elsewhere(was.Settings, now.Settings) {
-		return nil
-	}
 	i, err := tx.Integration(ctx, now.ID)
 	if err != nil {
 		return err
 	}
-	return guard.Moved(ctx, tx, i, by)
+	_, err = guard.Settle(ctx, tx, was.Settings, i, by)
+	return err
 }

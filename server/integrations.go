@@ -212,7 +212,7 @@ func (s *Server) checkIntegration(ctx context.Context, i domain.Integration, sec
 		ask, cancel := context.WithTimeout(ctx, onboardTimeout)
 		defer cancel()
 		i.Settings = settings
-		if settings, err = s.deps.Onboard(ask, i, secrets, zone); err != nil {
+		if settings, err = s.deps.Onboard(ask, i, secrets, zone, nil); err != nil {
 			return nil, onboardFault(err)
 		}
 	}
@@ -473,18 +473,18 @@ func (s *Server) deleteIntegration(ctx context.Context, in *deleteIntegrationInp
 		_, err := s.purge(ctx, in.ID, reason, false, true)
 		return nil, err
 	}
-	var was domain.Integration
-	var grant store.OAuthGrant
-	var alone bool
+	var ended connect.Ended
 	err = s.deps.Store.Tenant(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
-		if was, err = present(ctx, tx, id); err != nil {
+		was, err := present(ctx, tx, id)
+		if err != nil {
 			return err
 		}
 		i, err := tx.SetIntegrationState(ctx, id, domain.IntegrationDeleted, "deleted by an admin")
 		if err != nil {
 			return err
 		}
-		if grant, alone, err = tx.DropOAuthGrant(ctx, id); err != nil && domain.KindOf(err) != domain.KindNotFound {
+		ended.Integration = was
+		if ended.Grant, ended.Alone, err = tx.DropOAuthGrant(ctx, id); err != nil && domain.KindOf(err) != domain.KindNotFound {
 			return err
 		}
 		return tx.Audit(ctx, domain.AuditEntry{Actor: who.Subject, Action: "integration.delete", Reason: reason,
@@ -494,6 +494,6 @@ func (s *Server) deleteIntegration(ctx context.Context, in *deleteIntegrationInp
 		return nil, err
 	}
 	s.forget(id)
-	s.revoke(ctx, was, grant, alone)
+	s.farewell(ctx, &ended, who.Subject)
 	return nil, nil
 }

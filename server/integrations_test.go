@@ -12,6 +12,7 @@ import (
 
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/store"
 )
 
@@ -162,7 +163,7 @@ func TestOnboardingCompletesSettingsOrSaysWhyNot(t *testing.T) {
 	var mu sync.Mutex
 	var fault error
 	b := setup(t, func(d *Deps) {
-		d.Onboard = func(ctx context.Context, i domain.Integration, secrets map[string]string, zone string) (json.RawMessage, error) {
+		d.Onboard = func(ctx context.Context, i domain.Integration, secrets map[string]string, zone string, _ provider.TokenSource) (json.RawMessage, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			if _, bounded := ctx.Deadline(); !bounded || zone != "Europe/London" || secrets["key"] == "" {

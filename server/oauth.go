@@ -18,7 +18,9 @@ import (
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/flow"
+	"github.com/wedsync/wedsync/internal/guard"
 	"github.com/wedsync/wedsync/internal/oauth"
+	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/store"
 	"github.com/wedsync/wedsync/internal/token"
 )
@@ -220,13 +222,29 @@ func (s *Server) finishConsent(c echo.Context, p connect.Pending, code string) e
 	if code == "" {
 		return s.consentFault(c, domain.E(domain.KindInvalid, "%s sent no code; ask for a new link", p.Title))
 	}
-	i, err := s.deps.Grants.Finish(ctx, p, code)
+	granted, err := s.deps.Grants.Exchange(ctx, p, code)
+	if err != nil {
+		return s.consentFault(c, err)
+	}
+	settings, fault := s.completed(ctx, p.Integration, granted)
+	if p.Placed && domain.KindOf(fault) == domain.KindInvalid {
+		// What was granted does not lead where the connection has led so far: most likely it is of another account. The
+		// grant before, which may be a good one, is not given up for it.
+		if err := s.noteRefusedConsent(ctx, p); err != nil {
+			return err
+		}
+		return s.consentFault(c, domain.E(domain.KindConflict, "%s Nothing was changed. Choose the account that was connected before, or make a new integration for another one", plain(fault)))
+	}
+	i, err := s.deps.Grants.Keep(ctx, p, granted)
 	if err != nil {
 		return s.consentFault(c, err)
 	}
 	s.forget(i.ID)
 	page := consentPage{Heading: p.Title + " is connected", Good: p.Integration.Name + " of " + p.Organization + " is connected.", Link: "/", Words: "To the dashboard"}
-	if i, err = s.setGoing(ctx, i, p.Subject); err != nil {
+	if err = fault; err == nil {
+		i, err = s.setGoing(ctx, i, settings, p.Subject)
+	}
+	if err != nil {
 		status, _ := statusOf(err)
 		if status == http.StatusInternalServerError {
 			return err
@@ -245,40 +263,64 @@ func (s *Server) finishConsent(c echo.Context, p connect.Pending, code string) e
 	return s.consentPage(c, http.StatusOK, page)
 }
 
-// setGoing completes the settings and ends needs_reconnect, in one transaction with what its workflow is told.
-func (s *Server) setGoing(ctx context.Context, i domain.Integration, by string) (domain.Integration, error) {
+// noteRefusedConsent puts a line into the trail: somebody consented, and it led to nothing.
+func (s *Server) noteRefusedConsent(ctx context.Context, p connect.Pending) error {
+	return s.deps.Store.Tenant(context.WithoutCancel(ctx), p.Org, func(ctx context.Context, tx *store.Tx) error {
+		return tx.Audit(ctx, domain.AuditEntry{Actor: p.Subject, Action: "integration.connect.refused", Subject: "integration/" + string(p.Integration.ID),
+			Reason: "the account that consented does not have what the connection leads to"})
+	})
+}
+
+// completed asks the system to complete the settings with tokens that are not stored yet.
+func (s *Server) completed(ctx context.Context, i domain.Integration, tokens provider.TokenSource) (json.RawMessage, error) {
+	if s.deps.Onboard == nil {
+		return i.Settings, nil
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), onboardTimeout)
 	defer cancel()
-	settings := i.Settings
-	if s.deps.Onboard != nil {
-		var zone string
-		var secrets map[string]string
-		err := s.deps.Store.TenantRead(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
-			r, err := tx.Resource(ctx, i.ResourceID)
-			if err != nil {
-				return err
-			}
-			zone = r.Zone
-			secrets, err = tx.IntegrationSecrets(ctx, i.ID)
-			return err
-		})
+	var zone string
+	var secrets map[string]string
+	err := s.deps.Store.TenantRead(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
+		r, err := tx.Resource(ctx, i.ResourceID)
 		if err != nil {
-			return i, err
+			return err
 		}
-		if settings, err = s.deps.Onboard(ctx, i, secrets, zone); err != nil {
-			return i, onboardFault(err)
-		}
+		zone = r.Zone
+		secrets, err = tx.IntegrationSecrets(ctx, i.ID)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
+	settings, err := s.deps.Onboard(ctx, i, secrets, zone, tokens)
+	if err != nil {
+		return nil, onboardFault(err)
+	}
+	return settings, nil
+}
+
+// setGoing stores the completed settings and ends needs_reconnect, in one transaction with what its workflow is told. A
+// connection that leads elsewhere now has what it brought held back.
+func (s *Server) setGoing(ctx context.Context, i domain.Integration, settings json.RawMessage, by string) (domain.Integration, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), onboardTimeout)
+	defer cancel()
+	before := i.Settings
 	err := s.deps.Store.Tenant(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
 		now, err := present(ctx, tx, i.ID)
 		if err != nil {
 			return err
 		}
-		if !sameJSON(settings, i.Settings) && sameJSON(i.Settings, now.Settings) {
+		if !sameJSON(settings, before) && sameJSON(before, now.Settings) {
 			now.Settings = settings
 			if err := tx.UpdateIntegration(ctx, now, nil, now.Version); err != nil {
 				return err
 			}
+			if now, err = tx.Integration(ctx, i.ID); err != nil {
+				return err
+			}
+		}
+		if _, err := guard.Settle(ctx, tx, before, now, by); err != nil {
+			return err
 		}
 		if i, err = tx.Integration(ctx, i.ID); err != nil || i.State != domain.IntegrationNeedsReconnect {
 			return err
@@ -346,18 +388,12 @@ func (s *Server) checkScopes(ctx context.Context, tx *store.Tx, i domain.Integra
 	return err
 }
 
-// revokeTimeout bounds the farewell to a system.
-const revokeTimeout = 5 * time.Second
-
-// revoke ends a dropped grant in the system, best effort. It is left alone while another integration of the organisation
-// is connected to the same provider: Google ends all grants of the account at once.
-func (s *Server) revoke(ctx context.Context, i domain.Integration, dropped store.OAuthGrant, alone bool) {
-	if s.deps.Grants == nil || !alone || dropped.Tokens.Refresh == "" {
+// farewell ends a dropped grant in the system, best effort.
+func (s *Server) farewell(ctx context.Context, ended *connect.Ended, by string) {
+	if s.deps.Grants == nil || ended == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
-	defer cancel()
-	if err := s.deps.Grants.Revoke(ctx, i, dropped); err != nil {
-		s.log.Warn("a grant could not be revoked; its person can remove WedSync in the account", "request_id", requestID(ctx), "integration", i.ID, "error", err)
+	if err := s.deps.Grants.Farewell(ctx, *ended, by); err != nil {
+		s.log.Warn("a grant could not be revoked; its person can remove WedSync in the account", "request_id", requestID(ctx), "integration", ended.Integration.ID, "error", err)
 	}
 }

@@ -339,7 +339,7 @@ func TestSettingsAreCompletedAfterTheConsent(t *testing.T) {
 	t.Parallel()
 	var fault error
 	c := setupConsents(t, func(d *Deps) {
-		d.Onboard = func(_ context.Context, i domain.Integration, _ map[string]string, zone string) (json.RawMessage, error) {
+		d.Onboard = func(_ context.Context, i domain.Integration, _ map[string]string, zone string, _ provider.TokenSource) (json.RawMessage, error) {
 			if i.Version == 0 {
 				return i.Settings, nil // at creation
 			}
@@ -409,12 +409,159 @@ func TestDeletionTakesTheGrantBackUnlessItIsShared(t *testing.T) {
 		if got := c.sim.Counts().Revocations; got != n {
 			t.Errorf("%d revocations after deleting %d of two of one provider", got, n+1)
 		}
+		if e := c.lastAction(c.a, "integration.revoke"); e.Subject != "integration/"+string(id) || e.Actor != "admin@example.test" || e.After["outcome"] != []string{"kept", "told"}[n] {
+			t.Errorf("the trail says %+v", e)
+		}
 		c.must(c.store.TenantRead(t.Context(), c.a.org, func(ctx context.Context, tx *store.Tx) error {
 			if _, err := tx.OAuthGrant(ctx, id); domain.KindOf(err) != domain.KindNotFound {
 				t.Errorf("the grant is kept: %v", err)
 			}
 			return nil
 		}))
+	}
+}
+
+// accounts lets the system complete settings as one account sees them: its own calendar and no other.
+func accounts(chosen *string) func(*Deps) {
+	return func(d *Deps) {
+		d.Onboard = func(ctx context.Context, i domain.Integration, _ map[string]string, _ string, tokens provider.TokenSource) (json.RawMessage, error) {
+			if tokens == nil {
+				return i.Settings, nil // nobody has consented now
+			}
+			if token, err := tokens.Token(ctx); err != nil || token == "" {
+				return nil, domain.E(domain.KindInternal, "asked without a token: %w", err)
+			}
+			var s struct {
+				Account string `json:"account"`
+			}
+			if err := json.Unmarshal(i.Settings, &s); err != nil {
+				return nil, err
+			}
+			if s.Account != "" && s.Account != *chosen {
+				return nil, domain.Invalid("settings.calendar", "is not in the account's calendar list")
+			}
+			return json.RawMessage(`{"account":"` + *chosen + `","calendar":"main"}`), nil
+		}
+	}
+}
+
+func TestConsentOfAnotherAccountIsRefusedAndTheGrantBeforeStays(t *testing.T) {
+	t.Parallel()
+	account := "ada"
+	c := setupConsents(t, accounts(&account))
+	if got := c.confirm(c.link(c.id)); got.status != 200 {
+		t.Fatalf("%d %s", got.status, got.body)
+	}
+	grant := func() (g store.OAuthGrant) {
+		c.must(c.store.TenantRead(t.Context(), c.a.org, func(ctx context.Context, tx *store.Tx) (err error) {
+			g, err = tx.OAuthGrant(ctx, c.id)
+			return err
+		}))
+		return g
+	}
+	was := grant()
+	if !strings.Contains(string(was.Place), "ada") {
+		t.Fatalf("the place is %s", was.Place)
+	}
+	account = "bob"
+	got := c.confirm(c.link(c.id))
+	if got.status != 409 || !strings.Contains(string(got.body), "Nothing was changed") || !strings.Contains(string(got.body), "calendar list") {
+		t.Errorf("another account: %d %s", got.status, got.body)
+	}
+	if now := grant(); now.Tokens != was.Tokens || now.Version != was.Version || c.integration(c.id).State != domain.IntegrationActive {
+		t.Errorf("the grant or the state changed: version %d, was %d", now.Version, was.Version)
+	}
+	if e := c.lastAction(c.a, "integration.connect.refused"); e.Actor != "admin@example.test" || e.Subject != "integration/"+string(c.id) || strings.Contains(e.Reason, "bob") {
+		t.Errorf("the trail says %+v", e)
+	}
+	account = "ada"
+	if got := c.confirm(c.link(c.id)); got.status != 200 || grant().Tokens == was.Tokens {
+		t.Errorf("the same account: %d %s", got.status, got.body)
+	}
+	for _, e := range c.trail(c.a) {
+		if e.Action == "integration.move" {
+			t.Errorf("the same account counts as another: %+v", e)
+		}
+	}
+}
+
+// TestReconnectOfAnotherAccountHoldsEverythingThatTheOldOneBrought takes the old account out of the settings once its
+// grant is gone, and consents with another one.
+func TestReconnectOfAnotherAccountHoldsEverythingThatTheOldOneBrought(t *testing.T) {
+	t.Parallel()
+	account := "ada"
+	c := setupConsents(t, accounts(&account))
+	if got := c.confirm(c.link(c.id)); got.status != 200 {
+		t.Fatalf("%d %s", got.status, got.body)
+	}
+	mine := c.a
+	mine.integration = c.id
+	ids := c.bring(mine, 2)
+	c.must(c.store.Tenant(t.Context(), c.a.org, func(ctx context.Context, tx *store.Tx) error {
+		if err := tx.SetSyncCursor(ctx, c.id, "somewhere"); err != nil {
+			return err
+		}
+		g, err := tx.OAuthGrant(ctx, c.id)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.EndOAuthGrant(ctx, g); err != nil {
+			return err
+		}
+		_, err = tx.SetIntegrationState(ctx, c.id, domain.IntegrationNeedsReconnect, "the grant is gone")
+		return err
+	}))
+	path := "/v1/integrations/" + string(c.id)
+	if got := c.do("PATCH", path, c.admin, `{"settings":{}}`, header("If-Match", c.do("GET", path, c.admin, "").header.Get("ETag"))); got.status != 200 {
+		t.Fatalf("%d %s", got.status, got.body)
+	}
+	var held listBody[domain.Quarantine]
+	if c.do("GET", "/v1/quarantines?state=open", c.admin, "").into(t, &held); len(held.Items) != 0 {
+		t.Errorf("taking the account out of the settings held %+v", held.Items)
+	}
+	account = "bob"
+	if got := c.confirm(c.link(c.id)); got.status != 200 {
+		t.Fatalf("%d %s", got.status, got.body)
+	}
+	i := c.integration(c.id)
+	if i.State != domain.IntegrationActive || i.SyncCursor != "" || !strings.Contains(string(i.Settings), "bob") {
+		t.Errorf("%s, cursor %q, settings %s", i.State, i.SyncCursor, i.Settings)
+	}
+	c.do("GET", "/v1/quarantines?state=open", c.admin, "").into(t, &held)
+	if len(held.Items) != 1 || held.Items[0].Held != 2 || held.Items[0].IntegrationID != c.id {
+		t.Errorf("held: %+v", held.Items)
+	}
+	for _, id := range ids {
+		var b domain.Booking
+		if c.do("GET", "/v1/bookings/"+string(id), c.admin, "").into(t, &b); b.Status != domain.StatusConfirmed {
+			t.Errorf("a booking is %s", b.Status)
+		}
+	}
+	if e := c.lastAction(c.a, "integration.move"); e.Actor != "admin@example.test" || e.After["held"] != "2" {
+		t.Errorf("the trail says %+v", e)
+	}
+	// The new account is the known one from now on.
+	if got := c.confirm(c.link(c.id)); got.status != 200 {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	moves := 0
+	for _, e := range c.trail(c.a) {
+		if e.Action == "integration.move" {
+			moves++
+		}
+	}
+	if moves != 1 {
+		t.Errorf("%d moves", moves)
+	}
+	shown := c.log.String() + string(c.do("GET", "/v1/audit?limit=200", c.admin, "").body)
+	for _, who := range []string{"\"bob\"", "\"ada\""} {
+		if strings.Contains(shown, who) {
+			t.Errorf("log or trail name the account %s", who)
+		}
+	}
+	account = "ada"
+	if got := c.confirm(c.link(c.id)); got.status != 409 {
+		t.Errorf("back to the first account: %d %s", got.status, got.body)
 	}
 }
 

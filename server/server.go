@@ -72,8 +72,9 @@ type Deps struct {
 	ApplyManual func(ctx context.Context, org domain.OrgID, actor string, c ManualChange) (domain.Booking, []domain.Conflict, error)
 
 	// Onboard asks an outside system to complete an integration's settings, for providers that can; nil asks nobody. It
-	// returns the settings as they are for others.
-	Onboard func(ctx context.Context, i domain.Integration, secrets map[string]string, zone string) (json.RawMessage, error)
+	// returns the settings as they are for others. tokens are those of a consent that is not stored yet; nil = the stored
+	// ones.
+	Onboard func(ctx context.Context, i domain.Integration, secrets map[string]string, zone string, tokens provider.TokenSource) (json.RawMessage, error)
 	Grants  *connect.Grants // of systems that are connected by consent; nil connects none
 	Intake  *Intake         // takes webhooks; nil answers them with 503
 	Notices *Notices        // takes messages to watches; nil answers them with 503

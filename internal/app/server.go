@@ -224,8 +224,9 @@ func (c *Core) codecHandler() (http.Handler, error) {
 // onboardTimeout bounds the questions asked of an outside system while an admin waits.
 const onboardTimeout = 20 * time.Second
 
-// onboard completes an integration's settings by asking the system.
-func (c *Core) onboard(ctx context.Context, i domain.Integration, secrets map[string]string, zone string) (json.RawMessage, error) {
+// onboard completes an integration's settings by asking the system, with the tokens of a consent that is not stored yet if
+// they are given.
+func (c *Core) onboard(ctx context.Context, i domain.Integration, secrets map[string]string, zone string, tokens provider.TokenSource) (json.RawMessage, error) {
 	registration, err := providers.Get(i.Provider)
 	if err != nil {
 		return nil, err
@@ -236,7 +237,11 @@ func (c *Core) onboard(ctx context.Context, i domain.Integration, secrets map[st
 	}
 	conn := provider.Connection{Integration: i, Secrets: secrets, Zone: loc, HTTP: c.HTTP, Now: time.Now}
 	connected := true
-	if registration.OAuth != nil {
+	switch {
+	case registration.OAuth == nil:
+	case tokens != nil:
+		conn.Tokens = tokens
+	default:
 		if conn.Tokens, err = c.Grants.Source(i); err != nil {
 			return nil, err
 		}

@@ -14,6 +14,7 @@ package connect
 
 import (
 	"container/list"
+	"context"
 	"sync"
 	"time"
 
@@ -64,6 +65,14 @@ func (o *Opener) WithGrants(g *Grants) *Opener {
 func (o *Opener) ByConsent(name string) bool {
 	r, ok := o.find(name)
 	return ok && r.OAuth != nil
+}
+
+// Farewell is Grants.Farewell, where there are grants.
+func (o *Opener) Farewell(ctx context.Context, e Ended, by string) error {
+	if o.grants == nil {
+		return nil
+	}
+	return o.grants.Farewell(ctx, e, by)
 }
 
 // Open returns the provider's value for an integration at its version. zone is that of its resource. secrets is called

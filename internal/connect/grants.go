@@ -2,8 +2,10 @@ package connect
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
@@ -132,6 +134,7 @@ type Pending struct {
 	Subject      string // the admin who asked
 	Binding      [32]byte
 	Browser      bool
+	Placed       bool // the integration worked before, and it is known where it led
 
 	state store.OAuthState
 }
@@ -176,8 +179,12 @@ func (g *Grants) come(ctx context.Context, state string, take bool) (Pending, er
 		if err != nil {
 			return err
 		}
+		grant, err := tx.OAuthGrant(ctx, i.ID)
+		if err != nil && domain.KindOf(err) != domain.KindNotFound {
+			return err
+		}
 		reg, _ := g.o.Find(i.Provider)
-		p = Pending{Org: org, Integration: i, Title: reg.Title, Subject: s.Subject, Binding: s.Binding, Browser: s.Browser, state: s}
+		p = Pending{Org: org, Integration: i, Title: reg.Title, Subject: s.Subject, Binding: s.Binding, Browser: s.Browser, Placed: grant.Place != nil, state: s}
 		if take {
 			return tx.UseOAuthState(ctx, s.ID)
 		}
@@ -191,12 +198,43 @@ func (g *Grants) come(ctx context.Context, state string, take bool) (Pending, er
 	return p, err
 }
 
-// Finish exchanges the code for tokens and stores them. The integration's state stays; its version rises, so that every
-// process opens it anew. KindForbidden when the person gave less than the integration needs.
+// Granted is what a person gave, not stored yet. Its token source tells which account it is of, before another grant
+// gives way to it.
+type Granted struct {
+	tokens  oauth.Tokens
+	refused atomic.Bool
+}
+
+// Token is provider.TokenSource.
+func (t *Granted) Token(context.Context) (string, error) {
+	if t.refused.Load() {
+		return "", domain.E(domain.KindUnauthenticated, "the system refuses the token that it just gave")
+	}
+	return t.tokens.Access, nil
+}
+
+// Refused is provider.TokenSource.
+func (t *Granted) Refused(token string) {
+	if token == t.tokens.Access {
+		t.refused.Store(true)
+	}
+}
+
+// Finish is Exchange and Keep.
 func (g *Grants) Finish(ctx context.Context, p Pending, code string) (domain.Integration, error) {
-	_, at, client, err := g.of(p.Integration)
+	granted, err := g.Exchange(ctx, p, code)
 	if err != nil {
 		return domain.Integration{}, err
+	}
+	return g.Keep(ctx, p, granted)
+}
+
+// Exchange takes tokens for the code of a consent and stores nothing. KindForbidden when the person gave less than the
+// integration needs, KindConflict when the code does not count any more.
+func (g *Grants) Exchange(ctx context.Context, p Pending, code string) (*Granted, error) {
+	_, at, client, err := g.of(p.Integration)
+	if err != nil {
+		return nil, err
 	}
 	// Whoever closes the page must not make the code useless half-way.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
@@ -204,20 +242,29 @@ func (g *Grants) Finish(ctx context.Context, p Pending, code string) (domain.Int
 	t, err := client.Exchange(ctx, at, code, p.state.RedirectURL, p.state.Verifier)
 	switch {
 	case domain.KindOf(err) == domain.KindUnauthenticated:
-		return domain.Integration{}, domain.E(domain.KindConflict, "%s does not accept the code of the consent any more; ask for a new link", p.Title)
+		return nil, domain.E(domain.KindConflict, "%s does not accept the code of the consent any more; ask for a new link", p.Title)
 	case err != nil:
-		return domain.Integration{}, err
+		return nil, err
 	case t.Refresh == "":
-		return domain.Integration{}, domain.E(domain.KindConflict, "%s gave no lasting access; remove WedSync from the apps of that account and connect again", p.Title)
+		return nil, domain.E(domain.KindConflict, "%s gave no lasting access; remove WedSync from the apps of that account and connect again", p.Title)
 	}
 	if t.Scopes == nil {
 		t.Scopes = at.Scopes
 	}
 	if lacks := oauth.Missing(at.Scopes, t.Scopes); len(lacks) > 0 {
-		return domain.Integration{}, domain.E(domain.KindForbidden, "%d of the permissions that are needed were not given; connect again and leave every box ticked", len(lacks))
+		return nil, domain.E(domain.KindForbidden, "%d of the permissions that are needed were not given; connect again and leave every box ticked", len(lacks))
 	}
+	return &Granted{tokens: t}, nil
+}
+
+// Keep stores what was granted in place of the grant before. The integration's state stays; its version rises, so that
+// every process opens it anew.
+func (g *Grants) Keep(ctx context.Context, p Pending, granted *Granted) (domain.Integration, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
+	t := granted.tokens
 	var i domain.Integration
-	err = g.o.Store.Tenant(ctx, p.Org, func(ctx context.Context, tx *store.Tx) error {
+	err := g.o.Store.Tenant(ctx, p.Org, func(ctx context.Context, tx *store.Tx) (err error) {
 		if i, err = tx.TouchIntegration(ctx, p.Integration.ID); err != nil {
 			return err
 		}
@@ -231,16 +278,51 @@ func (g *Grants) Finish(ctx context.Context, p Pending, code string) (domain.Int
 	return i, err
 }
 
-// finishTimeout bounds a consent's exchange and storing.
+// finishTimeout bounds a consent's exchange, and its storing.
 const finishTimeout = 25 * time.Second
 
-// Revoke ends a grant that was dropped, in the system. It is best effort: the system may not be asked, or have no way.
-func (g *Grants) Revoke(ctx context.Context, i domain.Integration, dropped store.OAuthGrant) error {
-	_, at, client, err := g.of(i)
-	if err != nil {
-		return err
+// farewellTimeout bounds telling a system of the end of a grant, and the line about it.
+const farewellTimeout = 5 * time.Second
+
+// Ended is a grant that was dropped with its integration.
+type Ended struct {
+	Integration domain.Integration // with the settings that it had
+	Grant       store.OAuthGrant   // the zero value where there was none
+	Alone       bool               // no other integration of the organisation is connected to the same provider
+}
+
+// Farewell ends a dropped grant in the system, once the drop is committed, and leaves a line in the audit trail of what
+// came of it. It is best effort and takes 10 s at most: what cannot be told now is not told later, and the line says what
+// the person can do. A grant is left alone while another integration of the organisation is connected to the same
+// provider, because Google ends all grants of an account at once. The error is that of the system, or of the line.
+func (g *Grants) Farewell(ctx context.Context, e Ended, by string) error {
+	if e.Grant.Tokens.Refresh == "" {
+		return nil
 	}
-	return client.Revoke(ctx, at, dropped.Tokens.Refresh)
+	ctx = context.WithoutCancel(ctx)
+	_, at, client, err := g.of(e.Integration)
+	outcome, reason := "told", "the system was told that the grant is over"
+	switch {
+	case err != nil:
+		outcome, reason = "not_told", "this installation can no longer reach the system; remove WedSync among the apps of the account"
+	case !e.Alone:
+		outcome, reason = "kept", "another integration is connected to the same system, which might lose its grant too"
+	case at.RevokeURL == "":
+		outcome, reason = "no_way", "the system has no way to be told; remove WedSync among the apps of the account"
+	default:
+		ask, cancel := context.WithTimeout(ctx, farewellTimeout)
+		err = client.Revoke(ask, at, e.Grant.Tokens.Refresh)
+		cancel()
+		if err != nil {
+			outcome, reason = "not_told", "the system could not be told; remove WedSync among the apps of the account"
+		}
+	}
+	note, cancel := context.WithTimeout(ctx, farewellTimeout)
+	defer cancel()
+	return errors.Join(err, g.o.Store.Tenant(note, e.Integration.OrgID, func(ctx context.Context, tx *store.Tx) error {
+		return tx.Audit(ctx, domain.AuditEntry{Actor: by, Action: "integration.revoke", Reason: reason, Subject: "integration/" + string(e.Integration.ID),
+			After: map[string]string{"outcome": outcome}})
+	}))
 }
 
 // Connected reports whether an integration has a grant that was not refused.

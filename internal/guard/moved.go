@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -53,6 +54,68 @@ func Elsewhere(was, now json.RawMessage) bool {
 		}
 	}
 	return false
+}
+
+// Place is the part of settings that says which account and calendar a connection leads to; nil when they do not say.
+func Place(settings json.RawMessage) json.RawMessage { return placeOver(nil, settings) }
+
+// placeOver is the place of settings, with what they leave out taken from a place before.
+func placeOver(before, settings json.RawMessage) json.RawMessage {
+	out := map[string]any{}
+	for _, raw := range []json.RawMessage{before, settings} {
+		var all map[string]any
+		d := json.NewDecoder(bytes.NewReader(raw))
+		d.UseNumber()
+		if d.Decode(&all) != nil {
+			continue
+		}
+		for _, name := range slices.Concat(accountNames, calendarNames) {
+			switch v := all[name].(type) {
+			case string:
+				if v != "" {
+					out[name] = v
+				}
+			case json.Number:
+				out[name] = v
+			}
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	text, err := json.Marshal(out)
+	if err != nil {
+		panic("marshal texts and numbers: " + err.Error())
+	}
+	return text
+}
+
+// Settle must be called in the transaction that stores a connection's settings or a new consent. It compares where the
+// connection leads with where it led when it last worked, or by the settings was where that is not known, calls Moved when
+// that is elsewhere, and remembers the new place. So a calendar that was taken out of the settings before another account
+// consented is noticed too. i is the connection as stored, by who changed it.
+func Settle(ctx context.Context, tx *store.Tx, was json.RawMessage, i domain.Integration, by string) (moved bool, err error) {
+	grant, err := tx.OAuthGrant(ctx, i.ID)
+	granted := err == nil
+	if err != nil && domain.KindOf(err) != domain.KindNotFound {
+		return false, err
+	}
+	known := was
+	if grant.Place != nil {
+		known = grant.Place
+	}
+	place := placeOver(known, i.Settings)
+	if moved = Elsewhere(known, i.Settings); moved {
+		place = Place(i.Settings)
+		if err := Moved(ctx, tx, i, by); err != nil {
+			return moved, err
+		}
+	}
+	if granted && place != nil && !bytes.Equal(place, grant.Place) {
+		err = tx.NoteOAuthPlace(ctx, i.ID, place)
+		return moved, err
+	}
+	return moved, nil
 }
 
 // Moved must be called in the transaction that points a connection at another account or calendar. What it brought is

@@ -44,9 +44,18 @@ type OAuthGrant struct {
 	Scopes        []string  // as the system named them
 	Active        bool      // false: the system refused it for good
 	ConnectedBy   string    // the admin who asked
-	CreatedAt     time.Time
-	UpdatedAt     time.Time
-	Version       int64 // rises with every new pair of tokens
+	// Place is where the connection led when it last worked, as its settings say it; sealed with the tokens. It outlives
+	// a grant that another one takes the place of. nil = not known.
+	Place     json.RawMessage
+	CreatedAt time.Time
+	UpdatedAt time.Time
+	Version   int64 // rises with every new pair of tokens
+}
+
+// sealedGrant is what is sealed of a grant.
+type sealedGrant struct {
+	OAuthTokens
+	Place json.RawMessage `json:"place,omitempty"`
 }
 
 const grantColumns = "g.id, g.integration_id, g.tokens, g.expires_at, g.scopes, g.state = 'active', g.connected_by, g.created_at, g.updated_at, g.version"
@@ -61,13 +70,22 @@ func (tx *Tx) OAuthGrant(ctx context.Context, id domain.IntegrationID) (OAuthGra
 		return g, missing("grant", "read grant", err)
 	}
 	g.ExpiresAt, g.CreatedAt, g.UpdatedAt = g.ExpiresAt.UTC(), g.CreatedAt.UTC(), g.UpdatedAt.UTC()
-	text, err := tx.sealer.Open(sealed, "oauth_grants", "tokens", g.ID)
+	opened, err := tx.openGrant(g.ID, sealed)
 	if err != nil {
-		return OAuthGrant{}, fmt.Errorf("tokens of grant %s: %w", g.ID, err)
+		return OAuthGrant{}, err
+	}
+	g.Tokens, g.Place = opened.OAuthTokens, opened.Place
+	return g, nil
+}
+
+func (tx *Tx) openGrant(id string, sealed []byte) (g sealedGrant, err error) {
+	text, err := tx.sealer.Open(sealed, "oauth_grants", "tokens", id)
+	if err != nil {
+		return g, fmt.Errorf("tokens of grant %s: %w", id, err)
 	}
 	defer clear(text)
-	if json.Unmarshal(text, &g.Tokens) != nil {
-		return OAuthGrant{}, fmt.Errorf("tokens of grant %s: not the JSON that was sealed", g.ID)
+	if json.Unmarshal(text, &g) != nil {
+		return g, fmt.Errorf("tokens of grant %s: not the JSON that was sealed", id)
 	}
 	return g, nil
 }
@@ -82,33 +100,52 @@ func (tx *Tx) LockOAuthGrant(ctx context.Context, id domain.IntegrationID) error
 	return fault("lock grant", err)
 }
 
-func (tx *Tx) sealTokens(id string, t OAuthTokens) []byte {
-	text, err := json.Marshal(t)
+func (tx *Tx) sealTokens(id string, t OAuthTokens, place json.RawMessage) []byte {
+	text, err := json.Marshal(sealedGrant{t, place})
 	if err != nil {
-		panic("marshal two texts: " + err.Error())
+		panic("marshal two texts and an object: " + err.Error())
 	}
 	defer clear(text)
 	return tx.sealer.Seal(text, "oauth_grants", "tokens", id)
 }
 
-// PutOAuthGrant stores the grant of a new consent in place of the one before. ID, Active, times and version of g are not
-// read. KindInvalid when the tenant has no such integration.
+// PutOAuthGrant stores the grant of a new consent in place of the one before, whose Place it keeps. ID, Active, Place,
+// times and version of g are not read. KindInvalid when the tenant has no such integration.
 func (tx *Tx) PutOAuthGrant(ctx context.Context, g OAuthGrant) error {
 	var id rowID
-	err := tx.QueryRow(ctx, "SELECT id FROM oauth_grants WHERE org_id = $1 AND integration_id = $2 FOR UPDATE", tx.Org, g.IntegrationID).Scan(&id)
+	var sealed []byte
+	err := tx.QueryRow(ctx, "SELECT id, tokens FROM oauth_grants WHERE org_id = $1 AND integration_id = $2 FOR UPDATE", tx.Org, g.IntegrationID).Scan(&id, &sealed)
 	if errors.Is(err, pgx.ErrNoRows) {
 		id = domain.NewID[rowID](tx.Now)
 		_, err = tx.Exec(ctx, `INSERT INTO oauth_grants (id, org_id, integration_id, tokens, expires_at, scopes, state, connected_by, created_at, updated_at)
-			VALUES ($1, $2, $3, $4, $5, $6, 'active', $7, $8, $8)`, id, tx.Org, g.IntegrationID, tx.sealTokens(string(id), g.Tokens), g.ExpiresAt,
+			VALUES ($1, $2, $3, $4, $5, $6, 'active', $7, $8, $8)`, id, tx.Org, g.IntegrationID, tx.sealTokens(string(id), g.Tokens, nil), g.ExpiresAt,
 			scopes(g.Scopes), g.ConnectedBy, tx.Now)
 		return fault("store grant", err)
 	}
 	if err != nil {
 		return fault("store grant", err)
 	}
+	was, err := tx.openGrant(string(id), sealed)
+	if err != nil {
+		was.Place = nil // its key is gone, which is one reason to consent anew
+	}
 	_, err = tx.Exec(ctx, `UPDATE oauth_grants SET tokens = $3, expires_at = $4, scopes = $5, state = 'active', connected_by = $6, updated_at = $7,
-		version = version + 1 WHERE org_id = $1 AND id = $2`, tx.Org, id, tx.sealTokens(string(id), g.Tokens), g.ExpiresAt, scopes(g.Scopes), g.ConnectedBy, tx.Now)
+		version = version + 1 WHERE org_id = $1 AND id = $2`, tx.Org, id, tx.sealTokens(string(id), g.Tokens, was.Place), g.ExpiresAt, scopes(g.Scopes), g.ConnectedBy, tx.Now)
 	return fault("store grant", err)
+}
+
+// NoteOAuthPlace keeps where a connection leads with its grant, whose version stays, since its tokens do. It waits for a
+// refresh that is under way, as LockOAuthGrant does. KindNotFound when there is no grant.
+func (tx *Tx) NoteOAuthPlace(ctx context.Context, id domain.IntegrationID, place json.RawMessage) error {
+	if err := tx.LockOAuthGrant(ctx, id); err != nil {
+		return err
+	}
+	g, err := tx.OAuthGrant(ctx, id)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, "UPDATE oauth_grants SET tokens = $3 WHERE org_id = $1 AND id = $2", tx.Org, rowID(g.ID), tx.sealTokens(g.ID, g.Tokens, place))
+	return fault("note where a grant leads", err)
 }
 
 func scopes(s []string) []string {
@@ -125,7 +162,7 @@ func (tx *Tx) RenewOAuthGrant(ctx context.Context, g OAuthGrant, t OAuthTokens, 
 		granted = g.Scopes
 	}
 	tag, err := tx.Exec(ctx, `UPDATE oauth_grants SET tokens = $4, expires_at = $5, scopes = $6, state = 'active', updated_at = $7, version = version + 1
-		WHERE org_id = $1 AND id = $2 AND version = $3`, tx.Org, rowID(g.ID), g.Version, tx.sealTokens(g.ID, t), expires, scopes(granted), tx.Now)
+		WHERE org_id = $1 AND id = $2 AND version = $3`, tx.Org, rowID(g.ID), g.Version, tx.sealTokens(g.ID, t, g.Place), expires, scopes(granted), tx.Now)
 	return err == nil && tag.RowsAffected() > 0, fault("store renewed grant", err)
 }
 

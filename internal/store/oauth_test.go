@@ -55,8 +55,9 @@ func TestGrantIsSealedAndNewerTokensWin(t *testing.T) {
 		t.Fatalf("grant %+v", first)
 	}
 	var row string
+	b.tenant(org, func(tx *Tx) error { return tx.NoteOAuthPlace(ctx, i.ID, []byte(`{"account":"ada@example.test"}`)) })
 	b.must(b.owner().QueryRow(ctx, "SELECT (SELECT g::text FROM oauth_grants g) || (SELECT s::text || encode(state_hash, 'escape') || encode(verifier, 'escape') FROM oauth_states s)").Scan(&row))
-	for _, secret := range []string{testTokens.Access, testTokens.Refresh, "ver1fier", state} {
+	for _, secret := range []string{testTokens.Access, testTokens.Refresh, "ver1fier", state, "ada@example.test"} {
 		if strings.Contains(row, secret) {
 			t.Errorf("%s lies open in the table", secret)
 		}
