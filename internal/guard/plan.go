@@ -88,6 +88,17 @@ type planner struct {
 	c    connection
 	end  time.Time
 	seen map[string]bool
+	// asked is how many entries were asked for by themselves, going how many would be removed or held so far.
+	asked, going int
+}
+
+// mayAsk uses up one of the questions that a plan may put about single entries.
+func (p *planner) mayAsk() bool {
+	if p.asked >= p.Limits.Reads || !time.Now().Before(p.end) {
+		return false
+	}
+	p.asked++
+	return true
 }
 
 // Plan reads a system from its beginning and tells what that would do. It uses the code that applies, in transactions
@@ -113,6 +124,9 @@ func (g *Guard) Plan(ctx context.Context, org domain.OrgID, id domain.Integratio
 		}
 		page, err := puller.Pull(ctx, cursor)
 		if err != nil {
+			return *p.Plan, err
+		}
+		if page.Changes, err = p.look(ctx, page); err != nil {
 			return *p.Plan, err
 		}
 		if err := p.page(ctx, page); err != nil {
@@ -156,6 +170,35 @@ func (p *planner) tell(e PlanEntry) {
 	}
 }
 
+// look returns the changes of a page with those of the known entries that it wants looked at, as a sync run does.
+func (p *planner) look(ctx context.Context, page provider.Page) ([]domain.Change, error) {
+	reader, ok := provider.As[provider.Reader](p.c.opened)
+	if !ok {
+		return page.Changes, nil
+	}
+	doubted, err := Doubted(ctx, p.g.Store, p.c.OrgID, p.c.ID, page)
+	if err != nil {
+		return nil, err
+	}
+	changes := page.Changes
+	for _, l := range doubted {
+		p.seen[l.ExternalID] = true // whatever becomes of it is told here
+		if !p.mayAsk() {
+			p.tell(PlanEntry{Action: PlanSkip, ExternalID: l.ExternalID, BookingID: l.BookingID, Reason: "the system doubts it; a run would ask for it by itself, and a plan asks for so many only"})
+			continue
+		}
+		read, err := reader.Read(ctx, l.ExternalID)
+		change, news, err := Answered(l.ExternalID, read, err)
+		if err != nil {
+			return nil, err
+		}
+		if news {
+			changes = append(changes, change)
+		}
+	}
+	return changes, nil
+}
+
 func entryOf(c domain.Change) PlanEntry {
 	e := PlanEntry{ExternalID: c.ExternalID, Category: c.Category, Status: c.Status, When: c.When, Title: c.Details.Title}
 	if c.Private {
@@ -173,8 +216,9 @@ func (p *planner) page(ctx context.Context, page provider.Page) error {
 	}
 	for chunk := range slices.Chunk(page.Changes, apply.MaxBatch) {
 		var told []PlanEntry
+		var going int
 		err := p.g.Store.Tenant(ctx, p.c.OrgID, func(ctx context.Context, tx *store.Tx) (err error) {
-			if told, err = p.rehearse(ctx, tx, chunk); err != nil {
+			if told, going, err = p.rehearse(ctx, tx, chunk); err != nil {
 				return err
 			}
 			return errPlan
@@ -182,25 +226,23 @@ func (p *planner) page(ctx context.Context, page provider.Page) error {
 		if !errors.Is(err, errPlan) {
 			return err
 		}
+		p.going += going
 		for _, e := range told {
 			p.tell(e)
 		}
 		for _, c := range chunk {
-			if c.Op == domain.OpUpsert {
-				p.seen[c.ExternalID] = true
-			}
+			p.seen[c.ExternalID] = true // one that the system removed is not missing besides
 		}
 	}
 	return nil
 }
 
-// rehearse decides a piece of a page in a transaction that the caller rolls back.
-func (p *planner) rehearse(ctx context.Context, tx *store.Tx, chunk []domain.Change) ([]PlanEntry, error) {
-	held, err := Sift(ctx, tx, p.c.Integration, Since(tx.Now, time.Time{}), chunk, func(int) domain.Cause { return domain.Cause{} })
+// rehearse decides a piece of a page in a transaction that the caller rolls back. going is how many more entries would go.
+func (p *planner) rehearse(ctx context.Context, tx *store.Tx, chunk []domain.Change) (told []PlanEntry, going int, err error) {
+	held, going, err := sift(ctx, tx, p.c.Integration, Since(tx.Now, time.Time{}), p.going, chunk, func(int) domain.Cause { return domain.Cause{} })
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var told []PlanEntry
 	passed := make([]domain.Change, 0, len(chunk))
 	for n, c := range chunk {
 		if !held[n] {
@@ -213,7 +255,7 @@ func (p *planner) rehearse(ctx context.Context, tx *store.Tx, chunk []domain.Cha
 	}
 	r, err := apply.Changes(ctx, tx, p.c.Integration, passed)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	writes := map[domain.BookingID][]PlanWrite{}
 	for _, x := range r.Pushes {
@@ -234,7 +276,7 @@ func (p *planner) rehearse(ctx context.Context, tx *store.Tx, chunk []domain.Cha
 			e.Action = PlanChange
 			last, err := tx.BookingChanges(ctx, o.BookingID, 0, 1)
 			if err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 			for _, c := range last {
 				e.Fields = c.Fields
@@ -263,7 +305,7 @@ func (p *planner) rehearse(ctx context.Context, tx *store.Tx, chunk []domain.Cha
 		}
 		told = append(told, e)
 	}
-	return told, nil
+	return told, going, nil
 }
 
 // absent tells of entries that the listing did not contain.
@@ -289,7 +331,7 @@ func (p *planner) absent(ctx context.Context) error {
 		if bookings, err = tx.BookingsByID(ctx, ids); err != nil {
 			return err
 		}
-		if prove, _, err = SiftAbsent(ctx, tx, p.c.Integration, domain.SyncRun{StartedAt: tx.Now}, unseen, askable); err != nil {
+		if prove, _, err = siftAbsent(ctx, tx, p.c.Integration, domain.SyncRun{StartedAt: tx.Now}, p.going, unseen, askable); err != nil {
 			return err
 		}
 		return errPlan
@@ -301,7 +343,6 @@ func (p *planner) absent(ctx context.Context) error {
 	for _, l := range prove {
 		proved[l.ID] = true
 	}
-	reads := 0
 	for _, l := range unseen {
 		b := bookings[l.BookingID]
 		e := PlanEntry{Action: PlanHold, ExternalID: l.ExternalID, BookingID: b.ID, Category: b.Category, Status: b.Status, When: b.When, Title: b.Details.Title,
@@ -311,8 +352,7 @@ func (p *planner) absent(ctx context.Context) error {
 		}
 		if proved[l.ID] {
 			e.Action, e.Reason = PlanRemove, "it is missing there; it would be asked for by itself first"
-			if reads < p.Limits.Reads && time.Now().Before(p.end) {
-				reads++
+			if p.mayAsk() {
 				_, err := reader.Read(ctx, l.ExternalID)
 				switch {
 				case domain.KindOf(err) == domain.KindNotFound:

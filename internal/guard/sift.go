@@ -22,6 +22,13 @@ func goes(c domain.Change) bool { return c.Op == domain.OpRemove || c.Status == 
 // Only the entry's last word in the batch counts. Removals of our own copies, of past bookings and of unknown entries
 // pass: they cancel nothing. A batch without removals costs no round trip unless something is held.
 func Sift(ctx context.Context, tx *store.Tx, i domain.Integration, since time.Time, changes []domain.Change, cause func(n int) domain.Cause) (map[int]bool, error) {
+	held, _, err := sift(ctx, tx, i, since, 0, changes, cause)
+	return held, err
+}
+
+// sift is Sift for who has decided about entries that would go without storing it: already is how many. fresh is how many
+// more would go by these changes.
+func sift(ctx context.Context, tx *store.Tx, i domain.Integration, since time.Time, already int, changes []domain.Change, cause func(n int) domain.Cause) (held map[int]bool, fresh int, err error) {
 	last := make(map[string]int, len(changes))
 	for n, c := range changes {
 		last[c.ExternalID] = n
@@ -38,26 +45,26 @@ func Sift(ctx context.Context, tx *store.Tx, i domain.Integration, since time.Ti
 	}
 	if i.Held && len(coming) > 0 {
 		if q, changed, err := tx.ComeBack(ctx, i.ID, coming); err != nil {
-			return nil, err
+			return nil, 0, err
 		} else if changed {
 			if err := tx.Emit(ctx, domain.TopicQuarantineChanged, refs(q)); err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 		}
 	}
 	if len(going) == 0 {
-		return nil, nil
+		return nil, 0, nil
 	}
 	links, err := tx.LinksToGo(ctx, i.ID, going)
 	if err != nil || len(links) == 0 {
-		return nil, err
+		return nil, 0, err
 	}
-	f, err := find(ctx, tx, i, since, links)
+	f, err := find(ctx, tx, i, since, already, links)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	f.all = i.Guard.Holds(f.removed+f.fresh, f.known)
-	held := map[int]bool{}
+	held = map[int]bool{}
 	var first *domain.Cause
 	h := store.NewHold{Integration: i.ID, Known: f.known, Missing: f.removed + f.fresh, Reason: "the system reported more removals at once than are carried out without asking"}
 	for n, c := range changes {
@@ -77,10 +84,10 @@ func Sift(ctx context.Context, tx *store.Tx, i domain.Integration, since time.Ti
 		}
 	}
 	if len(held) == 0 {
-		return nil, nil
+		return nil, f.fresh, nil
 	}
 	_, err = hold(ctx, tx, h, "system:guard")
-	return held, err
+	return held, f.fresh, err
 }
 
 // finding is what is known when it is decided whether removals are held.
@@ -92,7 +99,7 @@ type finding struct {
 	all     bool                   // everything is held
 }
 
-func find(ctx context.Context, tx *store.Tx, i domain.Integration, since time.Time, links []domain.Link) (f finding, err error) {
+func find(ctx context.Context, tx *store.Tx, i domain.Integration, since time.Time, already int, links []domain.Link) (f finding, err error) {
 	recent := 0
 	if i.Held {
 		ids := make([]domain.LinkID, len(links))
@@ -119,8 +126,8 @@ func find(ctx context.Context, tx *store.Tx, i domain.Integration, since time.Ti
 		}
 	}
 	f.fresh = len(entries)
-	f.removed, f.known, err = tx.CountRemovals(ctx, i.ID, since, f.fresh+recent, i.Guard.Removals)
-	f.removed += recent
+	f.removed, f.known, err = tx.CountRemovals(ctx, i.ID, since, f.fresh+recent+already, i.Guard.Removals)
+	f.removed += recent + already
 	return f, err
 }
 
@@ -128,6 +135,11 @@ func find(ctx context.Context, tx *store.Tx, i domain.Integration, since time.Ti
 // one, and how many are held. All are held when the system cannot be asked for single entries, because absence from a
 // listing is no proof.
 func SiftAbsent(ctx context.Context, tx *store.Tx, i domain.Integration, run domain.SyncRun, unseen []domain.Link, askable bool) (prove []domain.Link, held int, err error) {
+	return siftAbsent(ctx, tx, i, run, 0, unseen, askable)
+}
+
+// siftAbsent is SiftAbsent with entries that would go already, as in sift.
+func siftAbsent(ctx context.Context, tx *store.Tx, i domain.Integration, run domain.SyncRun, already int, unseen []domain.Link, askable bool) (prove []domain.Link, held int, err error) {
 	if len(unseen) == 0 {
 		return nil, 0, nil
 	}
@@ -139,7 +151,7 @@ func SiftAbsent(ctx context.Context, tx *store.Tx, i domain.Integration, run dom
 			own = append(own, l)
 		}
 	}
-	f, err := find(ctx, tx, i, Since(tx.Now, run.StartedAt), own)
+	f, err := find(ctx, tx, i, Since(tx.Now, run.StartedAt), already, own)
 	if err != nil {
 		return nil, 0, err
 	}
