@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"slices"
 
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/rules/explain"
@@ -163,6 +164,10 @@ func (o *explainOutput) booking(ctx context.Context, tx *store.Tx, id domain.Boo
 	if err != nil {
 		return err
 	}
+	edited, err := tx.OpenEditsOf(ctx, id)
+	if err != nil {
+		return err
+	}
 	changes, err := tx.BookingChanges(ctx, id, below, explainedChanges+1)
 	if err != nil {
 		return err
@@ -190,7 +195,7 @@ func (o *explainOutput) booking(ctx context.Context, tx *store.Tx, id domain.Boo
 	}
 	showing := 0
 	for _, i := range systems {
-		in := explain.Input{Booking: b, Integration: i}
+		in := explain.Input{Booking: b, Integration: i, Edited: slices.Contains(edited, i.ID)}
 		v := systemView{IntegrationID: i.ID, Name: i.Name, Provider: i.Provider, State: i.State, Direction: i.Direction}
 		for _, l := range links {
 			if l.IntegrationID == i.ID {
@@ -204,7 +209,8 @@ func (o *explainOutput) booking(ctx context.Context, tx *store.Tx, id domain.Boo
 			}
 		}
 		v.Verdict = explain.System(in)
-		if v.Shows == explain.ShowsOwn || v.Shows == explain.ShowsCopy {
+		live := func(l linkView) bool { return l.RemovedAt == nil }
+		if v.Shows == explain.ShowsOwn || v.Shows == explain.ShowsCopy || v.Code == explain.CodeEdited && slices.ContainsFunc(v.Entries, live) {
 			showing++
 		}
 		out.Systems = append(out.Systems, v)

@@ -226,6 +226,15 @@ func TestEveryBookingAndEntryIsExplained(t *testing.T) {
 	if none.Known || none.Reason == "" {
 		t.Errorf("unknown entry: %+v", none)
 	}
+	// A question that waits for a person comes before everything else.
+	b.do("GET", "/v1/bookings/"+string(b.a.booking)+"/explain", viewer, "").into(t, &x)
+	if x.Systems[0].Code != explain.CodeEdited || x.Systems[0].Shows != explain.ShowsFailed {
+		t.Errorf("with an open edit conflict: %+v", x.Systems)
+	}
+	b.must(b.store.Tenant(b.Context(), b.a.org, func(ctx context.Context, tx *store.Tx) error {
+		_, err := tx.Exec(ctx, "UPDATE edit_conflicts SET state = 'cleared', closed_at = now() WHERE org_id = $1 AND id = $2", b.a.org, b.a.edit)
+		return err
+	}))
 	// A booking by hand names the person, and an import-only connection why it does not show it.
 	b.do("GET", "/v1/bookings/"+string(b.a.booking)+"/explain", viewer, "").into(t, &x)
 	if x.Origin.Kind != "wedsync" || x.Systems[0].Code != explain.CodeImportOnly || x.Changes[0].Cause.Kind != domain.CauseSystem {

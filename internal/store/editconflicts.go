@@ -36,6 +36,13 @@ func (tx *Tx) EditConflict(ctx context.Context, id domain.EditConflictID) (domai
 	return e, missing("edit conflict", "read edit conflict", err)
 }
 
+// OpenEditsOf returns the integrations in which an edit conflict of a booking is open.
+func (tx *Tx) OpenEditsOf(ctx context.Context, booking domain.BookingID) ([]domain.IntegrationID, error) {
+	rows, err := tx.Query(ctx, "SELECT integration_id FROM edit_conflicts WHERE org_id = $1 AND booking_id = $2 AND state = 'open' ORDER BY id", tx.Org, booking)
+	out, err := collect(rows, err, func(row pgx.Row) (id domain.IntegrationID, err error) { return id, row.Scan(&id) })
+	return out, fault("read open edit conflicts", err)
+}
+
 // EditConflictFilter narrows a list; empty fields do not.
 type EditConflictFilter struct {
 	State       domain.EditState

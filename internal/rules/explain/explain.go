@@ -30,8 +30,9 @@ type Code string
 const (
 	CodeOwn            Code = "own_entry"
 	CodeCopy           Code = "copy_written"
-	CodeBusy           Code = "copy_as_busy" // a private booking is shown without details
-	CodeHeld           Code = "held"         // its removal waits for a person
+	CodeBusy           Code = "copy_as_busy"         // a private booking is shown without details
+	CodeHeld           Code = "held"                 // its removal waits for a person
+	CodeEdited         Code = "edited_on_both_sides" // a person has to say which version counts
 	CodeWaiting        Code = "copy_waiting"
 	CodeRetrying       Code = "copy_retrying"
 	CodeFailed         Code = "copy_failed"
@@ -64,6 +65,7 @@ type Input struct {
 	Links       []domain.Link // of the booking in this integration, removed ones included
 	Push        *domain.Push  // of the booking to this integration
 	Held        bool          // a removal of its entry there is in an open quarantine
+	Edited      bool          // an edit conflict between it and its entry there is open
 }
 
 // System says whether and why one system shows a booking. The most telling reason is given: what a person would have to
@@ -85,6 +87,9 @@ func System(in Input) Verdict {
 	b, i := in.Booking, in.Integration
 	if in.Held {
 		return Verdict{ShowsNot, CodeHeld, "the system no longer has its entry, or did not list it; too many went at once, so it waits for a person whether the booking goes too"}
+	}
+	if in.Edited && i.State != domain.IntegrationDeleted {
+		return Verdict{ShowsFailed, CodeEdited, "it was changed here and there; each side keeps its own version until a person decides the edit conflict"}
 	}
 	if v, waits := pushed(in, copied != nil); waits && own == nil {
 		return stopped(i, v)

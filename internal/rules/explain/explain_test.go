@@ -30,7 +30,16 @@ func TestEverySystemHasOneReason(t *testing.T) {
 		"copy":         {func(i *explain.Input) { i.Links = []domain.Link{lost, copied} }, explain.ShowsCopy, explain.CodeCopy},
 		"private copy": {func(i *explain.Input) { i.Links = []domain.Link{copied}; i.Booking.Private = true }, explain.ShowsCopy, explain.CodeBusy},
 		"held":         {func(i *explain.Input) { i.Links = []domain.Link{own}; i.Held = true }, explain.ShowsNot, explain.CodeHeld},
-		"waiting":      {func(i *explain.Input) { i.Push = push(domain.PushPut, domain.PushPending, "") }, explain.ShowsPending, explain.CodeWaiting},
+		"edited on both sides": {func(i *explain.Input) {
+			i.Links, i.Edited = []domain.Link{own}, true
+			i.Push = push(domain.PushPut, domain.PushPending, "")
+		}, explain.ShowsFailed, explain.CodeEdited},
+		"edited here, removed there": {func(i *explain.Input) { i.Links, i.Edited = []domain.Link{gone}, true }, explain.ShowsFailed, explain.CodeEdited},
+		"edited, then disconnected": {func(i *explain.Input) {
+			i.Links, i.Edited = []domain.Link{gone}, true
+			i.Integration.State = domain.IntegrationDeleted
+		}, explain.ShowsNot, explain.CodeDisconnected},
+		"waiting": {func(i *explain.Input) { i.Push = push(domain.PushPut, domain.PushPending, "") }, explain.ShowsPending, explain.CodeWaiting},
 		"waiting while paused": {func(i *explain.Input) {
 			i.Push = push(domain.PushPut, domain.PushPending, "")
 			i.Integration.State = domain.IntegrationPaused
