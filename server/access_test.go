@@ -76,6 +76,7 @@ func expectations() map[string]expectation {
 		"list-feeds":          {path: at("/v1/resources/{id}/feeds", idResource), ok: 200},
 		"revoke-feed":         {path: at("/v1/resources/{id}/feeds/00000000-0000-7000-8000-000000000000", idResource), ok: 404},
 		"read-feed":           {path: func(tenant) string { return "/feeds/nonsense.ics" }, ok: 404},
+		"look-at-feed":        {path: func(tenant) string { return "/feeds/nonsense.ics" }, ok: 404},
 		"create-booking":      {body: `{"category":"wedding"}`, ok: 422},
 		"list-bookings":       {ok: 200},
 		"get-booking":         {path: at("/v1/bookings/{id}", idBooking), ok: 200},

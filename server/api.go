@@ -206,6 +206,8 @@ func operationOf(item *huma.PathItem, method string) *huma.Operation {
 	switch method {
 	case http.MethodGet:
 		return item.Get
+	case http.MethodHead:
+		return item.Head
 	case http.MethodPost:
 		return item.Post
 	case http.MethodPut:

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -90,6 +91,33 @@ func TestAFeedThatDidNotChangeIsNotSentAgain(t *testing.T) {
 	// Within the same second too, somebody who has only a date must see the change.
 	if got := b.do("GET", path, "", "", header("If-Modified-Since", changed)); got.status != 200 {
 		t.Errorf("If-Modified-Since from before the change: %d", got.status)
+	}
+}
+
+func TestHeadOfAFeedIsItsAnswerWithoutTheBody(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	admin := b.token(b.a.org, domain.RoleAdmin)
+	path, made := b.feed(b.a, `{"label":"Studio"}`)
+	got, head := b.do("GET", path, "", ""), b.do("HEAD", path, "", "")
+	if head.status != 200 || len(head.body) != 0 || head.header.Get("Content-Length") != strconv.Itoa(len(got.body)) {
+		t.Errorf("%d with %d bytes, Content-Length %s, want that of %d", head.status, len(head.body), head.header.Get("Content-Length"), len(got.body))
+	}
+	for _, name := range []string{"Content-Type", "ETag", "Last-Modified", "Cache-Control", "Content-Disposition"} {
+		if head.header.Get(name) != got.header.Get(name) || head.header.Get(name) == "" {
+			t.Errorf("%s is %q, that of GET %q", name, head.header.Get(name), got.header.Get(name))
+		}
+	}
+	if again := b.do("HEAD", path, "", "", header("If-None-Match", got.header.Get("ETag"))); again.status != 304 || len(again.body) != 0 {
+		t.Errorf("unchanged: %d with %d bytes", again.status, len(again.body))
+	}
+	if got := b.do("DELETE", "/v1/resources/"+string(b.a.resource)+"/feeds/"+string(made.ID), admin, ""); got.status != 204 {
+		t.Fatalf("%d %s", got.status, got.body)
+	}
+	for path, want := range map[string]int{path: 410, "/feeds/" + strings.Repeat("A", 43) + ".ics": 404} {
+		if got := b.do("HEAD", path, "", ""); got.status != want || len(got.body) != 0 {
+			t.Errorf("%d with %d bytes, want %d", got.status, len(got.body), want)
+		}
 	}
 }
 

@@ -96,6 +96,7 @@ func Routes() []Route {
 		{Method: "GET", Path: "/v1/resources/{id}/feeds", Access: AccessAdmin, ID: "list-feeds", Tag: tagBookings, Summary: "List the published calendars of a resource", mount: typed((*Server).listFeeds)},
 		{Method: "DELETE", Path: "/v1/resources/{id}/feeds/{feed}", Access: AccessAdmin, ID: "revoke-feed", Tag: tagBookings, Summary: "End a published calendar for good", status: 204, mount: typed((*Server).revokeFeed)},
 		{Method: "GET", Path: feedPath, Access: AccessPublic, ID: "read-feed", Tag: tagBookings, Summary: "Subscribe to a published calendar", mount: raw((*Server).readFeed)},
+		{Method: "HEAD", Path: feedPath, Access: AccessPublic, ID: "look-at-feed", Tag: tagBookings, Summary: "Learn whether a published calendar is there and has changed", mount: raw((*Server).readFeed)},
 
 		{Method: "POST", Path: "/v1/bookings", Access: AccessOperator, ID: "create-booking", Tag: tagBookings, Summary: "Make a booking by hand", status: 201, mount: typed((*Server).createBooking)},
 		{Method: "GET", Path: "/v1/bookings", Access: AccessViewer, ID: "list-bookings", Tag: tagBookings, Summary: "List bookings by their start", mount: typed((*Server).listBookings)},
