@@ -67,6 +67,25 @@ func TestRemoteCommandsAskWhatTheirHelpSays(t *testing.T) {
 		{"delivery discard " + someID + " --reason junk", `POST /v1/deliveries/` + someID + `/discard {"reason":"junk"}`},
 		{"timeline show " + someID, "GET /v1/bookings/" + someID + "/timeline"},
 		{"timeline delete " + someID, "DELETE /v1/bookings/" + someID + "/timeline"},
+		{"quarantine list", "GET /v1/quarantines?limit=200&state=open"},
+		{"quarantine list --state=", "GET /v1/quarantines?limit=200"},
+		{"quarantine show " + someID, "GET /v1/quarantines/" + someID + "?limit=200"},
+		{"quarantine approve " + someID + " --reason moved", `POST /v1/quarantines/` + someID + `/approve {"reason":"moved"}`},
+		{"quarantine restore " + someID + " --reason mistake", `POST /v1/quarantines/` + someID + `/restore {"reason":"mistake"}`},
+		{"integration plan --json " + someID, "POST /v1/integrations/" + someID + "/plan"},
+		{"integration purge " + someID + " --reason leaving", `POST /v1/integrations/` + someID + `/purge {"dry_run":false,"reason":"leaving"}`},
+		{"integration purge --dry-run " + someID, `POST /v1/integrations/` + someID + `/purge {"dry_run":true,"reason":""}`},
+		{"integration purge --status " + someID, "GET /v1/integrations/" + someID + "/purge"},
+		{"integration delete " + someID, "DELETE /v1/integrations/" + someID},
+		{"integration delete --purge " + someID, "DELETE /v1/integrations/" + someID + "?purge=true"},
+		{"explain " + someID, "GET /v1/bookings/" + someID + "/explain"},
+		{"explain --integration " + someID + " --external-id a/b#c", "GET /v1/integrations/" + someID + "/explain?external_id=a/b#c"},
+		{"edit-conflict list", "GET /v1/edit-conflicts?limit=200&state=open"},
+		{"edit-conflict get " + someID, "GET /v1/edit-conflicts/" + someID},
+		{"edit-conflict resolve " + someID + " --choice both --version 3 --reason agreed", `POST /v1/edit-conflicts/` + someID + `/resolve {"choice":"both","reason":"agreed","version":3}`},
+		{"feed create " + someID + " --label Studio --detail titles --past-days 7", `POST /v1/resources/` + someID + `/feeds {"detail":"titles","future_days":730,"label":"Studio","past_days":7,"reason":""}`},
+		{"feed list " + someID, "GET /v1/resources/" + someID + "/feeds?limit=200"},
+		{"feed revoke " + someID + " " + someID + " --reason leaked", "DELETE /v1/resources/" + someID + "/feeds/" + someID + "?reason=leaked"},
 	} {
 		a := newAPI(t, nil)
 		if code, out, fault := wedsync(t, "", append(strings.Fields(c.args), "--url", a.URL, "--token", "secret")...); code != 0 {
@@ -75,6 +94,57 @@ func TestRemoteCommandsAskWhatTheirHelpSays(t *testing.T) {
 		if !slices.Equal(a.asked, []string{c.want}) {
 			t.Errorf("wedsync %s asked\n%q, want\n%q", c.args, a.asked, c.want)
 		}
+	}
+}
+
+func TestPolicyChangesOnlyWhatItsFlagsSay(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"id":"`+someID+`","version":7,"sync":{"filters":{"skip_free":true,"categories":["wedding"]},"private":"skip"}}`)
+	})
+	code, out, fault := wedsync(t, "", "integration", "policy", someID, "--url", a.URL, "--token", "secret", "--edit-conflicts", "manual", "--not-label", "Tomato",
+		"--category", "", "--reason", "season")
+	if code != 0 {
+		t.Fatalf("status %d, %s %s", code, out, fault)
+	}
+	want := []string{"GET /v1/integrations/" + someID,
+		`PATCH /v1/integrations/` + someID + ` {"reason":"season","sync":{"filters":{"exclude_labels":["Tomato"],"skip_free":true},"edit_conflicts":"manual","private":"skip"},"version":7}`}
+	if !slices.Equal(a.asked, want) {
+		t.Errorf("asked\n%q, want\n%q", a.asked, want)
+	}
+	a.asked = nil
+	if code, _, fault := wedsync(t, "", "integration", "policy", someID, "--url", a.URL, "--token", "secret", "--edit-conflicts", "mine"); code == 0 || !strings.Contains(fault, "edit_conflicts") || len(a.asked) != 1 {
+		t.Errorf("a policy that does not exist: status %d, %q, asked %q", code, fault, a.asked)
+	}
+}
+
+func TestPlanIsPrintedAsALineForEachEntry(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"entries":[{"action":"change","external_id":"e1","when":{"start":"2027-06-12T09:00:00Z","end":"2027-06-12T10:00:00Z"},"title":"Flowers",
+			"reason":"it was changed there","fields":["end"],"writes":[{"integration_id":"other","op":"put"}]},{"action":"push","booking_id":"b1","reason":"a copy waits"}],
+			"counts":{"change":1,"push":1},"writes":1,"read":4,"pages":2,"unlisted":3,"stopped":"the time of a plan is over"}`)
+	})
+	code, out, fault := wedsync(t, "", "integration", "plan", someID, "--url", a.URL, "--token", "secret")
+	want := "change  e1 2027-06-12T09:00:00Z \"Flowers\": it was changed there (end); put in other\npush    booking b1: a copy waits\n… and 3 more\n" +
+		"read 4 on 2 pages: change 1, push 1; writes to other systems 1\nstopped early: the time of a plan is over, so missing entries were not looked for\n"
+	if code != 0 || out != want {
+		t.Errorf("status %d, printed\n%s%s, want\n%s", code, out, fault, want)
+	}
+}
+
+func TestExplainNeedsABookingOrAnEntry(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t, nil)
+	for _, args := range []string{"explain", "explain " + someID + " --external-id x", "explain --integration " + someID, "explain --external-id x"} {
+		if code, _, fault := wedsync(t, "", append(strings.Fields(args), "--url", a.URL, "--token", "secret")...); code == 0 || !strings.Contains(fault, "BOOKING") {
+			t.Errorf("%s: status %d, %q", args, code, fault)
+		}
+	}
+	if len(a.asked) != 0 {
+		t.Errorf("asked %q", a.asked)
 	}
 }
 
