@@ -129,6 +129,36 @@ func TestNamedTestsExist(t *testing.T) {
 	}
 }
 
+// TestEveryPitfallNamesItsTests reads the tables of docs/calendars.md. TestNamedTestsExist looks for what they name.
+func TestEveryPitfallNamesItsTests(t *testing.T) {
+	t.Parallel()
+	_, section, ok := strings.Cut(documents(t)["docs/calendars.md"], "\n## Pitfalls and the tests that hold them\n")
+	if !ok {
+		t.Fatal("docs/calendars.md has no such section")
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	numbers, rows := map[string]bool{}, 0
+	number := regexp.MustCompile(`^\| (?:\*\*)?(\d+)\.`)
+	for line := range strings.Lines(section) {
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| --- ") || strings.HasPrefix(line, "| pitfall ") || strings.HasPrefix(line, "| defect ") {
+			continue
+		}
+		rows++
+		_, tests, _ := strings.Cut(strings.TrimSuffix(strings.TrimSpace(line), " |"), " | ")
+		for part := range strings.SplitSeq(tests, " · ") {
+			if m := testCell.FindString(part); m != part || m == "" {
+				t.Errorf("no package and tests in %q of %.60q", part, line)
+			}
+		}
+		if m := number.FindStringSubmatch(line); m != nil {
+			numbers[m[1]] = true
+		}
+	}
+	if len(numbers) != 12 || rows < 60 {
+		t.Errorf("%d of 12 kinds of pitfalls in %d rows", len(numbers), rows)
+	}
+}
+
 func TestMakeTargetsExist(t *testing.T) {
 	t.Parallel()
 	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
