@@ -23,7 +23,7 @@ var floors = []floor{
 		[][]string{{"internal/contract", "internal/rules/calendartime", "internal/rules/freshness", "internal/rules/resolution", "internal/rules/retry", "internal/rules/timeline"}, {"internal/rules/conflict", "internal/rules/privacy"},
 			{"internal/rules/availability", "internal/rules/explain", "internal/rules/icsfeed", "internal/rules/reconcile"}, {"internal/rules/suggest"}}},
 	{2, "tools that know no tenant's data and could serve another product",
-		[][]string{{"internal/apiclient", "internal/clientaddr", "internal/httpx", "internal/ical", "internal/jsonpointer", "internal/ratelimit", "internal/token", "internal/vault", "internal/webhookauth"}, {"internal/codec", "internal/failpoint", "internal/oauth", "internal/webhookauth/jwks"}}},
+		[][]string{{"internal/apiclient", "internal/clientaddr", "internal/httpx", "internal/ical", "internal/jsonpointer", "internal/openapitest", "internal/ratelimit", "internal/token", "internal/vault", "internal/webhookauth"}, {"internal/codec", "internal/failpoint", "internal/oauth", "internal/webhookauth/jwks"}}},
 	{3, "the ports to the outside: each hides one foreign system behind our own words",
 		[][]string{{"internal/flow", "internal/provider", "internal/store", "internal/stream"}}},
 	{4, "what joins ports and rules: one provider per folder, and the transactions that apply, accept and dispatch",
