@@ -16,6 +16,7 @@ import (
 	"github.com/wedsync/wedsync/internal/providers/google"
 	"github.com/wedsync/wedsync/internal/providers/ics"
 	"github.com/wedsync/wedsync/internal/providers/outlook"
+	"github.com/wedsync/wedsync/internal/providers/tave"
 )
 
 // All returns every provider. The slice is the caller's own.
@@ -26,6 +27,7 @@ func All() []provider.Registration {
 		google.Registration,
 		outlook.Registration,
 		ics.Registration,
+		tave.Registration,
 	}
 }
 
