@@ -181,7 +181,7 @@ func (n *Notices) take(ctx context.Context, v *visit, r *http.Request, id string
 	if err != nil {
 		return nil, "", err
 	}
-	notice, err := readBy(registration, provider.NoticeRequest{Secret: watch.Secret, RemoteID: watch.RemoteID, Header: r.Header, Query: r.URL.Query(), Body: body})
+	notice, err := readBy(registration, provider.NoticeRequest{Secret: watch.Secret, RemoteID: watch.RemoteID, Header: r.Header, Query: r.URL.Query(), Body: body, At: now})
 	if err != nil {
 		if domain.KindOf(err) == domain.KindUnauthenticated {
 			n.guard.forged(v, key, now)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
+	"net/url"
 	"strings"
 
 	"github.com/wedsync/wedsync/internal/domain"
@@ -88,4 +90,21 @@ func CheckCategories(rules []CategoryRule, fallback domain.Category) error {
 		}
 	}
 	return nil
+}
+
+// MaxURL bounds addresses in settings, in bytes.
+const MaxURL = 400
+
+// OnThisMachine reports whether an address of settings leads to this machine: settings may put such a one in place of a
+// system's own, for development, and no other, so that no setting can send credentials to somebody else.
+func OnThisMachine(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil || len(address) > MaxURL || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
+		return false
+	}
+	if u.Hostname() == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return err == nil && ip.IsLoopback()
 }

@@ -46,6 +46,7 @@ type NoticeRequest struct {
 	Header   http.Header
 	Query    url.Values
 	Body     []byte
+	At       time.Time // when it came
 }
 
 // Notice is what such a message says.

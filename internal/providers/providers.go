@@ -16,6 +16,7 @@ import (
 	"github.com/wedsync/wedsync/internal/providers/google"
 	"github.com/wedsync/wedsync/internal/providers/ics"
 	"github.com/wedsync/wedsync/internal/providers/outlook"
+	"github.com/wedsync/wedsync/internal/providers/schedulers"
 	"github.com/wedsync/wedsync/internal/providers/tave"
 )
 
@@ -28,6 +29,9 @@ func All() []provider.Registration {
 		outlook.Registration,
 		ics.Registration,
 		tave.Registration,
+		schedulers.Calendly,
+		schedulers.Acuity,
+		schedulers.CalCom,
 	}
 }
 

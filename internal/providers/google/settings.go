@@ -4,9 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"net"
-	"net/netip"
-	"net/url"
 	"strings"
 
 	"github.com/wedsync/wedsync/internal/domain"
@@ -16,7 +13,6 @@ import (
 // Limits of the settings.
 const (
 	maxCalendar   = 256
-	maxURL        = 400
 	defaultPast   = 30
 	defaultFuture = 730
 	maxWindowDays = 3650
@@ -145,23 +141,11 @@ func (s *settings) check() error {
 	for _, d := range []struct{ name, address string }{
 		{"api", s.Development.API}, {"auth", s.Development.Auth}, {"token", s.Development.Token}, {"revoke", s.Development.Revoke},
 	} {
-		if d.address != "" && !onThisMachine(d.address) {
-			return domain.Invalid("settings.development."+d.name, "must be an http or https address of this machine, at most %d bytes", maxURL)
+		if d.address != "" && !provider.OnThisMachine(d.address) {
+			return domain.Invalid("settings.development."+d.name, "must be an http or https address of this machine, at most %d bytes", provider.MaxURL)
 		}
 	}
 	return nil
-}
-
-func onThisMachine(address string) bool {
-	u, err := url.Parse(address)
-	if err != nil || len(address) > maxURL || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
-		return false
-	}
-	if u.Hostname() == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	return err == nil && net.IP(ip.AsSlice()).IsLoopback()
 }
 
 // Google's scopes.

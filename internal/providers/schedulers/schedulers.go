@@ -1,0 +1,158 @@
+package schedulers
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/provider"
+)
+
+// The three providers.
+var (
+	Calendly = registration(kind{
+		name: "calendly", title: "Calendly", doc: "Appointments that clients book at Calendly: read, with messages when something changed.",
+		secrets: []provider.SecretField{{Name: "token", Doc: "Personal access token, from Integrations & apps, API and webhooks.", Required: true}},
+		base:    "https://api.calendly.com", sign: signCalendly, dialect: func(c *client) dialect { return &calendly{c} }, notice: noticeOfCalendly,
+	})
+	Acuity = registration(kind{
+		name: "acuity", title: "Acuity Scheduling", doc: "Appointments that clients book at Acuity Scheduling: read, with messages when something changed.",
+		secrets: []provider.SecretField{{Name: "user_id", Doc: "User ID, from Integrations, API.", Required: true}, {Name: "api_key", Doc: "API key, from the same page.", Required: true}},
+		base:    "https://acuityscheduling.com/api/v1", sign: signAcuity, dialect: func(c *client) dialect { return &acuity{c} }, notice: noticeOfAcuity,
+	})
+	CalCom = registration(kind{
+		name: "calcom", title: "Cal.com", doc: "Bookings that clients make at Cal.com: read, with messages when something changed.",
+		secrets: []provider.SecretField{{Name: "api_key", Doc: "API key (cal_…), from Settings, Developer, API keys.", Required: true}},
+		base:    "https://api.cal.com/v2", sign: signCalCom, dialect: func(c *client) dialect { return &calcom{c} }, notice: noticeOfCalCom, selfHosted: true,
+	})
+)
+
+// kind is what is different about a scheduler.
+type kind struct {
+	name, title, doc string
+	secrets          []provider.SecretField
+	base             string
+	selfHosted       bool
+	sign             func(r *http.Request, secrets map[string]string)
+	dialect          func(*client) dialect
+	notice           func(provider.NoticeRequest) (provider.Notice, error)
+}
+
+// dialect is how a scheduler is asked. Errors have a domain.ErrorKind.
+type dialect interface {
+	// account names the account that the credentials belong to; it is the cheapest authenticated call.
+	account(ctx context.Context) (string, error)
+	// list returns a page of the appointments that begin in the window. page is "" for the first one.
+	list(ctx context.Context, account string, window domain.Span, page string) (listing, error)
+	// get returns one appointment, cancelled or not.
+	get(ctx context.Context, id string) (appointment, error)
+	// hook makes a webhook and returns its id at the scheduler.
+	hook(ctx context.Context, account, address, secret string) (string, error)
+	// hooked reports whether a webhook is there and works.
+	hooked(ctx context.Context, id string) (bool, error)
+	unhook(ctx context.Context, id string) error
+}
+
+// listing is a page; next is "" on the last one. total is how many there are in all, 0 where that is not said.
+type listing struct {
+	items []appointment
+	next  string
+	total int
+}
+
+// appointment is an entry of a scheduler in the words that all have.
+type appointment struct {
+	id         string
+	title      string
+	start, end time.Time
+	cancelled  bool
+	tentative  bool
+	updated    time.Time // zero where it is not told
+	contact    string
+	location   string
+	notes      string
+	labels     []string
+	err        error // why it cannot be understood
+}
+
+func registration(k kind) provider.Registration {
+	return provider.Registration{
+		Name: k.name, Title: k.title, Doc: k.doc, SettingsSchema: k.schema(), Secrets: k.secrets,
+		Validate: k.validate,
+		Open:     k.open,
+		Notice:   k.notice,
+	}
+}
+
+// connection is an opened provider value. It is not changed after open.
+type connection struct {
+	kind     kind
+	settings settings
+	ask      dialect
+	local    *time.Location
+	now      func() time.Time
+}
+
+var (
+	_ provider.Puller    = (*connection)(nil)
+	_ provider.Reader    = (*connection)(nil)
+	_ provider.Watcher   = (*connection)(nil)
+	_ provider.Prober    = (*connection)(nil)
+	_ provider.Onboarder = (*connection)(nil)
+)
+
+func (k kind) open(c provider.Connection) (any, error) {
+	if c.HTTP == nil {
+		return nil, domain.E(domain.KindInternal, "open %s: no HTTP client given", k.title)
+	}
+	s, err := k.parse(c.Integration.Settings)
+	if err != nil {
+		return nil, err
+	}
+	conn := &connection{kind: k, settings: s, local: c.Zone, now: c.Now}
+	if conn.now == nil {
+		conn.now = time.Now
+	}
+	if conn.local == nil {
+		conn.local = time.UTC
+	}
+	conn.ask = k.dialect(&client{http: c.HTTP, base: s.base(k), sign: func(r *http.Request) { k.sign(r, c.Secrets) }})
+	return conn, nil
+}
+
+// Probe asks who the credentials belong to.
+func (c *connection) Probe(ctx context.Context) error {
+	_, err := c.ask.account(ctx)
+	return c.fail("probe", err)
+}
+
+// Onboard fills in the account. Once it is there, credentials of another account are refused.
+func (c *connection) Onboard(ctx context.Context) (json.RawMessage, error) {
+	account, err := c.ask.account(ctx)
+	if err != nil {
+		return nil, c.fail("look the account up", err)
+	}
+	s := c.settings
+	if s.Account != "" && s.Account != account {
+		return nil, domain.Invalid("settings.account", "the credentials belong to another account; leave it empty to connect that one")
+	}
+	s.Account = account
+	return json.Marshal(s)
+}
+
+func (c *connection) fail(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return domain.E(domain.KindOf(err), "%s %s: %w", doing, c.kind.title, err)
+}
+
+// chosen is the account of the settings, or whom the credentials belong to.
+func (c *connection) chosen(ctx context.Context) (string, error) {
+	if c.settings.Account != "" {
+		return c.settings.Account, nil
+	}
+	return c.ask.account(ctx)
+}
