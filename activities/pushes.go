@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -141,8 +142,10 @@ func (a *Pushes) push(ctx context.Context, i domain.Integration, w provider.Writ
 		booking domain.Booking
 		work    reconcile.Work
 		removed int
+		began   time.Time
 	)
 	err := a.Store.Tenant(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
+		began = tx.Now
 		links, err := standing(ctx, tx, p.BookingID, &booking)
 		if err != nil {
 			return err
@@ -161,7 +164,7 @@ func (a *Pushes) push(ctx context.Context, i domain.Integration, w provider.Writ
 	}
 	for _, l := range work.Remove {
 		if err := a.remove(ctx, i, w, l); err != nil {
-			return err
+			return a.learn(ctx, i, w, p, l.ExternalID, err)
 		}
 	}
 	if !work.Put {
@@ -176,53 +179,62 @@ func (a *Pushes) push(ctx context.Context, i domain.Integration, w provider.Writ
 		write.ExternalID, write.Revision = work.Live.ExternalID, work.Live.Revision
 	}
 	written, err := put(ctx, i, w, write)
-	if domain.KindOf(err) == domain.KindConflict && p.Attempts > 0 && write.ExternalID != "" {
-		return errors.Join(err, a.learn(ctx, i, w, write.ExternalID))
-	}
 	if err != nil {
-		return err
+		return a.learn(ctx, i, w, p, write.ExternalID, err)
 	}
 	back := written.ReadBack
 	back.ExternalID, back.Revision = written.ExternalID, written.Revision
-	return a.Store.Tenant(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
+	overtaken := false
+	err = a.Store.Tenant(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
+		if written.Adopted {
+			_, err := apply.Page(ctx, tx, i, []domain.Change{back}, began)
+			return err
+		}
 		var now domain.Booking
 		links, err := standing(ctx, tx, p.BookingID, &now)
 		if err != nil {
 			return err
 		}
+		if work.Live == nil {
+			if overtaken, err = readSince(ctx, tx, i.ID, began); err != nil {
+				return err
+			}
+		}
 		return tx.StoreLinks(ctx, reconcile.Wrote(work.Live, links, booking, i.ID, back, written.UID, tx.Now))
 	})
-}
-
-// learn asks for an entry that refused a write twice, and applies what it is. Reading the news does not help when they were
-// read before the answer of an earlier write came too late to be taken.
-func (a *Pushes) learn(ctx context.Context, i domain.Integration, w provider.Writer, entry string) error {
-	reader, ok := provider.As[provider.Reader](w)
-	if !ok || !i.Direction.Imports() {
-		return nil
-	}
-	var asked time.Time
-	if err := a.Store.TenantRead(ctx, i.OrgID, func(_ context.Context, tx *store.Tx) error {
-		asked = tx.Now
-		return nil
-	}); err != nil {
-		return err
-	}
-	var there domain.Change
-	err := caught("read refused copy", func() (err error) {
-		there, err = reader.Read(ctx, entry)
-		return err
-	})
-	switch {
-	case domain.KindOf(err) == domain.KindNotFound:
-		there = domain.Change{Op: domain.OpRemove, ExternalID: entry}
+	switch reader, ok := provider.As[provider.Reader](w); {
 	case err != nil:
 		return err
-	}
-	return a.Store.Tenant(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
-		_, err := apply.Page(ctx, tx, i, []domain.Change{there}, asked)
+	case written.Adopted:
+		return domain.E(domain.KindConflict, "the copy of an earlier try says something else, which was read")
+	case overtaken && ok:
+		// What a page said of the new copy, such as that it was removed, was said of something unknown.
+		_, err = ask(ctx, a.Store, i, reader, back.ExternalID)
 		return err
-	})
+	}
+	return nil
+}
+
+// readSince reports whether a page of an integration that tells changes may have been applied since a moment.
+func readSince(ctx context.Context, tx *store.Tx, id domain.IntegrationID, since time.Time) (bool, error) {
+	runs, _, err := tx.SyncRuns(ctx, id, store.Page{Limit: 2})
+	return slices.ContainsFunc(runs, func(r domain.SyncRun) bool {
+		if r.State == domain.SyncRunning {
+			return r.Pages > 0 && !r.Full // a full one asks in the end for what it did not list
+		}
+		return r.EndedAt != nil && !r.EndedAt.Before(since)
+	}), err
+}
+
+// learn asks for an entry that refused a write or a removal twice, and applies what it is. Reading the news does not help when
+// they were read before the answer of an earlier write came too late to be taken. It returns the refusal.
+func (a *Pushes) learn(ctx context.Context, i domain.Integration, w provider.Writer, p domain.Push, entry string, refused error) error {
+	reader, ok := provider.As[provider.Reader](w)
+	if domain.KindOf(refused) != domain.KindConflict || p.Attempts == 0 || entry == "" || !ok {
+		return refused
+	}
+	_, err := ask(ctx, a.Store, i, reader, entry)
+	return errors.Join(refused, err)
 }
 
 // standing reads a booking and its links under the lock of its resource, so that nobody changes them meanwhile. The
@@ -262,16 +274,19 @@ func put(ctx context.Context, i domain.Integration, w provider.Writer, write pro
 	if domain.KindOf(err) != domain.KindConflict || write.ExternalID == "" || i.Direction.Imports() || !ok {
 		return written, err
 	}
-	err = caught("write over altered copy", func() error {
-		there, err := reader.Read(ctx, write.ExternalID)
-		if err != nil {
-			return err
+	return written, caught("write over altered copy", func() error {
+		there, gone := reader.Read(ctx, write.ExternalID)
+		switch {
+		case domain.KindOf(gone) == domain.KindNotFound:
+			return err // the next try learns that it is gone, and makes another
+		case gone != nil:
+			return gone
 		}
 		write.Revision = there.Revision
-		written, err = w.Put(ctx, write)
-		return err
+		var again error
+		written, again = w.Put(ctx, write)
+		return again
 	})
-	return written, err
 }
 
 func (a *Pushes) remove(ctx context.Context, i domain.Integration, w provider.Writer, l domain.Link) error {

@@ -3,6 +3,7 @@ package activities_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/wedsync/wedsync/activities"
 	"github.com/wedsync/wedsync/internal/apply"
@@ -86,6 +87,106 @@ func TestCopyAlteredThereIsReadBeforeItIsWrittenAgain(t *testing.T) {
 	}
 	if b := d.booking(id); !b.When.Equal(span(14, 16)) || !d.atCal.entries["copy-1"].When.Equal(span(14, 16)) {
 		t.Errorf("booking %v, copy %v: the hand in the calendar came last", b.When, d.atCal.entries["copy-1"].When)
+	}
+}
+
+func TestCopyMovedByHandBeforeTheAnswerToItsWriteCameKeepsItsTime(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	id := d.arrive(d.crm, change("w1", domain.CategoryWedding, 10, 12))
+	d.atCal.lost["put"] = 1
+	d.write(d.cal)
+	theirs := d.atCal.entries["copy-1"]
+	theirs.Revision, theirs.When = "by hand", span(14, 16)
+	d.atCal.entries["copy-1"] = theirs
+	for range 2 {
+		d.advance(time.Hour)
+		d.write(d.cal)
+	}
+	if b := d.booking(id); !b.When.Equal(span(14, 16)) || !d.atCal.entries["copy-1"].When.Equal(span(14, 16)) || len(d.atCal.entries) != 1 {
+		t.Errorf("booking %v, copies %+v: the hand came last", b.When, d.atCal.entries)
+	}
+	if l := d.links(id, d.cal); len(l) != 1 || l[0].Revision != d.atCal.entries["copy-1"].Revision {
+		t.Errorf("links are %+v", l)
+	}
+}
+
+// A page that was applied before the answer was stored told of something unknown, and no later one tells again.
+func TestNewCopyThatWentBeforeItsAnswerIsMissed(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	id := d.arrive(d.crm, change("w1", domain.CategoryWedding, 10, 12))
+	d.atCal.pages["here"] = provider.Page{Changes: []domain.Change{{Op: domain.OpRemove, ExternalID: "copy-1"}}, Next: "there"}
+	d.tenant(func(ctx context.Context, tx *store.Tx) error { return tx.SetSyncCursor(ctx, d.cal.ID, "here") })
+	d.mu.Lock()
+	d.systems[d.cal.ID] = &busyWriter{outside: d.atCal, during: func() {
+		delete(d.atCal.entries, "copy-1")
+		ref := d.startRun(d.cal, false)
+		d.pull(ref)
+		run(d, none(d.syncs().EndSyncRun), activities.EndSyncRunInput{SyncRef: ref, State: domain.SyncDone})
+	}}
+	d.mu.Unlock()
+	d.write(d.cal)
+	if got := d.write(d.cal); got.Done != 1 || d.atCal.entries["copy-2"].Origin != id {
+		t.Errorf("result is %+v, entries %+v", got, d.atCal.entries)
+	}
+}
+
+func TestEntryThatRefusesAWriteTwiceIsAskedFor(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		happen func(d *desk)
+		want   string // the copy in the end
+	}{
+		"it was changed there": {func(d *desk) {
+			theirs := d.atCal.entries["copy-1"]
+			theirs.Revision, theirs.Details.Location = "by hand", "Room 2"
+			d.atCal.entries["copy-1"] = theirs
+		}, "copy-1"},
+		"it was deleted there": {func(d *desk) { delete(d.atCal.entries, "copy-1") }, "copy-2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := setup(t)
+			id := d.arrive(d.crm, change("w1", domain.CategoryWedding, 10, 12))
+			d.write(d.cal)
+			// The page that told of it was read before, so that nothing tells of it again.
+			tc.happen(d)
+			d.move(id, span(11, 13))
+			for try, reads := range []int{0, 1} {
+				got := d.write(d.cal)
+				if got.Retried != 1 || !got.Pull || d.atCal.count("read") != reads {
+					t.Fatalf("try %d: %+v, asked for %d times", try+1, got, d.atCal.count("read"))
+				}
+				d.advance(time.Hour)
+			}
+			if got := d.write(d.cal); got.Done != 1 {
+				t.Fatalf("after it was asked for: %+v", got)
+			}
+			if c := d.atCal.entries[tc.want]; len(d.atCal.entries) != 1 || !c.When.Equal(span(11, 13)) {
+				t.Errorf("entries are %+v", d.atCal.entries)
+			}
+		})
+	}
+}
+
+func TestCopyThatRefusesItsRemovalTwiceIsAskedFor(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	d.arrive(d.crm, change("w1", domain.CategoryWedding, 10, 12))
+	d.write(d.cal)
+	theirs := d.atCal.entries["copy-1"]
+	theirs.Revision, theirs.Details.Location = "by hand", "Room 2"
+	d.atCal.entries["copy-1"] = theirs
+	d.arrive(d.crm, domain.Change{Op: domain.OpRemove, ExternalID: "w1"})
+	for try := range 2 {
+		if got := d.write(d.cal); got.Retried != 1 || d.atCal.count("read") != try {
+			t.Fatalf("try %d: %+v", try+1, got)
+		}
+		d.advance(time.Hour)
+	}
+	if got := d.write(d.cal); got.Done != 1 || len(d.atCal.entries) != 0 {
+		t.Errorf("after it was asked for: %+v, entries %+v", got, d.atCal.entries)
 	}
 }
 

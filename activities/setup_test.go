@@ -131,6 +131,10 @@ func (o *outside) Put(_ context.Context, w provider.Write) (out provider.Written
 	id := w.ExternalID
 	if id == "" {
 		id = o.keys[w.Key]
+		if there := o.entries[id]; there.ExternalID != "" {
+			adopted := !there.When.Equal(w.When) || there.Details != w.Details
+			return provider.Written{ExternalID: id, Revision: there.Revision, ReadBack: there, Adopted: adopted}, end(nil)
+		}
 	}
 	if id == "" {
 		o.made++

@@ -378,33 +378,25 @@ func (a *Syncs) confirmRemovals(ctx context.Context, ref SyncRef) (ConfirmRemova
 		}
 		var askable bool
 		reader, askable = provider.As[provider.Reader](opened)
-		unseen, out.Quarantined, err = guard.SiftAbsent(ctx, tx, integration, run, unseen, askable)
+		if unseen, out.Quarantined, err = guard.SiftAbsent(ctx, tx, integration, run, unseen, askable); err != nil || !askable || integration.LastSyncAt == nil {
+			return err
+		}
+		// What was touched while it was listed is not missing, so it counts for no quarantine. But it may be gone: no later page
+		// tells, because the listing began after.
+		touched, err := tx.TouchedLinks(ctx, ref.Integration, run, all)
+		unseen = append(unseen, touched...)
 		return err
 	})
 	if err != nil {
 		return out, err
 	}
 	for _, link := range unseen {
-		var change domain.Change
-		err := caught("read entry", func() (err error) {
-			change, err = reader.Read(ctx, link.ExternalID)
-			return err
-		})
-		switch {
-		case domain.KindOf(err) == domain.KindNotFound:
-			change = domain.Change{Op: domain.OpRemove, ExternalID: link.ExternalID}
-		case err != nil:
-			return out, err
-		}
-		err = a.Store.Tenant(ctx, ref.Org, func(ctx context.Context, tx *store.Tx) error {
-			r, err := apply.Changes(ctx, tx, integration, []domain.Change{change}, domain.Cause{Kind: domain.CauseSyncRun, ID: string(ref.Run)})
-			if err == nil && r.Outcomes[0].Effect == reconcile.EffectRemoved {
-				out.Removed++
-			}
-			return err
-		})
+		r, err := ask(ctx, a.Store, integration, reader, link.ExternalID, domain.Cause{Kind: domain.CauseSyncRun, ID: string(ref.Run)})
 		if err != nil {
 			return out, err
+		}
+		if r.Outcomes[0].Effect == reconcile.EffectRemoved {
+			out.Removed++
 		}
 	}
 	return out, nil

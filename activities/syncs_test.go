@@ -347,6 +347,67 @@ func TestAbsenceIsProvedEntryByEntry(t *testing.T) {
 	})
 }
 
+func TestEntryThatWentBeforeItsLinkWasTouchedInTheListingIsMissed(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	id := d.arrive(d.crm, change("w1", domain.CategoryWedding, 10, 12))
+	d.write(d.cal)
+	d.atCal.pages[""] = provider.Page{Next: "delta", Complete: true}
+	first := d.startRun(d.cal, true)
+	d.pull(first)
+	run(d, none(d.syncs().EndSyncRun), activities.EndSyncRunInput{SyncRef: first, State: domain.SyncDone})
+	delete(d.atCal.entries, "copy-1")
+	ref := d.startRun(d.cal, true)
+	d.pull(ref)
+	d.move(id, span(13, 15)) // the write is noted on the link, and refused
+	if got := d.write(d.cal); got.Retried != 1 {
+		t.Fatalf("result is %+v", got)
+	}
+	if got := run(d, d.syncs().ConfirmRemovals, activities.ConfirmRemovalsInput{SyncRef: ref}); got.Removed != 1 || got.Quarantined != 0 {
+		t.Errorf("result is %+v", got)
+	}
+	if got := d.write(d.cal); got.Done != 1 || !d.atCal.entries["copy-2"].When.Equal(span(13, 15)) {
+		t.Errorf("result is %+v, entries %+v", got, d.atCal.entries)
+	}
+}
+
+func TestAnswerAboutAMissingEntryThatWasOvertakenByAWriteIsNoEdit(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	id := d.arrive(d.crm, change("w1", domain.CategoryWedding, 10, 12))
+	d.write(d.cal)
+	d.atCal.pages[""] = provider.Page{Next: "delta", Complete: true} // a listing that leaves our copy out
+	ref := d.startRun(d.cal, true)
+	d.pull(ref)
+	slow := &slowReader{outside: d.atCal, after: func() { d.move(id, span(13, 15)); d.advance(time.Second); d.write(d.cal) }}
+	d.mu.Lock()
+	d.systems[d.cal.ID] = slow
+	d.mu.Unlock()
+	d.setState(d.cal.ID, domain.IntegrationPaused)
+	d.setState(d.cal.ID, domain.IntegrationActive) // another version, so that the value is opened anew
+	if got := run(d, d.syncs().ConfirmRemovals, activities.ConfirmRemovalsInput{SyncRef: ref}); got.Removed != 0 {
+		t.Errorf("result is %+v", got)
+	}
+	if b := d.booking(id); !b.When.Equal(span(13, 15)) || d.atCal.count("read") != 2 {
+		t.Errorf("the booking is at %v, the entry was asked for %d times", b.When, d.atCal.count("read"))
+	}
+}
+
+// slowReader lets something happen before its first answer arrives.
+type slowReader struct {
+	*outside
+	after func()
+}
+
+func (s *slowReader) Read(ctx context.Context, id string) (domain.Change, error) {
+	c, err := s.outside.Read(ctx, id)
+	if after := s.after; after != nil {
+		s.after = nil
+		after()
+	}
+	return c, err
+}
+
 func TestDoubtRemovesNothing(t *testing.T) {
 	t.Parallel()
 	d := setup(t)

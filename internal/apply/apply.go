@@ -178,8 +178,10 @@ func gather(ctx context.Context, tx *store.Tx, from domain.Integration, items []
 		if it.Change.UID != "" {
 			keys.UIDs = append(keys.UIDs, it.Change.UID)
 		}
-		if it.Change.Origin != "" {
-			keys.Bookings = append(keys.Bookings, it.Change.Origin)
+		for _, marked := range []domain.BookingID{it.Change.Origin, it.Change.CopyOf} {
+			if marked != "" {
+				keys.Bookings = append(keys.Bookings, marked)
+			}
 		}
 	}
 	// Resources are locked before anything is read. Which ones are concerned depends on bookings that could be moved to

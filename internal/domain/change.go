@@ -43,6 +43,12 @@ type Change struct {
 	ChangedAt *time.Time `json:"changed_at,omitempty"`
 	// Origin is the booking id of the marker found on the entry, when WedSync itself wrote it.
 	Origin BookingID `json:"origin,omitempty"`
+	// Unbound says that Origin is of a system in which a marker cannot be bound to its entry: somebody who duplicated our copy
+	// carried it along. Elsewhere the provider has checked that Origin belongs to this very entry.
+	Unbound bool `json:"unbound,omitempty"`
+	// CopyOf is the booking id of a marker found on an entry that it was not written on: somebody duplicated a copy of ours.
+	// The entry is an event of its own, however alike. "" without such a marker, and always with Origin.
+	CopyOf BookingID `json:"copy_of,omitempty"`
 }
 
 // Limits of a change's fields, in bytes.
@@ -116,7 +122,7 @@ func (d Details) Validate() error {
 // Hash is the fingerprint of what the change says, leaving out revision, order and time of the change, so that a repeat
 // or an echo in another wrapping is recognised. It is hex SHA-256.
 func (c Change) Hash() string {
-	c.Revision, c.RemoteVersion, c.Origin, c.ChangedAt = "", 0, "", nil
+	c.Revision, c.RemoteVersion, c.Origin, c.Unbound, c.CopyOf, c.ChangedAt = "", 0, "", false, "", nil
 	c.When.Start, c.When.End = c.When.Start.UTC().Truncate(time.Second), c.When.End.UTC().Truncate(time.Second)
 	b, err := json.Marshal(c)
 	if err != nil {

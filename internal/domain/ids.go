@@ -36,12 +36,20 @@ type AnyID interface{ ~string }
 
 // NewID makes an identifier from a clock reading. It panics only if the system has no randomness.
 func NewID[T AnyID](now time.Time) T {
+	return NewIDFrom[T](now, func(b []byte) {
+		if _, err := rand.Read(b); err != nil {
+			panic("read randomness for an id: " + err.Error())
+		}
+	})
+}
+
+// NewIDFrom is NewID with its random bits from elsewhere: fill is called once with 10 bytes. What must happen the same way
+// twice, such as a test's history, draws them from a seed; nothing else should.
+func NewIDFrom[T AnyID](now time.Time, fill func([]byte)) T {
 	var b [16]byte
 	ms := uint64(now.UnixMilli())
 	b[0], b[1], b[2], b[3], b[4], b[5] = byte(ms>>40), byte(ms>>32), byte(ms>>24), byte(ms>>16), byte(ms>>8), byte(ms)
-	if _, err := rand.Read(b[6:]); err != nil {
-		panic("read randomness for an id: " + err.Error())
-	}
+	fill(b[6:])
 	b[6] = b[6]&0x0f | 0x70
 	b[8] = b[8]&0x3f | 0x80
 	return T(FormatUUID(b))

@@ -60,6 +60,7 @@ const carryPage = 100
 func (g *Guard) Carry(ctx context.Context, org domain.OrgID, id domain.QuarantineID, until time.Time) (q domain.Quarantine, err error) {
 	after := ""
 	for {
+		var asked time.Time
 		var c connection
 		var rows []store.HeldRow
 		next := ""
@@ -70,6 +71,7 @@ func (g *Guard) Carry(ctx context.Context, org domain.OrgID, id domain.Quarantin
 			if c, err = g.open(ctx, tx, q.IntegrationID); err != nil && (domain.KindOf(err) != domain.KindPermanent || c.ID == "") {
 				return err
 			}
+			asked = tx.Now
 			rows, next, err = tx.HeldRows(ctx, id, true, store.Page{Limit: carryPage, After: after})
 			return err
 		})
@@ -80,7 +82,7 @@ func (g *Guard) Carry(ctx context.Context, org domain.OrgID, id domain.Quarantin
 			if !time.Now().Before(until) {
 				return g.reread(ctx, org, q)
 			}
-			if err := g.carryOne(ctx, c, q, row); err != nil {
+			if err := g.carryOne(ctx, c, q, row, asked); err != nil {
 				again, readErr := g.reread(ctx, org, q)
 				if readErr != nil {
 					return q, readErr
@@ -147,8 +149,9 @@ func (g *Guard) prove(ctx context.Context, c connection, q domain.Quarantine, ro
 	return proof{there: row.Link.RemovedAt == nil && (seen || row.Link.UpdatedAt.After(row.At))}, nil
 }
 
-// carryOne gives one held removal its outcome.
-func (g *Guard) carryOne(ctx context.Context, c connection, q domain.Quarantine, row store.HeldRow) error {
+// carryOne gives one held removal its outcome. Its entry is asked for after the moment asked; when it was changed here
+// since then, the removal is left for later.
+func (g *Guard) carryOne(ctx context.Context, c connection, q domain.Quarantine, row store.HeldRow, asked time.Time) error {
 	p, err := g.prove(ctx, c, q, row)
 	if err != nil {
 		return err
@@ -167,7 +170,11 @@ func (g *Guard) carryOne(ctx context.Context, c connection, q domain.Quarantine,
 		case p.there:
 			outcome = domain.HeldBack
 			if p.asked {
-				_, err = apply.Changes(ctx, tx, c.Integration, []domain.Change{p.change}, causeOf(q))
+				var r apply.Result
+				r, err = apply.Page(ctx, tx, c.Integration, []domain.Change{p.change}, asked, causeOf(q))
+				if err == nil && r.Reread {
+					err = domain.E(domain.KindUnavailable, "the entry changed here while it was asked for")
+				}
 			}
 		case q.State == domain.QuarantineApproved:
 			outcome, err = remove(ctx, tx, c.Integration, q, row, links)

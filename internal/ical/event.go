@@ -129,6 +129,24 @@ func (e Event) Status() domain.BookingStatus {
 	return domain.StatusConfirmed
 }
 
+// Revised is when the event was last changed in its store: LAST-MODIFIED, and where that is missing DTSTAMP, which means the
+// same in an object that has no METHOD (RFC 5545, 3.8.7.2). With one it is when the object was sent, which tells nothing of
+// its events; method is that of the calendar. nil when neither can be read; both must be in UTC.
+func (e Event) Revised(method string) *time.Time {
+	names := []string{"LAST-MODIFIED", "DTSTAMP"}
+	if method != "" {
+		names = names[:1]
+	}
+	for _, name := range names {
+		if p := e.Get(name); p != nil {
+			if at, err := time.Parse("20060102T150405Z", strings.TrimSpace(p.Value)); err == nil {
+				return &at
+			}
+		}
+	}
+	return nil
+}
+
 // Busy reports whether the event keeps its owner from doing something else: it is not cancelled, not TRANSPARENT, and
 // takes time. Outlook's own word for free counts too.
 func (e Event) Busy() bool {

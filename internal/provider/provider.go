@@ -229,7 +229,7 @@ type Reader interface {
 type Writer interface {
 	// Put creates or updates the copy of a booking and returns it as the system stored it. It may be repeated after
 	// a lost answer: Key is the same for every try of one logical write, and a copy that an earlier try created is
-	// adopted, not doubled. KindConflict means that the copy changed since Revision was read.
+	// adopted, not doubled; see Written.Adopted. KindConflict means that the copy changed since Revision was read.
 	Put(ctx context.Context, w Write) (Written, error)
 	// Remove deletes the copy. One that is gone already is success. KindConflict as for Put.
 	Remove(ctx context.Context, externalID, revision string) error
@@ -257,6 +257,10 @@ type Written struct {
 	Revision   string
 	// ReadBack is the copy in the form in which Pull will return it, for recognising the echo.
 	ReadBack domain.Change
+	// Adopted says that the copy which an earlier try created says something else than the Write, and that it was left as it
+	// is: somebody may have moved it meanwhile. The caller applies ReadBack as something read, and writes again. Only a Write
+	// without ExternalID ends so. A provider that cannot tell writes over such a copy.
+	Adopted bool
 }
 
 // Prober is implemented by systems that have a cheap authenticated call.

@@ -148,5 +148,7 @@ func compareChanges(was, now []domain.Change, note func(string, bool)) {
 		note("kind", a.Kind != b.Kind)
 		note("changed_at", (a.ChangedAt == nil) != (b.ChangedAt == nil) || a.ChangedAt != nil && !a.ChangedAt.Equal(*b.ChangedAt))
 		note("origin", a.Origin != b.Origin)
+		note("unbound", a.Unbound != b.Unbound)
+		note("copy_of", a.CopyOf != b.CopyOf)
 	}
 }

@@ -14,6 +14,8 @@ import (
 type resource struct {
 	path string // as an ExternalID
 	etag string
+	// method is the METHOD of the object, which a stored one must not have (RFC 4791, 4.1).
+	method string
 	ical.Object
 }
 
@@ -31,8 +33,11 @@ func (c *connection) read(path, etag string, raw []byte) (*resource, error) {
 	if cal.Truncated {
 		return nil, domain.Invalid("calendar-data", "is cut off")
 	}
-	masters := 0
+	masters, method := 0, ""
 	for _, root := range cal.Roots {
+		if method == "" {
+			method = root.Text("METHOD")
+		}
 		for _, comp := range root.Children {
 			if comp.Name == "VEVENT" && comp.Get("RECURRENCE-ID") == nil {
 				masters++
@@ -47,7 +52,7 @@ func (c *connection) read(path, etag string, raw []byte) (*resource, error) {
 	case len(cal.Objects) == 0:
 		return nil, nil
 	}
-	return &resource{path, etag, cal.Objects[0]}, nil
+	return &resource{path, etag, method, cal.Objects[0]}, nil
 }
 
 func parseInstanceID(s string) (calendartime.Wall, bool) {
@@ -61,7 +66,8 @@ func parseInstanceID(s string) (calendartime.Wall, bool) {
 
 // change turns a VEVENT into a change. instance is "" for a single entry.
 func (c *connection) change(r *resource, e ical.Event, span domain.Span, instance string) domain.Change {
-	out := domain.Change{Op: domain.OpUpsert, ExternalID: r.path, UID: r.UID, Revision: r.etag, Status: e.Status()}
+	out := domain.Change{Op: domain.OpUpsert, ExternalID: r.path, UID: r.UID, Revision: r.etag, Status: e.Status(),
+		ChangedAt: e.Revised(r.method)}
 	if instance != "" {
 		out.ExternalID += "#" + instance
 		if out.UID != "" {
@@ -85,11 +91,14 @@ func (c *connection) change(r *resource, e ical.Event, span domain.Span, instanc
 		out.Private = true
 	}
 	out.Free = strings.EqualFold(e.Text("TRANSP"), "TRANSPARENT") || e.Declined(c.settings.Username) || !e.TakesTime()
-	if booking, category, ok := readMarker(e.Component, r.UID); ok {
+	booking, category, ours := readMarker(e.Component, r.UID)
+	if ours {
 		out.Origin = booking
 		if category.Valid() {
 			out.Category = category
 		}
+	} else if instance == "" {
+		out.CopyOf = booking
 	}
 	if out.Category == "" {
 		out.Category = c.settings.category(append(e.Texts("CATEGORIES"), out.Details.Title)...)

@@ -106,8 +106,9 @@ func TestFieldsAreReadAsPeopleMeantThem(t *testing.T) {
 	if len(got) != 1 || len(problems) != 0 {
 		t.Fatalf("%d changes, problems %v", len(got), problems)
 	}
+	modified := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
 	want := domain.Change{
-		Op: domain.OpUpsert, ExternalID: "/home/weddings/a.ics", UID: "a", Revision: `"1"`,
+		Op: domain.OpUpsert, ExternalID: "/home/weddings/a.ics", UID: "a", Revision: `"1"`, ChangedAt: &modified,
 		Category: domain.CategoryWedding, Status: domain.StatusTentative, Private: true, When: got[0].When,
 		Details: domain.Details{Title: "Smith, Jones; wedding, part two", Notes: "Line\nC:\\dir", Location: "Barn", Contact: "Somebody"},
 	}
@@ -264,6 +265,35 @@ func TestListingLeavesOutWhatLiesOutsideTheWindowAndDeltaDoesNot(t *testing.T) {
 	byID(t, pullAll(t, b.conn, page.Next), id)
 }
 
+// A stored object has no METHOD, and there DTSTAMP means what LAST-MODIFIED means (RFC 5545, 3.8.7.2).
+func TestTimeOfTheLastChangeIsTold(t *testing.T) {
+	t.Parallel()
+	at := func(day int) *time.Time { d := time.Date(2027, 1, day, 0, 0, 0, 0, time.UTC); return &d }
+	event := func(lines string) string {
+		return "BEGIN:VEVENT\r\nUID:a\r\nDTSTART:20270301T100000Z\r\nDURATION:PT1H\r\nSUMMARY:x\r\n" + lines + "\r\nEND:VEVENT"
+	}
+	for name, tc := range map[string]struct {
+		data string
+		want *time.Time
+	}{
+		"last modified":                    {calendar(event("DTSTAMP:20270101T000000Z\r\nLAST-MODIFIED:20270102T000000Z")), at(2)},
+		"stamp alone":                      {calendar(event("DTSTAMP:20270101T000000Z")), at(1)},
+		"stamp of something that was sent": {calendar("METHOD:REQUEST", event("DTSTAMP:20270101T000000Z")), nil},
+		"modified in something sent":       {calendar("METHOD:REQUEST", event("DTSTAMP:20270101T000000Z\r\nLAST-MODIFIED:20270102T000000Z")), at(2)},
+		"local time, which is not allowed": {calendar(event("DTSTAMP:20270101T000000Z\r\nLAST-MODIFIED:20270102T000000")), at(1)},
+		"nothing that can be read":         {calendar(event("DTSTAMP:soon")), nil},
+		"an instance of a series":          {calendar(event("DTSTAMP:20270101T000000Z\r\nRRULE:FREQ=DAILY;COUNT=1")), at(1)},
+	} {
+		got, problems := changesOf(t, offline(t), tc.data)
+		if len(problems) != 0 || len(got) != 1 {
+			t.Fatalf("%s: %d changes, problems %v", name, len(got), problems)
+		}
+		if c := got[0].ChangedAt; (c == nil) != (tc.want == nil) || c != nil && !c.Equal(*tc.want) {
+			t.Errorf("%s: changed at %v", name, c)
+		}
+	}
+}
+
 func TestDuplicateOfOurCopyIsThePersonsOwn(t *testing.T) {
 	t.Parallel()
 	b := setup(t, caldavsim.Options{})
@@ -277,7 +307,7 @@ func TestDuplicateOfOurCopyIsThePersonsOwn(t *testing.T) {
 	if got := byID(t, page, done.ExternalID); got.Origin != write(1).BookingID || got.Category != domain.CategoryWedding {
 		t.Errorf("our copy has origin %q and category %q", got.Origin, got.Category)
 	}
-	if got := byID(t, page, id); got.Origin != "" || got.Category != domain.CategoryPersonal {
+	if got := byID(t, page, id); got.Origin != "" || got.CopyOf != write(1).BookingID || got.Category != domain.CategoryPersonal {
 		t.Errorf("a person's duplicate has origin %q and category %q", got.Origin, got.Category)
 	}
 }

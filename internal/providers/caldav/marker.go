@@ -43,7 +43,7 @@ func marker(booking domain.BookingID, key string) string {
 }
 
 // readMarker returns the booking and category of a copy of ours. An entry that was duplicated from a copy carries the
-// marker too, but another UID, and is not ours.
+// marker too, but another UID, and is not ours; its booking is told all the same.
 func readMarker(comp *ical.Component, uid string) (domain.BookingID, domain.Category, bool) {
 	booking, _, ok := markerKey(comp, uid)
 	return booking, domain.Category(strings.ToLower(comp.Text(propCategory))), ok
@@ -59,8 +59,8 @@ func markerKey(comp *ical.Component, uid string) (booking domain.BookingID, key 
 		return "", "", false
 	}
 	booking, key = domain.BookingID(parts[0]), parts[1]
-	if _, valid := domain.ParseUUID(parts[0]); !valid || uid != uidOf(key) || parts[2] != digest(booking, key, uid) {
+	if _, valid := domain.ParseUUID(parts[0]); !valid {
 		return "", "", false
 	}
-	return booking, key, true
+	return booking, key, uid == uidOf(key) && parts[2] == digest(booking, key, uid)
 }

@@ -75,7 +75,7 @@ func (c *connection) create(ctx context.Context, t target) (provider.Written, er
 	case err == nil:
 		return c.written(ctx, t.id, etag(res.header.Get("ETag")), t.body)
 	case res.status == http.StatusPreconditionFailed:
-		return c.adopt(ctx, t)
+		return c.adopt(ctx, t, false)
 	case precondition(res.response, caldavNS, "no-uid-conflict") || res.status == http.StatusConflict:
 		// The UID is ours alone, so the copy exists under another name: a person's program moved it.
 		id, found := c.findUID(ctx, uidOf(t.write.Key))
@@ -86,13 +86,14 @@ func (c *connection) create(ctx context.Context, t target) (provider.Written, er
 			return provider.Written{}, err
 		}
 		t.id = id
-		return c.adopt(ctx, t)
+		return c.adopt(ctx, t, false)
 	}
 	return provider.Written{}, err
 }
 
-// adopt takes over a copy that is there already, if its marker says that it is the one of this write.
-func (c *connection) adopt(ctx context.Context, t target) (provider.Written, error) {
+// adopt takes over a copy that is there already, if its marker says that it is the one of this write. One that says
+// something else is written over or left as it is.
+func (c *connection) adopt(ctx context.Context, t target, over bool) (provider.Written, error) {
 	current, err := c.get(ctx, t.id)
 	if domain.KindOf(err) == domain.KindNotFound {
 		return provider.Written{}, domain.E(domain.KindUnavailable, "the copy came and went while it was written")
@@ -105,6 +106,13 @@ func (c *connection) adopt(ctx context.Context, t target) (provider.Written, err
 	}
 	if done, same := c.sameAs(t, current); same {
 		return done, nil
+	}
+	if !over {
+		have, err := c.single(t.id, current.etag, current.data)
+		if err != nil {
+			return provider.Written{}, err
+		}
+		return provider.Written{ExternalID: t.id, UID: have.UID, Revision: current.etag, ReadBack: have, Adopted: true}, nil
 	}
 	t.write.Revision = current.etag
 	return c.replace(ctx, t)
@@ -142,7 +150,7 @@ func (c *connection) putUnseen(ctx context.Context, t target) (provider.Written,
 	case domain.KindNotFound:
 		return c.create(ctx, t)
 	case "":
-		return c.adopt(ctx, t)
+		return c.adopt(ctx, t, true)
 	}
 	return provider.Written{}, err
 }

@@ -199,14 +199,29 @@ func TestCopyThatAPersonsProgramRenamedIsFoundByItsUID(t *testing.T) {
 	data := b.sim.Events("weddings")[0].Data
 	b.sim.DeleteEvent(done.ExternalID)
 	renamed := b.sim.PutEvent("weddings", "renamed.ics", data)
-	wish := write(1)
-	wish.Status = domain.StatusTentative
-	again, err := b.conn.Put(t.Context(), wish)
-	if err != nil || again.ExternalID != renamed || again.ReadBack.Status != domain.StatusTentative {
+	again, err := b.conn.Put(t.Context(), write(1))
+	if err != nil || again.ExternalID != renamed || again.Adopted {
 		t.Errorf("put: %v, copy %s, want %s", err, again.ExternalID, renamed)
 	}
 	if n := len(b.sim.Events("weddings")); n != 1 {
 		t.Errorf("%d resources, want 1", n)
+	}
+}
+
+func TestCopyThatSomebodyMovedBeforeTheNextTryIsLeftAsItIs(t *testing.T) {
+	t.Parallel()
+	b := setup(t, caldavsim.Options{})
+	done, err := b.conn.Put(t.Context(), write(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := b.sim.Events("weddings")[0].Data
+	b.sim.PutEvent("weddings", nameOf(write(1).Key), strings.ReplaceAll(data, "DTSTART:2027", "DTSTART:2026"))
+	for range 2 {
+		again, err := b.conn.Put(t.Context(), write(1))
+		if err != nil || !again.Adopted || again.ExternalID != done.ExternalID || again.ReadBack.When.Start.Year() != 2026 || again.ReadBack.Origin != write(1).BookingID {
+			t.Fatalf("put again: %+v, %v", again, err)
+		}
 	}
 }
 

@@ -165,7 +165,7 @@ func TestFieldsAreMapped(t *testing.T) {
 	when := domain.When{Zone: "UTC", Kind: domain.TimeAllDay, Span: domain.Span{
 		Start: time.Date(2027, 6, 5, 0, 0, 0, 0, time.UTC), End: time.Date(2027, 6, 6, 0, 0, 0, 0, time.UTC)}}
 	full := domain.Change{Op: domain.OpUpsert, ExternalID: "42", UID: "u", Revision: "3", RemoteVersion: 1798761600500, Category: domain.CategoryWedding,
-		Status: domain.StatusTentative, When: when, Private: true, Free: true, Origin: "0193b000-0000-7000-8000-000000000001",
+		Status: domain.StatusTentative, When: when, Private: true, Free: true, Origin: "0193b000-0000-7000-8000-000000000001", Unbound: true,
 		Details: domain.Details{Title: "T", Notes: "ééx", Contact: "a@b.c", Location: "barn"}}
 	for _, c := range []struct {
 		name, body string

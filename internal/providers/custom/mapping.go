@@ -150,7 +150,7 @@ func (m *mapper) change(w *work) (c domain.Change, dropped bool, err error) {
 	if origin := r.text(m.origin); origin != "" {
 		// A person may have typed into the field that carries the marker; only an id can be ours.
 		if id, err := domain.ParseID[domain.BookingID]("origin", origin); err == nil {
-			c.Origin = id
+			c.Origin, c.Unbound = id, true
 		}
 	}
 	if r.err != nil {

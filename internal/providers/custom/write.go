@@ -354,7 +354,7 @@ func (p put) assumed() domain.Change {
 	c := domain.Change{Op: domain.OpUpsert, ExternalID: p.wish.ExternalID, Category: p.wish.Category, Status: p.wish.Status,
 		When: p.wish.When, Details: p.wish.Details}
 	if !p.wish.Source && p.write.mapper.origin != nil {
-		c.Origin = p.wish.BookingID
+		c.Origin, c.Unbound = p.wish.BookingID, true
 	}
 	return c
 }

@@ -122,12 +122,15 @@ func (c *connection) change(ev *calendar.Event) (domain.Change, error) {
 	}
 	ch.Free = ch.Free || length == 0
 	ch.Category = c.settings.category(append([]string{ch.Details.Title}, ch.Labels...)...)
-	if m, ok := readMarker(ev); ok {
+	m, ours := readMarker(ev)
+	if ours {
 		ch.Origin = m.booking
 		ch.Details.Contact = cut(clean(m.contact), domain.MaxTitle)
 		if m.category.Valid() {
 			ch.Category = m.category
 		}
+	} else if ev.RecurringEventId == "" {
+		ch.CopyOf = m.booking
 	}
 	return ch, nil
 }

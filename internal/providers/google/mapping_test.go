@@ -34,6 +34,23 @@ func parse(t testing.TB, raw string) *calendar.Event {
 
 const hour = `"start":{"dateTime":"2027-03-02T10:00:00Z"},"end":{"dateTime":"2027-03-02T11:00:00Z"}`
 
+func TestTimeOfTheLastEditIsTold(t *testing.T) {
+	t.Parallel()
+	c := reader(t, providertest.Zone, settings{})
+	edited := time.Date(2027, 2, 1, 10, 0, 0, 123e6, time.UTC)
+	for raw, want := range map[string]*time.Time{
+		`{"id":"a","updated":"2027-02-01T11:00:00.123+01:00",` + hour + `}`:    &edited,
+		`{"id":"a","updated":"2027-02-01T10:00:00.123Z","status":"cancelled"}`: &edited,
+		`{"id":"a",` + hour + `}`:                       nil,
+		`{"id":"a","updated":"yesterday",` + hour + `}`: nil,
+	} {
+		ch, err := c.change(parse(t, raw))
+		if err != nil || (ch.ChangedAt == nil) != (want == nil) || want != nil && !ch.ChangedAt.Equal(*want) {
+			t.Errorf("%s: changed at %v, %v", raw, ch.ChangedAt, err)
+		}
+	}
+}
+
 func TestWhatBlocksAndWhatDoesNot(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -57,13 +57,15 @@ type marker struct {
 }
 
 // readMarker returns the marker of a copy of ours. A duplicate that a person made carries the properties too, but on
-// another id, and an instance of a series is never ours.
+// another id, and is not ours; its booking is told all the same. An instance of a series is never ours.
 func readMarker(ev *calendar.Event) (marker, bool) {
 	if ev.ExtendedProperties == nil {
 		return marker{}, false
 	}
 	p := ev.ExtendedProperties.Private
 	m := marker{domain.BookingID(p[propBooking]), p[propKey], domain.Category(p[propCategory]), p[propContact]}
-	_, valid := domain.ParseUUID(p[propBooking])
-	return m, valid && ev.RecurringEventId == "" && p[propProof] == proof(m.booking, m.key, ev.Id)
+	if _, valid := domain.ParseUUID(p[propBooking]); !valid {
+		return marker{}, false
+	}
+	return m, ev.RecurringEventId == "" && p[propProof] == proof(m.booking, m.key, ev.Id)
 }

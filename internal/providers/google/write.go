@@ -89,7 +89,7 @@ func (c *connection) create(ctx context.Context, w provider.Write) (provider.Wri
 		case err != nil:
 			return provider.Written{}, err
 		case current.Status != "cancelled":
-			return c.adopt(ctx, w, current)
+			return c.adopt(ctx, w, current, false)
 		}
 		call := c.api.Events.Update(c.settings.Calendar, id, body).SendUpdates(silently).Fields(eventFields).Context(ctx)
 		call.Header().Set("If-Match", current.Etag)
@@ -103,13 +103,16 @@ func (c *connection) create(ctx context.Context, w provider.Write) (provider.Wri
 	return provider.Written{}, domain.E(domain.KindConflict, "every id of the copy is taken by a deleted event")
 }
 
-// adopt takes over a copy that is there already, if its marker says that it is the one of this write.
-func (c *connection) adopt(ctx context.Context, w provider.Write, current *calendar.Event) (provider.Written, error) {
+// adopt takes over a copy that is there already, if its marker says that it is the one of this write. One that says
+// something else is written over or left as it is.
+func (c *connection) adopt(ctx context.Context, w provider.Write, current *calendar.Event, over bool) (provider.Written, error) {
 	if m, ok := readMarker(current); !ok || m.key != w.Key {
 		return provider.Written{}, domain.E(domain.KindConflict, "the id of the copy is taken by an entry that is not ours")
 	}
-	if c.says(w, current) {
-		return c.written(current, nil)
+	if says := c.says(w, current); says || !over {
+		done, err := c.written(current, nil)
+		done.Adopted = !says
+		return done, err
 	}
 	w.ExternalID, w.Revision = externalID(current.Id), current.Etag
 	return c.replace(ctx, w)
@@ -147,7 +150,7 @@ func (c *connection) putUnseen(ctx context.Context, w provider.Write) (provider.
 	case err != nil:
 		return provider.Written{}, err
 	}
-	return c.adopt(ctx, w, current)
+	return c.adopt(ctx, w, current, true)
 }
 
 var errInstance = domain.Invalid("external_id", "names an instance of a series, which is never a copy of ours")

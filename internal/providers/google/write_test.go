@@ -60,20 +60,36 @@ func TestDuplicateThatAPersonMakesOfACopyIsAnEntryOfTheirOwn(t *testing.T) {
 	delete(copied, "iCalUID")
 	id := b.sim.Put(studio, copied)
 	ch := byID(t, pullAll(t, b.conn, cursor), id)
-	if ch.Origin != "" || ch.Category != domain.CategoryPersonal || ch.Details.Contact != "" {
+	if ch.Origin != "" || ch.CopyOf != write(0).BookingID || ch.Category != domain.CategoryPersonal || ch.Details.Contact != "" {
 		t.Errorf("a duplicate passes for a copy of ours: %+v", ch)
 	}
-	if got := byID(t, pullAll(t, b.conn, ""), done.ExternalID); got.Origin != write(0).BookingID || got.Hash() != done.ReadBack.Hash() {
+	if got := byID(t, pullAll(t, b.conn, ""), done.ExternalID); got.Origin != write(0).BookingID || got.CopyOf != "" || got.Hash() != done.ReadBack.Hash() {
 		t.Error("the copy itself is no longer known")
 	}
 	// The properties of an instance, inherited from a series that somebody made of a copy, say nothing either.
 	b.sim.Patch(studio, done.ExternalID, map[string]any{"recurrence": []any{"RRULE:FREQ=DAILY;COUNT=2"}})
 	for _, ch := range pullAll(t, b.conn, "").Changes {
-		if strings.Contains(ch.ExternalID, "#") && ch.Origin != "" {
+		if strings.Contains(ch.ExternalID, "#") && ch.Origin+ch.CopyOf != "" {
 			t.Error("an instance passes for a copy of ours")
 		}
 	}
 	wantKind(t, b.conn.Remove(t.Context(), id, ""), domain.KindConflict)
+}
+
+func TestCopyThatSomebodyMovedBeforeTheNextTryIsLeftAsItIs(t *testing.T) {
+	t.Parallel()
+	b := setup(t, change{})
+	done, err := b.conn.Put(t.Context(), write(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.sim.Patch(studio, done.ExternalID, map[string]any{"start": map[string]any{"dateTime": "2026-03-02T10:00:00Z"}, "end": map[string]any{"dateTime": "2026-03-02T11:00:00Z"}})
+	for range 2 {
+		again, err := b.conn.Put(t.Context(), write(0))
+		if err != nil || !again.Adopted || again.ExternalID != done.ExternalID || again.ReadBack.When.Start.Year() != 2026 || again.ReadBack.Origin != write(0).BookingID {
+			t.Fatalf("put again: %+v, %v", again, err)
+		}
+	}
 }
 
 func TestCopyWhoseDeletedIDIsHiddenGetsTheNextID(t *testing.T) {

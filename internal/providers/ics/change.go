@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/wedsync/wedsync/internal/domain"
@@ -140,11 +139,8 @@ func (c *connection) change(o named, at ical.Occurrence) domain.Change {
 		out.Private = true
 	}
 	out.Labels = labels(e)
-	if p := e.Get("LAST-MODIFIED"); p != nil {
-		if t, err := time.Parse("20060102T150405Z", strings.TrimSpace(p.Value)); err == nil {
-			out.ChangedAt = &t
-		}
-	}
+	// A feed is made when it is asked for, whether it says METHOD or not, and stamps its entries then.
+	out.ChangedAt = e.Revised("PUBLISH")
 	if p := e.Get("X-WEDSYNC-BOOKING"); p != nil && at.RecurrenceID == "" {
 		if booking, ok := icsfeed.ReadMarker(p.Value, o.UID); ok {
 			out.Origin = booking

@@ -173,6 +173,8 @@ func (c *connection) change(e event) (domain.Change, error) {
 	}
 	if m, ok := e.marker(); ok {
 		out.Origin, out.Category = m.booking, m.category
+	} else {
+		out.CopyOf = m.booking
 	}
 	if !out.Category.Valid() {
 		out.Category = c.settings.category(append(out.Labels, out.Details.Title)...)

@@ -37,6 +37,25 @@ func mapper() *connection {
 	return &connection{settings: s, local: loc, now: func() time.Time { return providertest.Now }}
 }
 
+func TestTimeOfTheLastChangeIsTold(t *testing.T) {
+	t.Parallel()
+	for over, want := range map[string]time.Time{
+		`{}`: time.Date(2027, 2, 1, 10, 0, 0, 123456700, time.UTC),
+		`{"lastModifiedDateTime":"2027-02-03T12:00:00+02:00"}`: time.Date(2027, 2, 3, 10, 0, 0, 0, time.UTC),
+		`{"lastModifiedDateTime":""}`:                          {},
+	} {
+		c, err := mapped(t, over)
+		if err != nil || (c.ChangedAt == nil) != want.IsZero() || c.ChangedAt != nil && !c.ChangedAt.Equal(want) {
+			t.Errorf("%s: changed at %v, %v", over, c.ChangedAt, err)
+		}
+	}
+	// What an occurrence in a delta says changes with its series.
+	master := event{LastModified: "2027-02-03T12:00:00Z"}
+	if at := (event{ID: "o"}).hydrated(master).changedAt(); at == nil || at.Day() != 3 {
+		t.Errorf("an occurrence was changed at %v", at)
+	}
+}
+
 func TestWordsOfGraphBecomeOurs(t *testing.T) {
 	t.Parallel()
 	type words struct {

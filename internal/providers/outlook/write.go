@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,7 +53,7 @@ func (c *connection) put(ctx context.Context, w provider.Write) (provider.Writte
 		if have, ok := e.marker(); !ok || have.key != w.Key {
 			return provider.Written{}, domain.E(domain.KindConflict, "the event is not a copy of ours")
 		}
-		return c.adopt(ctx, w, m, e)
+		return c.adopt(ctx, w, m, e, true)
 	case domain.KindNotFound:
 		if err := c.proved(ctx, err); domain.KindOf(err) != domain.KindNotFound {
 			return provider.Written{}, err
@@ -77,7 +78,7 @@ func (c *connection) create(ctx context.Context, w provider.Write, m marker) (pr
 			return provider.Written{}, err
 		}
 		if found {
-			return c.adopt(ctx, w, m, there)
+			return c.adopt(ctx, w, m, there, false)
 		}
 		wish := c.wish(w, m, "")
 		wish.TransactionID, wish.IsReminderOn = transaction(w.Key, n), new(bool)
@@ -124,10 +125,16 @@ func (c *connection) find(ctx context.Context, m marker) (event, bool, error) {
 	return event{}, false, nil
 }
 
-// adopt takes over a copy that is there already and makes it what it should be.
-func (c *connection) adopt(ctx context.Context, w provider.Write, m marker, e event) (provider.Written, error) {
+// adopt takes over a copy that is there already. One that says something else is written over or left as it is; one that
+// is not bound yet was made a moment ago and is written over.
+func (c *connection) adopt(ctx context.Context, w provider.Write, m marker, e event, over bool) (provider.Written, error) {
 	if done, ok := c.sameAs(w, m, e); ok {
 		return done, nil
+	}
+	if !over && e.bound(m) {
+		done, err := c.written(e)
+		done.Adopted = err == nil
+		return done, err
 	}
 	return c.patch(ctx, e.ID, e.ETag, c.wish(w, m, e.ID), m)
 }
@@ -186,14 +193,15 @@ func (c *connection) written(e event) (provider.Written, error) {
 	return provider.Written{ExternalID: ch.ExternalID, UID: ch.UID, Revision: ch.Revision, ReadBack: ch}, nil
 }
 
+// bound reports whether the event has the marker that is bound to it.
+func (e event) bound(m marker) bool {
+	return slices.ContainsFunc(e.Properties, func(p extension) bool { return p.ID == originProperty && p.Value == m.origin(e.ID) })
+}
+
 // sameAs reports whether a copy already says what the write wants and is bound.
 func (c *connection) sameAs(w provider.Write, m marker, e event) (provider.Written, bool) {
-	bound := false
-	for _, p := range e.Properties {
-		bound = bound || p.ID == originProperty && p.Value == m.origin(e.ID)
-	}
 	have, err := c.change(e)
-	if err != nil || !bound {
+	if err != nil || !e.bound(m) {
 		return provider.Written{}, false
 	}
 	want := c.wish(w, m, e.ID)

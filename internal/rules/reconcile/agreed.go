@@ -74,9 +74,13 @@ func rewordedHere(l *domain.Link, b domain.Booking) bool {
 
 // newer reports whether an entry's edit is younger than the booking's state: by the systems' own times of change where
 // they are known, else by when we learned of them, and what comes now is younger than what is stored. At the same moment
-// by the systems' clocks the higher version wins where both count them; then what is stored stays.
-func (w *world) newer(c domain.Change, b domain.Booking) bool {
+// by the systems' clocks the higher version wins where both count them; then what is stored stays. A time of change that
+// is still the one of the state that was edited tells nothing: some programs do not keep it.
+func (w *world) newer(at *domain.Link, c domain.Change, b domain.Booking) bool {
 	theirs, ours, version := changedAt(c), b.UpdatedAt, int64(0)
+	if theirs.Equal(at.Agreed.Modified) {
+		theirs = time.Time{}
+	}
 	for _, l := range w.linksOf(b.ID) {
 		if l.Agreed.Told && l.Agreed.Version == b.Version {
 			if version = l.RemoteVersion; !l.Agreed.Modified.IsZero() {
@@ -123,7 +127,7 @@ func (w *world) judge(l *domain.Link, b domain.Booking, c domain.Change) verdict
 		theirs = w.thereIsSource(l, b)
 	case domain.EditNewestWins:
 		// A removal seldom has a time. Then the edit wins: what was edited can still be removed, the reverse is worse.
-		theirs = (!gone || !changedAt(c).IsZero()) && w.newer(c, b)
+		theirs = (!gone || !changedAt(c).IsZero()) && w.newer(l, c, b)
 	}
 	if theirs {
 		return theyWin

@@ -15,7 +15,7 @@ func (w *world) ask(l *domain.Link, b domain.Booking, c domain.Change) Outcome {
 		kind = domain.EditRemoved
 	}
 	if l.Agreed.Asked == "" {
-		l.Agreed.Asked = domain.NewID[domain.EditConflictID](w.in.Now)
+		l.Agreed.Asked = newID[domain.EditConflictID](w)
 	}
 	w.putEdit(domain.EditConflict{ID: l.Agreed.Asked, OrgID: w.in.Org, IntegrationID: l.IntegrationID, BookingID: b.ID, ExternalID: l.ExternalID,
 		Kind: kind, State: domain.EditOpen, ThereIsSource: w.thereIsSource(l, b), There: c, BookingAt: b.Version, DetectedAt: w.in.Now, UpdatedAt: w.in.Now, Version: 1})

@@ -116,7 +116,7 @@ func (w *world) found(res domain.ResourceID, f conflict.Found, was domain.Confli
 		if accepted(w.in.Dismissed[PairKey(f.BookingID, f.OtherID)], f) {
 			return
 		}
-		w.opened = append(w.opened, domain.Conflict{ID: domain.NewID[domain.ConflictID](w.in.Now), OrgID: w.in.Org, Kind: f.Kind,
+		w.opened = append(w.opened, domain.Conflict{ID: newID[domain.ConflictID](w), OrgID: w.in.Org, Kind: f.Kind,
 			Severity: f.Severity, State: domain.ConflictOpen, ResourceID: res, BookingID: f.BookingID, OtherID: f.OtherID,
 			Overlap: f.Overlap, Explanation: f.Explanation, DetectedAt: w.in.Now, UpdatedAt: w.in.Now, Version: 1})
 		return
@@ -167,7 +167,7 @@ func (w *world) reallocate(id domain.BookingID) {
 		return
 	}
 	if allocation == "" {
-		allocation = domain.NewID[domain.AllocationID](w.in.Now)
+		allocation = newID[domain.AllocationID](w)
 	}
 	o := Occupied{AllocationID: allocation, Occupied: conflict.Occupied{Candidate: w.candidate(*b, res)}}
 	o.Slot, o.Exclusive = conflict.Slot(res.Resource, o.Candidate, w.slots(o.Candidate, b.ResourceID))

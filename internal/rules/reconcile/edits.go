@@ -115,6 +115,12 @@ func (w *world) takeTime(l *domain.Link, b domain.Booking, c domain.Change) Outc
 	w.put(next)
 	w.told[b.ID], w.byHand[b.ID] = true, true
 	agree(l, *w.bookings[b.ID], c, true)
+	if l.WrittenVersion == b.Version {
+		l.WrittenVersion = w.bookings[b.ID].Version
+	} else {
+		// What was to be written there since, such as other texts, is not there yet.
+		w.resend[b.ID] = true
+	}
 	return Outcome{Effect: EffectUpdated, BookingID: b.ID}
 }
 
@@ -143,7 +149,7 @@ func (w *world) overrule(l *domain.Link, b domain.Booking, c domain.Change) Outc
 // keepBoth makes the version that would be lost a booking of its own.
 func (w *world) keepBoth(l *domain.Link, b domain.Booking, c domain.Change) Outcome {
 	other := b
-	other.ID, other.BesideID, other.SourceID, other.CreatedAt = domain.NewID[domain.BookingID](w.in.Now), b.ID, "", w.in.Now
+	other.ID, other.BesideID, other.SourceID, other.CreatedAt = newID[domain.BookingID](w), b.ID, "", w.in.Now
 	w.unask(l)
 	if l.Mirror {
 		// The copy becomes again what it was a copy of, and what was made of it gets a copy of its own.

@@ -31,6 +31,10 @@ func (w *world) appear(c domain.Change) Outcome {
 		// A link to it would count as a system that still has the event.
 		return Outcome{Effect: EffectUnknown, Reason: "cancelled before it was known here"}
 	}
+	if how == byCarrier {
+		// It is left to the tool that brought it: what we took away would be brought again, or taken away in its source.
+		return Outcome{Effect: EffectEcho, BookingID: id, Reason: "a copy of ours in another system, carried here beside the one we wrote"}
+	}
 	if how != byMarker && !w.in.From.Direction.Imports() {
 		return Outcome{Effect: EffectUnknown, Reason: "this connection only writes; entries of others there are left alone"}
 	}
@@ -47,7 +51,7 @@ func (w *world) appear(c domain.Change) Outcome {
 		if _, ok := w.in.Resources[w.in.From.ResourceID]; !ok {
 			return Outcome{Effect: EffectRejected, Reason: "the integration's resource does not exist"}
 		}
-		b := domain.Booking{ID: domain.NewID[domain.BookingID](w.in.Now), ResourceID: w.in.From.ResourceID, Category: c.Category,
+		b := domain.Booking{ID: newID[domain.BookingID](w), ResourceID: w.in.From.ResourceID, Category: c.Category,
 			Status: c.Status, When: c.When, Details: c.Details, Private: c.Private, Free: c.Free, SourceID: w.in.From.ID}
 		w.put(b)
 		w.told[b.ID] = true
@@ -66,6 +70,10 @@ func (w *world) appear(c domain.Change) Outcome {
 // adopt takes a copy of ours over whose mapping row is not there.
 func (w *world) adopt(c domain.Change, id domain.BookingID) Outcome {
 	b := w.bookings[id]
+	if w.hasCopyBeside(id, c) {
+		// Made by a try whose answer was lost; one of them goes.
+		w.resend[id] = true
+	}
 	l := w.link(c, id, true)
 	if w.hasOwnLink(id) {
 		// Another hand carried our copy to the system that has the event itself.
@@ -84,7 +92,7 @@ func (w *world) adopt(c domain.Change, id domain.BookingID) Outcome {
 }
 
 func (w *world) link(c domain.Change, booking domain.BookingID, mirror bool) *domain.Link {
-	l := w.addLink(domain.Link{ID: domain.NewID[domain.LinkID](w.in.Now), OrgID: w.in.Org, IntegrationID: w.in.From.ID, BookingID: booking,
+	l := w.addLink(domain.Link{ID: newID[domain.LinkID](w), OrgID: w.in.Org, IntegrationID: w.in.From.ID, BookingID: booking,
 		ExternalID: c.ExternalID, UID: c.UID, Revision: c.Revision, Mirror: mirror, Hash: c.Hash(), RemoteVersion: c.RemoteVersion})
 	agree(l, *w.bookings[booking], c, w.told[booking])
 	w.newLinks[l] = true

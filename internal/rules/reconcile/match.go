@@ -11,10 +11,13 @@ import (
 
 // match finds the booking that a change is about when no link names it yet, and says how it was found.
 func (w *world) match(c domain.Change) (id domain.BookingID, how string) {
-	// A copy of ours whose mapping row is not there (a lost answer, a restored database): the provider has checked
-	// that the marker belongs to this very entry, so a copy made by a user does not come this way.
-	if c.Origin != "" {
-		if _, ok := w.bookings[c.Origin]; ok && !w.hasCopyBeside(c) {
+	// A copy of ours whose mapping row is not there (a lost answer, a restored database).
+	if _, ok := w.bookings[c.Origin]; ok && c.Origin != "" {
+		beside := w.hasCopyBeside(c.Origin, c)
+		switch {
+		case beside && w.carried(c):
+			return c.Origin, byCarrier
+		case !beside || !c.Unbound:
 			return c.Origin, byMarker
 		}
 	}
@@ -25,7 +28,7 @@ func (w *world) match(c domain.Change) (id domain.BookingID, how string) {
 	}
 	best, bestScore := domain.BookingID(""), 0
 	for _, b := range w.bookings {
-		if b.ResourceID != w.in.From.ResourceID || b.ID == c.Origin || w.hasOwnLink(b.ID) {
+		if b.ResourceID != w.in.From.ResourceID || w.duplicated(b.ID, c) || w.hasOwnLink(b.ID) {
 			continue
 		}
 		if s := Likeness(*b, c); s >= LikenessBar && (s > bestScore || s == bestScore && b.ID < best) {
@@ -38,23 +41,43 @@ func (w *world) match(c domain.Change) (id domain.BookingID, how string) {
 	return best, "likeness"
 }
 
-// hasCopyBeside reports whether our copy of the booking that a marker names is there under another id. Then the entry is
-// a copy that somebody made of our copy, marker and all: an event of its own.
-func (w *world) hasCopyBeside(c domain.Change) bool {
-	return slices.ContainsFunc(w.linksOf(c.Origin), func(l *domain.Link) bool {
-		return l.IntegrationID == w.in.From.ID && l.Mirror && l.RemovedAt == nil && l.ExternalID != c.ExternalID
+// hasCopyBeside reports whether our copy of a booking is there under another id than an entry's. Then an entry with the
+// booking's marker, if that is not bound to it, is a copy that somebody made of our copy: an event of its own. That our copy
+// is gone since the last page makes no difference.
+func (w *world) hasCopyBeside(id domain.BookingID, c domain.Change) bool {
+	return slices.ContainsFunc(w.linksOf(id), func(l *domain.Link) bool {
+		return l.IntegrationID == w.in.From.ID && l.Mirror && (l.RemovedAt == nil || w.changed[l]) && l.ExternalID != c.ExternalID
 	})
 }
 
-// byMarker is how a copy of ours is recognised.
-const byMarker = "origin marker"
+// duplicated reports whether an entry was made of our copy of a booking, so that it is no such copy nor the booking itself.
+// A marker alone does not tell: another tool may carry a copy of ours to a system where we have none.
+func (w *world) duplicated(id domain.BookingID, c domain.Change) bool {
+	return id == c.Origin || id == c.CopyOf && (w.hasCopyBeside(id, c) || slices.ContainsFunc(w.in.Items, func(it Item) bool {
+		// The copy itself may come later in the same page, when the answer to its write was lost.
+		return it.Change != nil && it.Change.Op == domain.OpUpsert && it.Change.Origin == id && it.Change.ExternalID != c.ExternalID
+	}))
+}
+
+// carried reports whether an entry is our copy in another system, brought here with its UID by somebody else's tool.
+func (w *world) carried(c domain.Change) bool {
+	return c.UID != "" && slices.ContainsFunc(w.linksOf(c.Origin), func(l *domain.Link) bool {
+		return l.IntegrationID != w.in.From.ID && l.Mirror && l.UID == c.UID
+	})
+}
+
+// How a copy of ours is recognised, and one that another tool put beside the one that we wrote here.
+const (
+	byMarker  = "origin marker"
+	byCarrier = "origin marker and UID of a copy elsewhere"
+)
 
 // sharedUID finds the booking that another system knows under the change's UID. Some systems give every instance of a
 // series one UID, so where several bookings have it the one at the same time is meant, and none if there is no such.
 func (w *world) sharedUID(c domain.Change) domain.BookingID {
 	var found []domain.BookingID
 	for _, l := range w.links {
-		if l.UID != c.UID || l.RemovedAt != nil || l.IntegrationID == w.in.From.ID || l.BookingID == c.Origin || !w.sameResource(l.BookingID) ||
+		if l.UID != c.UID || l.RemovedAt != nil || l.IntegrationID == w.in.From.ID || w.duplicated(l.BookingID, c) || !w.sameResource(l.BookingID) ||
 			w.hasOwnLink(l.BookingID) || slices.Contains(found, l.BookingID) {
 			continue
 		}

@@ -269,7 +269,7 @@ func TestCopyMadeByAUserIsANewEvent(t *testing.T) {
 	k := newBench(t, domain.SyncPolicy{})
 	_, id := k.tell(EffectCreated, k.a, event("e", 10))
 	mirror := k.copied(k.b, id, "m")
-	mirror.ExternalID = "copy of m"
+	mirror.ExternalID, mirror.Unbound = "copy of m", true
 	_, other := k.tell(EffectCreated, k.b, mirror)
 	if other == id || k.wish(k.a, other).Op != domain.PushPut {
 		t.Errorf("the copy is booking %s of %s", other, id)
@@ -371,5 +371,133 @@ func TestPrivateBookingIsNotShownWhereThePolicySkipsIt(t *testing.T) {
 	_, id := k.tell(EffectCreated, k.a, e)
 	if k.wish(k.b, id).Op != "" || k.wish(k.c, id).Op != domain.PushPut {
 		t.Errorf("wishes are %q and %q", k.wish(k.b, id).Op, k.wish(k.c, id).Op)
+	}
+}
+
+// Providers tell duplicates of our copies by markers that are bound to an entry; likeness alone would take them for the
+// original, whose copy would go away.
+func TestDuplicateOfACopyIsAnEventOfItsOwnHoweverAlike(t *testing.T) {
+	t.Parallel()
+	k := newBench(t, domain.SyncPolicy{})
+	_, id := k.tell(EffectCreated, k.a, event("e", 10))
+	k.copied(k.b, id, "m")
+	dup := event("e", 10)
+	dup.ExternalID, dup.CopyOf = "duplicate", id
+	// Where we have no copy, another tool brought the event, which is no second one.
+	elsewhere := dup
+	elsewhere.ExternalID = "brought"
+	if _, same := k.tell(EffectLinked, k.c, elsewhere); same != id {
+		t.Errorf("what another tool brought is booking %s", same)
+	}
+	if _, other := k.tell(EffectCreated, k.b, dup); other == id {
+		t.Error("the duplicate is the original")
+	}
+	if w := k.wish(k.b, id); w.Op == domain.PushRemove {
+		t.Errorf("our copy of the original must go: %+v", w)
+	}
+	// Nor does it take the place of the original's copy when that was deleted since the last page.
+	after, removal := dup, gone("m")
+	after.ExternalID = "duplicate, and the copy gone"
+	in := k.input(k.b, Item{Change: &removal}, Item{Change: &after})
+	in.Now = k.now.Add(time.Minute)
+	if p := Decide(in); p.Outcomes[1].Effect != EffectCreated {
+		t.Errorf("effects are %+v", p.Outcomes)
+	}
+}
+
+func TestCopyOfOursThatAnotherToolCarriesBesideOursIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	k := newBench(t, domain.SyncPolicy{})
+	_, id := k.tell(EffectCreated, k.a, event("e", 10))
+	k.copied(k.b, id, "mb")
+	k.copied(k.c, id, "mc")
+	for lid, l := range k.links {
+		l.UID = "uid of " + l.ExternalID
+		k.links[lid] = l
+	}
+	for _, to := range []struct {
+		domain.Integration
+		from string
+	}{{k.c, "mb"}, {k.b, "mc"}} {
+		hop := event("e", 10)
+		hop.ExternalID, hop.UID, hop.Origin = "carried", "uid of "+to.from, id
+		if p, _ := k.tell(EffectEcho, to.Integration, hop); !p.Empty() {
+			t.Errorf("it does %+v", p)
+		}
+		hop.When = hours(12)
+		if p, _ := k.tell(EffectEcho, to.Integration, hop); !p.Empty() {
+			t.Errorf("moved by the tool, it does %+v", p)
+		}
+	}
+	// A person's duplicate has a UID of its own.
+	dup := event("e", 10)
+	dup.ExternalID, dup.UID, dup.Origin, dup.Unbound = "duplicate", "another", id, true
+	k.tell(EffectCreated, k.c, dup)
+}
+
+func TestTimeOfChangeThatAProgramDoesNotKeepDecidesNothing(t *testing.T) {
+	t.Parallel()
+	k := newBench(t, domain.SyncPolicy{})
+	_, id := k.tell(EffectCreated, k.a, event("e", 10))
+	mirror := k.copied(k.b, id, "m")
+	written := k.now
+	for lid, l := range k.links {
+		if l.ExternalID == "m" {
+			l.Agreed.Modified = written
+			k.links[lid] = l
+		}
+	}
+	k.move(id, 12)
+	mirror.When, mirror.Revision, mirror.ChangedAt = hours(15), "2", &written
+	k.tell(EffectUpdated, k.b, mirror)
+	if got := k.bookings[id].When; !got.Equal(hours(15)) {
+		t.Errorf("an edit whose time stood still lost by it: %s", got)
+	}
+}
+
+func TestCopyMovedByHandWhileItsTextsWereBehindGetsThem(t *testing.T) {
+	t.Parallel()
+	k := newBench(t, domain.SyncPolicy{})
+	e := event("e", 10)
+	_, id := k.tell(EffectCreated, k.a, e)
+	mirror := k.copied(k.b, id, "m")
+	e.Details.Title = "Marker e, in the garden"
+	k.tell(EffectUpdated, k.a, e)
+	delete(k.pushes, string(k.b.ID)+string(id)) // the write was refused because of the hand
+	mirror.When, mirror.Revision = hours(15), "2"
+	k.tell(EffectUpdated, k.b, mirror)
+	if w := k.wish(k.b, id); w.Op != domain.PushPut {
+		t.Errorf("the copy keeps its old texts: wish %+v", w)
+	}
+	// One that is up to date is not written again.
+	mirror = k.copied(k.b, id, "m")
+	delete(k.pushes, string(k.b.ID)+string(id))
+	for _, hour := range []int{18, 20} {
+		mirror.When, mirror.Revision = hours(hour), mirror.Revision+"1"
+		k.tell(EffectUpdated, k.b, mirror)
+		if w := k.wish(k.b, id); w.Op != "" {
+			t.Errorf("moved by a hand to %d, it is written over: %+v", hour, w)
+		}
+	}
+}
+
+// Two tries whose answers were lost made two copies, because somebody deleted the first; the page names the second first.
+func TestSecondCopyOfOursIsNoEventOfItsOwn(t *testing.T) {
+	t.Parallel()
+	k := newBench(t, domain.SyncPolicy{})
+	_, id := k.tell(EffectCreated, k.a, event("e", 10))
+	second := k.copied(k.b, id, "first")
+	delete(k.pushes, string(k.b.ID)+string(id))
+	second.ExternalID = "second"
+	k.tell(EffectEcho, k.b, second)
+	if len(k.bookings) != 1 || k.wish(k.b, id).Op != domain.PushPut {
+		t.Fatalf("%d bookings, wish %+v", len(k.bookings), k.wish(k.b, id))
+	}
+	var links []domain.Link
+	for _, l := range k.links {
+		links = append(links, l)
+	}
+	if work := WorkOf(k.bookings[id], k.b, domain.PushPut, StandingOf(links, k.b.ID)); len(work.Remove) != 1 || work.Live == nil {
+		t.Errorf("work is %+v", work)
 	}
 }

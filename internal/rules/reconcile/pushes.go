@@ -29,7 +29,7 @@ func (w *world) wantPushes() {
 				continue
 			}
 			if op, ok := w.wish(*b, target); ok {
-				w.pushes = append(w.pushes, domain.Push{ID: domain.NewID[domain.PushID](w.in.Now), OrgID: w.in.Org,
+				w.pushes = append(w.pushes, domain.Push{ID: newID[domain.PushID](w), OrgID: w.in.Org,
 					IntegrationID: target.ID, BookingID: id, Op: op, WantVersion: b.Version, State: domain.PushPending,
 					CreatedAt: w.in.Now, UpdatedAt: w.in.Now})
 			}

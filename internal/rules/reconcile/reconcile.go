@@ -14,8 +14,8 @@
 //   - Which other systems must be told, and what is written there? See pushes.go and writes.go.
 //
 // Order matters inside one call: later changes see the effect of earlier ones. The same input gives the same plan,
-// except for the identifiers drawn from NewID. Planning a plan's outcome again gives a plan without effect, which a
-// property test holds.
+// except for the random bits of new identifiers, which Input.Random may give. Planning a plan's outcome again gives a
+// plan without effect, which a property test holds.
 package reconcile
 
 import (
@@ -42,6 +42,8 @@ type Input struct {
 	Exports   []domain.Integration             // connections of the organisation that take writes
 	Conflicts []domain.Conflict                // open, ignored or being carried out, of any booking concerned
 	Dismissed map[string]string                // PairKey to the fingerprint that a person accepted
+	// Random fills the random bits of new identifiers; nil = the system's own randomness.
+	Random func([]byte)
 }
 
 // Item is one wish: a change read from a system, or the booking as a person wants it.

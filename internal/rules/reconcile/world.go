@@ -62,6 +62,14 @@ func newWorld(in Input) *world {
 	return w
 }
 
+// newID draws an identifier for something that this decision makes.
+func newID[T domain.AnyID](w *world) T {
+	if w.in.Random != nil {
+		return domain.NewIDFrom[T](w.in.Now, w.in.Random)
+	}
+	return domain.NewID[T](w.in.Now)
+}
+
 func (w *world) addLink(l domain.Link) *domain.Link {
 	p := &l
 	w.links = append(w.links, p)
