@@ -88,8 +88,12 @@ bench-fairness: ## measure what a noisy organisation does to quiet ones
 	@$(GO) run ./internal/bench/cmd/bench fairness
 
 .PHONY: bench-conflict
-bench-conflict: ## measure apply with detection at 100,000 and 1,000,000 bookings
+bench-conflict: ## measure apply with detection at 100,000 and 1,000,000 bookings, a hot resource, availability, who is free, suggestions
 	@$(GO) run ./internal/bench/cmd/bench conflict
+
+.PHONY: bench-conflict-10m
+bench-conflict-10m: ## the same, and apply with detection at 10,000,000 bookings
+	@$(GO) run ./internal/bench/cmd/bench conflict --huge 10000000
 
 .PHONY: chaos-ingest
 chaos-ingest: ## kill server, Postgres and Temporal under load, 20 times per point, and check (10 minutes)

@@ -318,6 +318,11 @@ func (a *Pushes) finish(ctx context.Context, org domain.OrgID, p domain.Push, ca
 		refs := map[string]string{"push": string(p.ID), "integration": string(p.IntegrationID), "booking": string(p.BookingID)}
 		switch now.State {
 		case domain.PushDone:
+			if now.WantedAt != nil && now.ShownAt != nil {
+				if err := tx.AddPushLag(ctx, p.IntegrationID, max(now.ShownAt.Sub(*now.WantedAt), 0)); err != nil {
+					return err
+				}
+			}
 			if err := tx.Emit(ctx, domain.TopicPushDone, refs); err != nil {
 				return err
 			}

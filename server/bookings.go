@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
-	"github.com/wedsync/wedsync/internal/rules/availability"
-	"github.com/wedsync/wedsync/internal/rules/conflict"
 	"github.com/wedsync/wedsync/internal/store"
 )
 
@@ -247,79 +245,4 @@ func (s *Server) updateBooking(ctx context.Context, in *updateBookingInput) (*bo
 		}
 	}
 	return s.applyManual(ctx, c)
-}
-
-type availabilityInput struct {
-	Resource string          `query:"resource" required:"true" maxLength:"36"`
-	From     time.Time       `query:"from" required:"true" doc:"Start of the window"`
-	To       time.Time       `query:"to" required:"true" doc:"End of the window, at most 400 days later"`
-	Category domain.Category `query:"category" required:"true" enum:"wedding,engagement,vendor,consultation,travel,hold,maintenance,personal"`
-	Minutes  int             `query:"duration_minutes" required:"true" minimum:"1" maximum:"527040"`
-}
-
-type blockedView struct {
-	Start     time.Time        `json:"start"`
-	End       time.Time        `json:"end"`
-	Rule      string           `json:"rule" example:"buffer" doc:"overlap, buffer, capacity, same_day, off_hours, past or too_short"`
-	Reason    string           `json:"reason" doc:"In words"`
-	BookingID domain.BookingID `json:"booking_id,omitempty" doc:"The booking in the way"`
-}
-
-type availabilityOutput struct {
-	Body struct {
-		ResourceID domain.ResourceID `json:"resource_id"`
-		Zone       string            `json:"zone"`
-		Free       []domain.Span     `json:"free" doc:"Stretches in which the booking may lie anywhere"`
-		Blocked    []blockedView     `json:"blocked" doc:"Everything else, and why"`
-	}
-}
-
-// aroundWindow is how far beside a window a booking may lie and still block a part of it: two days for whole-day rules
-// and the longest buffers on both sides.
-const aroundWindow = 6 * 24 * time.Hour
-
-func (s *Server) getAvailability(ctx context.Context, in *availabilityInput) (*availabilityOutput, error) {
-	id, err := domain.ParseID[domain.ResourceID]("query.resource", in.Resource)
-	if err != nil {
-		return nil, err
-	}
-	window := domain.Span{Start: in.From.UTC(), End: in.To.UTC()}
-	if !window.End.After(window.Start) || window.Duration() > availability.MaxWindow {
-		return nil, domain.Invalid("query.to", "must be after from, by at most %d days", int(availability.MaxWindow.Hours()/24))
-	}
-	var r domain.Resource
-	var busy []store.BusyAllocation
-	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
-		if r, err = tx.Resource(ctx, id); err != nil {
-			return err
-		}
-		busy, err = tx.BusyBetween(ctx, []domain.ResourceID{id}, window.Pad(aroundWindow, aroundWindow))
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	loc, err := time.LoadLocation(r.Zone)
-	if err != nil {
-		return nil, domain.E(domain.KindInternal, "zone of a stored resource: %w", err)
-	}
-	candidates := make([]conflict.Candidate, len(busy))
-	for i, a := range busy {
-		candidates[i] = conflict.Candidate{BookingID: a.BookingID, Category: a.Category, Status: a.Status, Event: a.Event, Busy: a.Busy, CreatedAt: a.BookedAt}
-	}
-	answer, err := availability.Windows(s.now().UTC(), r, loc, window, candidates,
-		availability.Want{Category: in.Category, Duration: time.Duration(in.Minutes) * time.Minute})
-	if err != nil {
-		return nil, err
-	}
-	out := &availabilityOutput{}
-	out.Body.ResourceID, out.Body.Zone = r.ID, r.Zone
-	out.Body.Free, out.Body.Blocked = answer.Free, []blockedView{}
-	if out.Body.Free == nil {
-		out.Body.Free = []domain.Span{}
-	}
-	for _, b := range answer.Blocked {
-		out.Body.Blocked = append(out.Body.Blocked, blockedView{Start: b.Span.Start, End: b.Span.End, Rule: b.Rule, Reason: b.Reason, BookingID: b.BookingID})
-	}
-	return out, nil
 }

@@ -50,6 +50,7 @@ var problemDocs = []docsProblem{
 	{"gone", "410", "The feed was revoked."},
 	{"method_not_allowed", "405", "The route has other methods; they are in the Allow header."},
 	{"conflict", "409, 412", "It was changed in the meantime, or its state does not allow this. Read it again and decide anew."},
+	{"unknown_sources", "409", "Systems that bring bookings to the resource could not be read, so the time is unknown. sources names them; override confirms in spite of it."},
 	{"too_large", "413", "The body is over its limit, which the text names."},
 	{"unsupported_media_type", "415", "The body has another media type than the route takes."},
 	{"version_required", "428", "A change must say which version it was made from."},

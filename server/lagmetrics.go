@@ -29,6 +29,13 @@ type lagCollector struct {
 	totals map[string]store.LagTotals
 }
 
+// NewPushLagCollector makes the histogram wedsync_push_lag_seconds by provider. read is store.Store.PushLagTotals; the rest is
+// as for NewLagCollector.
+func NewPushLagCollector(read func(ctx context.Context) (map[string]store.LagTotals, error), now func() time.Time, log *slog.Logger) prometheus.Collector {
+	return &lagCollector{read: read, now: now, log: log, desc: prometheus.NewDesc("wedsync_push_lag_seconds",
+		"Time from a change here to its copy in an outside system. Every server shows the figures of all.", []string{"provider"}, nil)}
+}
+
 // NewLagCollector makes the histogram wedsync_sync_lag_seconds by provider. read is store.Store.LagTotals, which is asked at
 // most every 15 s; while it does not answer the last figures are shown.
 func NewLagCollector(read func(ctx context.Context) (map[string]store.LagTotals, error), now func() time.Time, log *slog.Logger) prometheus.Collector {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/wedsync/wedsync/internal/diary"
 	"github.com/wedsync/wedsync/internal/domain"
 )
 
@@ -21,6 +22,10 @@ type Problem struct {
 	Code      string         `json:"code" doc:"Stable word for programs" example:"conflict"`
 	RequestID string         `json:"request_id,omitempty" doc:"Names this request in the server's log"`
 	Errors    []ProblemError `json:"errors,omitempty" doc:"One entry per wrong field"`
+	// What stands in the way of a hold or of its confirmation.
+	Clashes      []clashView          `json:"clashes,omitempty" doc:"What is in the way"`
+	Alternatives []domain.Alternative `json:"alternatives,omitempty" doc:"Other times and resources, best first"`
+	Sources      []diary.Source       `json:"sources,omitempty" doc:"Systems that could not be read, so that the time is unknown"`
 
 	retryAfter time.Duration
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/flow"
+	"github.com/wedsync/wedsync/internal/holds"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/store"
 	"github.com/wedsync/wedsync/internal/stream"
@@ -85,6 +86,8 @@ type Deps struct {
 	Logger  *slog.Logger
 	Now     func() time.Time
 	Options Options
+	// Holds keeps holds; nil answers what changes them with 503.
+	Holds *holds.Desk
 	// Guard carries decisions about held removals out and plans readings; nil answers these with 503.
 	Guard Guard
 }

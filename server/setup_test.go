@@ -20,6 +20,7 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/flow"
 	"github.com/wedsync/wedsync/internal/guard"
+	"github.com/wedsync/wedsync/internal/holds"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/store"
 	"github.com/wedsync/wedsync/internal/stream"
@@ -257,8 +258,9 @@ func setup(t *testing.T, change ...func(*Deps)) *bundle {
 	if b.issuer, err = token.NewIssuer(testIssuer, testKey); err != nil {
 		t.Fatal(err)
 	}
-	d := Deps{Store: b.store, Flow: b.flow, Hub: b.hub, Tokens: verifier, Providers: []provider.Registration{testProvider}, Logger: logger,
-		ApplyManual: b.applyManual, Guard: &guard.Guard{Store: b.store, Opener: connect.New(func(string) (provider.Registration, bool) { return testProvider, true }, nil, time.Now, 0)}, Codec: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	opener := connect.New(func(string) (provider.Registration, bool) { return testProvider, true }, nil, time.Now, 0)
+	d := Deps{Store: b.store, Flow: b.flow, Holds: &holds.Desk{Store: b.store, Opener: opener}, Hub: b.hub, Tokens: verifier, Providers: []provider.Registration{testProvider}, Logger: logger,
+		ApplyManual: b.applyManual, Guard: &guard.Guard{Store: b.store, Opener: opener}, Codec: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if err := BearerAuthorizer(verifier, time.Now, domain.RoleAdmin)(r); err != nil {
 				writeProblem(w, r, err)
 			}

@@ -45,7 +45,9 @@ func (*downSignals) Pushes(context.Context, flow.IntegrationRef, contract.Pushes
 func (*downSignals) Changed(context.Context, flow.IntegrationRef, contract.ChangedSignal) error {
 	return nil
 }
-func (*downSignals) StartReplay(context.Context, contract.ReplayInput) error      { return nil }
+func (*downSignals) StartReplay(context.Context, contract.ReplayInput) error { return nil }
+func (*downSignals) TellHold(context.Context, contract.HoldInput) error      { return nil }
+
 func (*downSignals) FollowTimeline(context.Context, contract.TimelineInput) error { return nil }
 func (*downSignals) StartConflict(context.Context, contract.ConflictInput) error  { return nil }
 func (*downSignals) RecheckConflict(context.Context, domain.ConflictID, contract.RecheckSignal) error {

@@ -154,6 +154,7 @@ func Register(r Registry, queue string, d Deps) {
 		r.RegisterActivity(&activities.Deliveries{Gate: d.gate, Store: d.Store, Opener: d.Opener, Worker: identity()})
 		r.RegisterActivity(&activities.Replays{Store: d.Store, Opener: d.Opener})
 		r.RegisterActivity(&activities.Timelines{Store: d.Store})
+		r.RegisterActivity(&activities.Holds{Store: d.Store})
 	}
 	if queue == contract.QueueCore || queue == contract.QueueSync {
 		r.RegisterActivity(&activities.Syncs{Store: d.Store, Opener: d.Opener})
@@ -189,6 +190,7 @@ func RegisterWorkflows(r interface {
 	r.RegisterWorkflowWithOptions(workflows.Subscription, workflow.RegisterOptions{Name: contract.SubscriptionWorkflow})
 	r.RegisterWorkflowWithOptions(workflows.Replay, workflow.RegisterOptions{Name: contract.ReplayWorkflow})
 	r.RegisterWorkflowWithOptions(workflows.Timeline, workflow.RegisterOptions{Name: contract.TimelineWorkflow})
+	r.RegisterWorkflowWithOptions(workflows.Hold, workflow.RegisterOptions{Name: contract.HoldWorkflow})
 }
 
 // Start begins to serve. It needs Temporal to be reachable.

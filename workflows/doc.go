@@ -5,6 +5,7 @@
 //	sync.go         one pull or full resync, page by page
 //	conflict.go     from a clash to its verified end
 //	replay.go       hands deliveries in once more, page by page and no faster than asked
+//	hold.go         ends a hold when its time has come
 //
 // A workflow is a plain function of one input. It registers every handler first; handlers only note what arrived, and
 // the loop acts. Everything that touches the outside is an activity. Postgres is the record of work; signals are

@@ -211,6 +211,8 @@ func (w *world) relay() {
 			w.must(w.StartReplay(ctx, contract.ReplayInput{OrgID: w.org, ReplayID: domain.ReplayID(r.Target)}))
 		case store.OutboxTimeline:
 			w.must(w.FollowTimeline(ctx, contract.TimelineInput{OrgID: w.org, BookingID: domain.BookingID(r.Target)}))
+		case store.OutboxHold:
+			w.must(w.TellHold(ctx, contract.HoldInput{OrgID: w.org, BookingID: domain.BookingID(r.Target)}))
 		case store.OutboxIntegrationChanged:
 			w.must(w.Changed(ctx, w.ref(i), contract.ChangedSignal{Version: 1}))
 		case store.OutboxConflictStart:

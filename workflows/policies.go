@@ -99,4 +99,5 @@ var steps struct {
 	Replays      *activities.Replays
 	Watches      *activities.Watches
 	Timelines    *activities.Timelines
+	Holds        *activities.Holds
 }

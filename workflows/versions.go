@@ -9,6 +9,7 @@ package workflows
 //	4  Integration keeps watches (changeWatches) and follows their messages by a pull; only for connections whose settings,
 //	   as read by a step, ask for it, so earlier histories take the way they took
 //	5  Timeline is new; nothing changed for the others
+//	6  Hold is new; nothing changed for the others
 //	7  Conflict asks policies, escalates by a deadline, comes back when it was ignored until a time, and takes decisions back
 //	   system by system; only where the view of the conflict, as read by a step, tells of it, so earlier histories take the
 //	   way they took

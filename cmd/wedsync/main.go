@@ -76,5 +76,6 @@ func rootCommand() *cobra.Command {
 		keysCommand(), auditCommand(), integrationCommand(), conflictCommand(), editConflictCommand(), deliveryCommand(), replayCommand(), webhookCommand(), subscriptionCommand(), feedCommand(), eventsCommand())
 	root.AddCommand(retentionCommand(), timelineCommand())
 	root.AddCommand(calendarCommand())
+	root.AddCommand(holdCommand(), availabilityCommand(), whoIsFreeCommand(), suggestCommand())
 	return root
 }

@@ -38,6 +38,11 @@ const maxAnswer = 8 << 20
 // Do sends a request with in as its JSON body (nil for none) and decodes the answer into out (nil to drop it). It
 // returns the status also for refusals, whose error carries the kind and the problem's words.
 func (c *Client) Do(ctx context.Context, method, path string, in, out any) (status int, err error) {
+	return c.DoWithKey(ctx, method, path, "", in, out)
+}
+
+// DoWithKey is Do with an Idempotency-Key, which makes a creation repeatable; "" sends none.
+func (c *Client) DoWithKey(ctx context.Context, method, path, key string, in, out any) (status int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	var body io.Reader
@@ -54,6 +59,9 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) (stat
 	}
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
 	}
 	return c.send(req, out)
 }

@@ -18,8 +18,11 @@ import (
 	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/broadcast"
 	"github.com/wedsync/wedsync/internal/codec"
+	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/flow"
 	"github.com/wedsync/wedsync/internal/guard"
+	"github.com/wedsync/wedsync/internal/holds"
 	"github.com/wedsync/wedsync/internal/inbox"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/providers"
@@ -97,6 +100,9 @@ func NewServer(c *Core, addr string) (*Server, error) {
 	if err := c.Metrics.Register(server.NewLagCollector(c.Store.LagTotals, time.Now, c.Log)); err != nil {
 		return nil, domain.E(domain.KindInternal, "register metric of lags: %w", err)
 	}
+	if err := c.Metrics.Register(server.NewPushLagCollector(c.Store.PushLagTotals, time.Now, c.Log)); err != nil {
+		return nil, domain.E(domain.KindInternal, "register metric of lags of copies: %w", err)
+	}
 	notices, err := server.NewNotices(server.NoticeDeps{Record: c.Store.WatchRecord, Note: c.noteNotice, Provider: findProvider, Senders: senders,
 		Log: c.Log, Metrics: c.Metrics, Limits: server.IntakeLimits{AddressRate: c.Config.AddressRate}})
 	if err != nil {
@@ -118,7 +124,7 @@ func NewServer(c *Core, addr string) (*Server, error) {
 		public = "http://" + addr
 	}
 	s.http, err = server.New(server.Deps{Store: c.Store, Flow: c.Flow, Hub: s.hub, Tokens: verifier, Providers: providers.All(),
-		ApplyManual: c.applyManual, Guard: s.keep.Guard, Onboard: c.onboard, Grants: c.Grants, Intake: s.in, Notices: notices, Codec: handler, Senders: senders, Metrics: c.Metrics, Logger: c.Log,
+		ApplyManual: c.applyManual, Holds: c.holdsDesk(), Guard: s.keep.Guard, Onboard: c.onboard, Grants: c.Grants, Intake: s.in, Notices: notices, Codec: handler, Senders: senders, Metrics: c.Metrics, Logger: c.Log,
 		Options: server.Options{PublicURL: public, CallbackURL: c.Config.callbackURL(addr), Version: Version, TemporalUI: c.Config.TemporalUI, MetricsToken: c.Config.MetricsToken,
 			DrainTimeout: c.Config.DrainTimeout, DrainDelay: c.Config.DrainDelay,
 			AllowPrivate: c.Config.AllowPrivate}})
@@ -164,6 +170,14 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	stop()
 	parts.Wait()
 	return errors.Join(err, s.Inbox.Drain(end))
+}
+
+// holdsDesk keeps holds; systems are read by their workflows.
+func (c *Core) holdsDesk() *holds.Desk {
+	return &holds.Desk{Store: c.Store, Opener: c.Opener, Read: func(ctx context.Context, i domain.Integration, run domain.SyncRunID, by string) error {
+		_, err := c.Flow.Resync(ctx, flow.IntegrationRef{Org: i.OrgID, ID: i.ID, Provider: i.Provider}, contract.ResyncRequest{RunID: run, By: by})
+		return err
+	}}
 }
 
 // noteNotice stores what a message to a watch means, with the line that tells the integration's workflow.

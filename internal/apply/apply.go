@@ -99,6 +99,22 @@ func Manual(ctx context.Context, tx *store.Tx, want domain.Booking, by, reason s
 	return r, err
 }
 
+// Several is Manual for several bookings, which change together: what one of them leaves is free for another, and the
+// clashes are those that remain when all have changed. Each booking is there once.
+func Several(ctx context.Context, tx *store.Tx, want []domain.Booking, by, reason string, cause ...domain.Cause) (Result, error) {
+	items := make([]reconcile.Item, len(want))
+	for i := range want {
+		items[i].Manual = &want[i]
+	}
+	r, err := run(ctx, tx, domain.Integration{}, items, time.Time{}, actor{name: by, reason: reason, causes: cause})
+	for _, o := range r.Outcomes {
+		if err == nil && o.Effect == reconcile.EffectRejected {
+			return r, domain.E(domain.KindInvalid, "%s", o.Reason)
+		}
+	}
+	return r, err
+}
+
 type actor struct {
 	name, reason string
 	causes       []domain.Cause // see Changes
@@ -330,7 +346,7 @@ func (in *knowledge) occupy(near []store.BusyAllocation) []domain.BookingID {
 		fresh[stretch(c.When.Start)] = append(fresh[stretch(c.When.Start)], i)
 	}
 	for _, a := range near {
-		in.Occupied[a.ResourceID] = append(in.Occupied[a.ResourceID], reconcile.Occupied{AllocationID: a.ID,
+		in.Occupied[a.ResourceID] = append(in.Occupied[a.ResourceID], reconcile.Occupied{AllocationID: a.ID, HeldUntil: a.ExpiresAt,
 			Occupied: conflict.Occupied{Candidate: candidate(a), Slot: a.Slot, Exclusive: a.Exclusive}})
 		if _, known := in.Bookings[a.BookingID]; known || a.ResourceID != in.From.ResourceID {
 			continue

@@ -39,6 +39,8 @@ const (
 	ReplayWorkflow       = "Replay"
 	// TimelineWorkflow lets what a timeline exported follow its wedding.
 	TimelineWorkflow = "Timeline"
+	// HoldWorkflow ends a hold when its time has come.
+	HoldWorkflow = "Hold"
 )
 
 // IntegrationWorkflowID is the id of the workflow that lives as long as a connection.
@@ -55,6 +57,9 @@ func ReplayWorkflowID(id domain.ReplayID) string { return "replay/" + string(id)
 
 // TimelineWorkflowID is the id of the workflow that follows a wedding.
 func TimelineWorkflowID(wedding domain.BookingID) string { return "timeline/" + string(wedding) }
+
+// HoldWorkflowID is the id of a hold's story.
+func HoldWorkflowID(id domain.BookingID) string { return "hold/" + string(id) }
 
 // ParseWorkflowID splits a workflow id made above into its kind and its identifier.
 func ParseWorkflowID(s string) (kind, id string, ok bool) {
@@ -95,6 +100,8 @@ const (
 	SignalRecheck = "recheck"
 	// SignalFollow tells a timeline that its wedding changed. It has no payload.
 	SignalFollow = "follow"
+	// SignalHold tells a hold that it was extended or has ended. It has no payload.
+	SignalHold = "hold"
 )
 
 // MaxIDsPerSignal bounds the ids that one DeliveriesSignal carries.

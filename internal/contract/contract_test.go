@@ -73,6 +73,8 @@ func words() map[string]any {
 		"cancel_request":      CancelRequest{By: "admin-1"},
 		"replay_state_result": ReplayStateResult{State: domain.ReplayCancelled},
 		"timeline_input":      TimelineInput{OrgID: id + "1", BookingID: id + "7"},
+		"hold_input":          HoldInput{OrgID: id + "1", BookingID: id + "7"},
+		"hold_status":         HoldStatus{State: domain.HoldLive, ExpiresAt: at},
 	}
 }
 
@@ -150,10 +152,11 @@ func TestNamesOnTheWireStay(t *testing.T) {
 	got := strings.Join([]string{IntegrationWorkflow, SyncWorkflow, ConflictWorkflow, ReplayWorkflow, UpdateCancel, ReplayWorkflowID("r"), strings.Join(Queues(), " "), SignalDeliveries, SignalPushes, SignalChanged,
 		SignalSynced, SignalRecheck, UpdatePause, UpdateResume, UpdateResync, UpdateResolve, QueryStatus, QueryProgress,
 		IntegrationWorkflowID("i"), SyncWorkflowID("s"), ConflictWorkflowID("c"), AttrOrg, AttrIntegration, AttrProvider, AttrState, AttrWeddingDate,
-		SubscriptionWorkflow, SignalWake, UpdateTest, SubscriptionWorkflowID("n"), TimelineWorkflow, SignalFollow, TimelineWorkflowID("b")}, " ")
+		SubscriptionWorkflow, SignalWake, UpdateTest, SubscriptionWorkflowID("n"), TimelineWorkflow, SignalFollow, TimelineWorkflowID("b"),
+		HoldWorkflow, SignalHold, HoldWorkflowID("b")}, " ")
 	const want = "Integration Sync Conflict Replay Cancel replay/r wedsync-core wedsync-sync wedsync-push wedsync-broadcast deliveries pushes changed synced recheck Pause Resume Resync Resolve " +
 		"status progress integration/i sync/s conflict/c WedsyncOrg WedsyncIntegration WedsyncProvider WedsyncState WedsyncWeddingDate " +
-		"Subscription wake Test subscription/n Timeline follow timeline/b"
+		"Subscription wake Test subscription/n Timeline follow timeline/b Hold hold hold/b"
 	if got != want {
 		t.Errorf("names are\n%s\nwant\n%s", got, want)
 	}

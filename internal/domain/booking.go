@@ -71,7 +71,9 @@ type Booking struct {
 	// SourceID is the integration that first brought it; "" for one made in WedSync.
 	SourceID IntegrationID `json:"source_id,omitempty"`
 	// BesideID is the booking of which this is the other version, kept because both sides had changed it; "" for most.
-	BesideID  BookingID `json:"beside_id,omitempty"`
+	BesideID BookingID `json:"beside_id,omitempty"`
+	// HeldUntil is when a tentative booking ends by itself, see Hold; zero for one that does not.
+	HeldUntil time.Time `json:"held_until,omitzero"`
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
 	Version   int64     `json:"version"` // grows by one with every effective change
@@ -79,6 +81,11 @@ type Booking struct {
 
 // Blocks reports whether the booking takes its resource's time.
 func (b Booking) Blocks() bool { return b.Status != StatusCancelled && !b.Free }
+
+// Lapsed reports whether the booking was a hold that is over, even if nobody has cancelled it yet.
+func (b Booking) Lapsed(now time.Time) bool {
+	return b.Status == StatusTentative && !b.HeldUntil.IsZero() && !b.HeldUntil.After(now)
+}
 
 // Link ties a booking to its copy in one outside system.
 type Link struct {
@@ -140,4 +147,6 @@ type Allocation struct {
 	// Exclusive is false for imported reality that overlaps: it is recorded, reported as a conflict, and does not
 	// take part in the exclusion constraint.
 	Exclusive bool `json:"exclusive"`
+	// ExpiresAt is when a hold gives the time back; zero for other bookings. Later the allocation is not read any more.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }

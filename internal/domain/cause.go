@@ -58,5 +58,6 @@ func ChangedFields(was *Booking, now Booking) []string {
 	note("contact", was.Details.Contact != now.Details.Contact)
 	note("private", was.Private != now.Private)
 	note("free", was.Free != now.Free)
+	note("held_until", !was.HeldUntil.Equal(now.HeldUntil))
 	return fields
 }

@@ -241,6 +241,9 @@ type Push struct {
 	Reason        string        `json:"reason,omitempty"`
 	Attempts      int           `json:"attempts"`
 	NextAttemptAt *time.Time    `json:"next_attempt_at,omitempty"`
-	CreatedAt     time.Time     `json:"created_at"`
-	UpdatedAt     time.Time     `json:"updated_at"`
+	// WantedAt is when the newest wish was made, and ShownAt when the system had taken it; nil while it has not.
+	WantedAt  *time.Time `json:"wanted_at,omitempty"`
+	ShownAt   *time.Time `json:"shown_at,omitempty"`
+	CreatedAt time.Time  `json:"created_at"`
+	UpdatedAt time.Time  `json:"updated_at"`
 }

@@ -39,6 +39,8 @@ const (
 	TopicSubscriptionChanged Topic = "subscription.changed"
 	// TopicTimelineChanged tells that the timeline of a wedding was made, changed, followed its wedding, or was removed.
 	TopicTimelineChanged Topic = "timeline.changed"
+	// TopicHoldChanged tells that a hold was made, extended, confirmed, released, lost, or expired.
+	TopicHoldChanged Topic = "hold.changed"
 	// TopicSubscriptionTest is the topic of test messages. They are sent to one subscriber and are not in the stream.
 	TopicSubscriptionTest Topic = "subscription.test"
 	// TopicStreamGap tells a reader that events after its position are no longer kept. It is not in the stream either.

@@ -25,6 +25,7 @@ type Signals interface {
 	RecheckConflict(ctx context.Context, id domain.ConflictID, s contract.RecheckSignal) error
 	StartReplay(ctx context.Context, in contract.ReplayInput) error
 	FollowTimeline(ctx context.Context, in contract.TimelineInput) error
+	TellHold(ctx context.Context, in contract.HoldInput) error
 }
 
 // DispatcherOptions tune a Dispatcher. The zero value of every field takes its default.
@@ -227,6 +228,17 @@ func (d *Dispatcher) followTimeline(in contract.TimelineInput, row int64) {
 	d.mu.Lock()
 	if t := d.target(in.OrgID, contract.TimelineWorkflowID(in.BookingID)); t != nil {
 		t.errand.merge(errand{timeline: &in, rows: []int64{row}}, 0)
+		d.ready(t)
+	}
+	d.mu.Unlock()
+	d.poke()
+}
+
+// tellHold adds the news that a hold was made, changed or ended.
+func (d *Dispatcher) tellHold(in contract.HoldInput, row int64) {
+	d.mu.Lock()
+	if t := d.target(in.OrgID, contract.HoldWorkflowID(in.BookingID)); t != nil {
+		t.errand.merge(errand{hold: &in, rows: []int64{row}}, 0)
 		d.ready(t)
 	}
 	d.mu.Unlock()
@@ -458,6 +470,12 @@ func (d *Dispatcher) send(to address, e errand) (left errand, err error) {
 			return e, err
 		}
 		e.timeline = nil
+	}
+	if e.hold != nil {
+		if err := d.count("hold", d.signals.TellHold(ctx, *e.hold)); err != nil {
+			return e, err
+		}
+		e.hold = nil
 	}
 	for len(e.recheck) > 0 {
 		s := contract.RecheckSignal{BookingID: e.recheck[0]}

@@ -252,6 +252,10 @@ func (f *fakeSignals) FollowTimeline(_ context.Context, in contract.TimelineInpu
 	return f.add(sent{kind: "timeline", to: string(in.BookingID)})
 }
 
+func (f *fakeSignals) TellHold(_ context.Context, in contract.HoldInput) error {
+	return f.add(sent{kind: "hold", to: string(in.BookingID)})
+}
+
 func (f *fakeSignals) RecheckConflict(_ context.Context, id domain.ConflictID, _ contract.RecheckSignal) error {
 	return f.add(sent{kind: "recheck", to: string(id)})
 }

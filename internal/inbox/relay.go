@@ -190,6 +190,8 @@ func (r *Relay) pass(ctx context.Context, row *store.OutboxRow) {
 		r.d.startReplay(contract.ReplayInput{OrgID: row.Org, ReplayID: domain.ReplayID(row.Target)}, row.ID)
 	case store.OutboxTimeline:
 		r.d.followTimeline(contract.TimelineInput{OrgID: row.Org, BookingID: domain.BookingID(row.Target)}, row.ID)
+	case store.OutboxHold:
+		r.d.tellHold(contract.HoldInput{OrgID: row.Org, BookingID: domain.BookingID(row.Target)}, row.ID)
 	case store.OutboxConflictRecheck:
 		r.d.tellConflict(row.Org, domain.ConflictID(row.Target), errand{recheck: []domain.BookingID{domain.BookingID(row.Ref)}, rows: rows})
 	case store.OutboxConflictStart:

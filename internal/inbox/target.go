@@ -22,6 +22,7 @@ type errand struct {
 	start      *contract.ConflictInput
 	replay     *contract.ReplayInput
 	timeline   *contract.TimelineInput
+	hold       *contract.HoldInput
 	recheck    []domain.BookingID
 	rows       []int64         // outbox rows to delete once all of the above is told
 	priority   domain.Priority // of the most urgent delivery; 0 = nothing said
@@ -34,7 +35,7 @@ const maxRowsPerErrand = 1000
 const maxRechecks = 8
 
 func (e *errand) empty() bool {
-	return !e.deliveries && e.pushes == 0 && !e.changed && e.start == nil && e.replay == nil && e.timeline == nil && len(e.recheck) == 0 && len(e.rows) == 0
+	return !e.deliveries && e.pushes == 0 && !e.changed && e.start == nil && e.replay == nil && e.timeline == nil && e.hold == nil && len(e.recheck) == 0 && len(e.rows) == 0
 }
 
 // addID names a delivery. It reports whether the id was kept: beyond the bound of a signal only more is.
@@ -87,6 +88,9 @@ func (e *errand) merge(o errand, room int) (kept int) {
 	}
 	if o.timeline != nil {
 		e.timeline = o.timeline
+	}
+	if o.hold != nil {
+		e.hold = o.hold
 	}
 	for _, b := range o.recheck {
 		if len(e.recheck) < maxRechecks && !slices.Contains(e.recheck, b) {

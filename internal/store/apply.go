@@ -118,9 +118,10 @@ type Near struct {
 }
 
 const nearColumns = `a.id, a.org_id, a.booking_id, a.resource_id, a.category, a.status, a.starts_at, a.ends_at, a.busy_from, a.busy_to, a.slot,
-	a.exclusive, a.booked_at`
+	a.exclusive, a.booked_at, a.expires_at`
 
-// AllocationsNear returns the allocations that overlap any of the stretches, each once. It reads through the b-tree
+// AllocationsNear returns the allocations that overlap any of the stretches, each once. Holds that are over are left out,
+// cancelled or not. It reads through the b-tree
 // indexes; see the migration for why.
 func (tx *Tx) AllocationsNear(ctx context.Context, near []Near) ([]BusyAllocation, error) {
 	var out []BusyAllocation
@@ -139,23 +140,24 @@ func (r *Reads) AllocationsNear(near []Near, out *[]BusyAllocation) {
 		column(near, func(n Near) domain.ResourceID { return n.Resource }),
 		column(near, func(n Near) time.Time { return n.Span.Start }),
 		column(near, func(n Near) time.Time { return n.Span.End }),
-		column(near, func(n Near) time.Time { return n.Span.Start.Add(-longStay) }))
+		column(near, func(n Near) time.Time { return n.Span.Start.Add(-longStay) }), r.tx.Now)
 }
 
 var nearQuery = `WITH near AS MATERIALIZED (SELECT * FROM unnest($2::uuid[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[])
-		AS n(resource_id, f, t, since)) ` + nearSelect("UNION")
+		AS n(resource_id, f, t, since)) ` + nearSelect("UNION", "$6")
 
 // nearSelect reads the allocations that overlap the stretches of a query named near. A stretch brings along since, which
 // is longStay before it begins: below row-level security an index is not used for a condition with a calculation in it,
 // and everything that the resource ever had would be read.
-func nearSelect(union string) string {
+// now is the parameter with the time after which holds still count.
+func nearSelect(union, now string) string {
 	return `SELECT ` + nearColumns + ` FROM near n CROSS JOIN LATERAL (
 			SELECT * FROM allocations s WHERE s.org_id = $1 AND s.resource_id = n.resource_id AND NOT s.long
-				AND s.busy_from < n.t AND s.busy_from > n.since AND s.busy_to > n.f) a
+				AND s.busy_from < n.t AND s.busy_from > n.since AND s.busy_to > n.f AND (s.expires_at IS NULL OR s.expires_at > ` + now + `)) a
 		` + union + `
 		SELECT ` + nearColumns + ` FROM near n CROSS JOIN LATERAL (
 			SELECT * FROM allocations l WHERE l.org_id = $1 AND l.resource_id = n.resource_id AND l.long
-				AND l.busy_to > n.f AND l.busy_from < n.t) a`
+				AND l.busy_to > n.f AND l.busy_from < n.t AND (l.expires_at IS NULL OR l.expires_at > ` + now + `)) a`
 }
 
 // neighbours is how many resources [Reads.Neighbours] looks at. It is part of the statement, because the planner takes
@@ -167,7 +169,7 @@ func (r *Reads) Neighbours(span domain.Span, resources *[]domain.Resource, near 
 	read(r, "read resources", resources, "SELECT "+resourceColumns+" FROM resources WHERE org_id = $1 ORDER BY id LIMIT "+neighbours, r.tx.scanResource, r.tx.Org)
 	read(r, "read allocations", near, `WITH near AS MATERIALIZED (SELECT id AS resource_id, $2::timestamptz AS f, $3::timestamptz AS t,
 			$4::timestamptz AS since FROM resources WHERE org_id = $1 ORDER BY id LIMIT `+neighbours+`)
-		`+nearSelect("UNION ALL"), scanBusy, r.tx.Org, span.Start, span.End, span.Start.Add(-longStay))
+		`+nearSelect("UNION ALL", "$5"), scanBusy, r.tx.Org, span.Start, span.End, span.Start.Add(-longStay), r.tx.Now)
 }
 
 // merge joins stretches of one resource that overlap or touch.
@@ -289,15 +291,16 @@ func (tx *Tx) StoreEffects(ctx context.Context, e Effects) error {
 	b := &pgx.Batch{}
 	if len(e.Bookings) > 0 {
 		b.Queue(`INSERT INTO bookings (id, org_id, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private, free,
-				source_id, created_at, updated_at, version, beside_id)
-			SELECT id, $1, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private, free, source_id, created_at, updated_at, version, beside_id
+				source_id, created_at, updated_at, version, beside_id, held_until)
+			SELECT id, $1, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private, free, source_id, created_at, updated_at, version, beside_id,
+				held_until
 			FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[], $10::bytea[],
-				$11::bool[], $12::bool[], $13::uuid[], $14::timestamptz[], $15::timestamptz[], $16::bigint[], $17::uuid[])
+				$11::bool[], $12::bool[], $13::uuid[], $14::timestamptz[], $15::timestamptz[], $16::bigint[], $17::uuid[], $18::timestamptz[])
 				AS n(id, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private, free, source_id, created_at, updated_at, version,
-					beside_id)
+					beside_id, held_until)
 			ON CONFLICT (org_id, id) DO UPDATE SET resource_id = excluded.resource_id, category = excluded.category, status = excluded.status,
 				starts_at = excluded.starts_at, ends_at = excluded.ends_at, zone = excluded.zone, time_kind = excluded.time_kind,
-				details = excluded.details, private = excluded.private, free = excluded.free, updated_at = excluded.updated_at, version = excluded.version`,
+				details = excluded.details, private = excluded.private, free = excluded.free, updated_at = excluded.updated_at, version = excluded.version, held_until = excluded.held_until`,
 			tx.Org,
 			column(e.Bookings, func(x domain.Booking) domain.BookingID { return x.ID }),
 			column(e.Bookings, func(x domain.Booking) domain.ResourceID { return x.ResourceID }),
@@ -314,7 +317,8 @@ func (tx *Tx) StoreEffects(ctx context.Context, e Effects) error {
 			column(e.Bookings, func(x domain.Booking) time.Time { return x.CreatedAt }),
 			column(e.Bookings, func(x domain.Booking) time.Time { return x.UpdatedAt }),
 			column(e.Bookings, func(x domain.Booking) int64 { return x.Version }),
-			column(e.Bookings, func(x domain.Booking) domain.BookingID { return x.BesideID }))
+			column(e.Bookings, func(x domain.Booking) domain.BookingID { return x.BesideID }),
+			column(e.Bookings, func(x domain.Booking) *time.Time { return instant(x.HeldUntil) }))
 	}
 	gone := slices.Clone(e.Freed)
 	for _, a := range e.Allocations {
@@ -324,11 +328,11 @@ func (tx *Tx) StoreEffects(ctx context.Context, e Effects) error {
 		b.Queue(`DELETE FROM allocations WHERE org_id = $1 AND booking_id = ANY($2::uuid[])`, tx.Org, arrayOf(gone))
 	}
 	if len(e.Allocations) > 0 {
-		b.Queue(`INSERT INTO allocations (id, org_id, booking_id, resource_id, category, status, starts_at, ends_at, busy_from, busy_to, slot, exclusive, booked_at)
-			SELECT id, $1, booking_id, resource_id, category, status, starts_at, ends_at, busy_from, busy_to, slot, exclusive, booked_at
+		b.Queue(`INSERT INTO allocations (id, org_id, booking_id, resource_id, category, status, starts_at, ends_at, busy_from, busy_to, slot, exclusive, booked_at, expires_at)
+			SELECT id, $1, booking_id, resource_id, category, status, starts_at, ends_at, busy_from, busy_to, slot, exclusive, booked_at, expires_at
 			FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[],
-				$11::int[], $12::bool[], $13::timestamptz[])
-				AS n(id, booking_id, resource_id, category, status, starts_at, ends_at, busy_from, busy_to, slot, exclusive, booked_at)
+				$11::int[], $12::bool[], $13::timestamptz[], $14::timestamptz[])
+				AS n(id, booking_id, resource_id, category, status, starts_at, ends_at, busy_from, busy_to, slot, exclusive, booked_at, expires_at)
 			ON CONFLICT DO NOTHING`,
 			tx.Org,
 			column(e.Allocations, func(x domain.Allocation) domain.AllocationID { return x.ID }),
@@ -343,6 +347,7 @@ func (tx *Tx) StoreEffects(ctx context.Context, e Effects) error {
 			column(e.Allocations, func(x domain.Allocation) int32 { return int32(x.Slot) }),
 			column(e.Allocations, func(x domain.Allocation) bool { return x.Exclusive }),
 			column(e.Allocations, func(x domain.Allocation) time.Time { return e.BookedAt[x.BookingID] }),
+			column(e.Allocations, func(x domain.Allocation) *time.Time { return instant(x.ExpiresAt) }),
 		).Exec(func(tag pgconn.CommandTag) error {
 			if tag.RowsAffected() != int64(len(e.Allocations)) {
 				return domain.E(domain.KindConflict, "the time was taken by another booking")
@@ -420,11 +425,11 @@ func (tx *Tx) queuePushes(b *pgx.Batch, pushes []domain.Push) {
 	if len(pushes) == 0 {
 		return
 	}
-	b.Queue(`INSERT INTO pushes (id, org_id, integration_id, booking_id, op, want_version, state, created_at, updated_at)
-		SELECT id, $1, integration_id, booking_id, op, want_version, 'pending', at, at
+	b.Queue(`INSERT INTO pushes (id, org_id, integration_id, booking_id, op, want_version, state, created_at, updated_at, wanted_at)
+		SELECT id, $1, integration_id, booking_id, op, want_version, 'pending', at, at, at
 		FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::timestamptz[]) AS n(id, integration_id, booking_id, op, want_version, at)
 		ON CONFLICT (org_id, integration_id, booking_id) DO UPDATE SET op = excluded.op, want_version = excluded.want_version, state = 'pending',
-			reason = '', attempts = 0, next_attempt_at = NULL, updated_at = excluded.updated_at`,
+			reason = '', attempts = 0, next_attempt_at = NULL, updated_at = excluded.updated_at, wanted_at = excluded.wanted_at, shown_at = NULL`,
 		tx.Org,
 		column(pushes, func(x domain.Push) domain.PushID { return x.ID }),
 		column(pushes, func(x domain.Push) domain.IntegrationID { return x.IntegrationID }),

@@ -11,7 +11,7 @@ import (
 )
 
 const bookingColumns = `id, org_id, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private, free,
-	source_id, beside_id, created_at, updated_at, version`
+	source_id, beside_id, created_at, updated_at, version, held_until`
 
 // longStay is where a stretch of time stops being short. Short ones are found by their start, at most this far before
 // the time asked for; the few long ones have indexes of their own. The migration's generated columns use the same limit.
@@ -21,15 +21,32 @@ const longStay = 3 * 24 * time.Hour
 func (tx *Tx) scanBooking(row pgx.Row) (domain.Booking, error) {
 	var b domain.Booking
 	var sealed []byte
+	var held *time.Time
 	err := row.Scan(&b.ID, &b.OrgID, &b.ResourceID, &b.Category, &b.Status, &b.When.Start, &b.When.End, &b.When.Zone,
-		&b.When.Kind, &sealed, &b.Private, &b.Free, &b.SourceID, &b.BesideID, &b.CreatedAt, &b.UpdatedAt, &b.Version)
+		&b.When.Kind, &sealed, &b.Private, &b.Free, &b.SourceID, &b.BesideID, &b.CreatedAt, &b.UpdatedAt, &b.Version, &held)
 	if err != nil {
 		return b, err
 	}
 	b.When.Start, b.When.End = b.When.Start.UTC(), b.When.End.UTC()
-	b.CreatedAt, b.UpdatedAt = b.CreatedAt.UTC(), b.UpdatedAt.UTC()
+	b.CreatedAt, b.UpdatedAt, b.HeldUntil = b.CreatedAt.UTC(), b.UpdatedAt.UTC(), moment(held)
 	b.Details, err = tx.openDetails(b.ID, sealed)
 	return b, err
+}
+
+// moment is the time in a column that may be NULL, which is the zero time.
+func moment(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}
+
+// instant is the other way.
+func instant(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }
 
 // Booking reads one booking with its details; KindNotFound when the tenant has no such.
@@ -147,12 +164,13 @@ type BusyAllocation struct {
 }
 
 // BusyBetween returns the allocations of resources whose busy time, buffers included, shares an instant with span, by
-// their start. It reads through the b-tree indexes, which row-level security does not get in the way of.
+// their start. Holds that are over are left out, cancelled or not. It reads through the b-tree indexes, which row-level
+// security does not get in the way of.
 func (tx *Tx) BusyBetween(ctx context.Context, resources []domain.ResourceID, span domain.Span) ([]BusyAllocation, error) {
 	if !span.End.After(span.Start) {
 		return nil, domain.Invalid("span", "end must be after start")
 	}
-	rows, err := tx.Query(ctx, busyQuery, tx.Org, arrayOf(resources), span.Start, span.End, span.Start.Add(-longStay))
+	rows, err := tx.Query(ctx, busyQuery, tx.Org, arrayOf(resources), span.Start, span.End, span.Start.Add(-longStay), tx.Now)
 	out, err := collect(rows, err, scanBusy)
 	if err != nil {
 		return nil, fault("read allocations", err)
@@ -162,16 +180,18 @@ func (tx *Tx) BusyBetween(ctx context.Context, resources []domain.ResourceID, sp
 }
 
 const allocationColumns = `id, org_id, booking_id, resource_id, category, status, starts_at, ends_at, busy_from, busy_to, slot,
-	exclusive, booked_at`
+	exclusive, booked_at, expires_at`
 
 const busyQuery = "SELECT " + allocationColumns + ` FROM allocations WHERE org_id = $1 AND resource_id = ANY($2::uuid[])
-		AND NOT long AND busy_from < $4 AND busy_from > $5 AND busy_to > $3
+		AND NOT long AND busy_from < $4 AND busy_from > $5 AND busy_to > $3 AND (expires_at IS NULL OR expires_at > $6)
 	UNION ALL SELECT ` + allocationColumns + ` FROM allocations WHERE org_id = $1 AND resource_id = ANY($2::uuid[])
-		AND long AND busy_to > $3 AND busy_from < $4`
+		AND long AND busy_to > $3 AND busy_from < $4 AND (expires_at IS NULL OR expires_at > $6)`
 
 func scanBusy(row pgx.Row) (a BusyAllocation, err error) {
+	var expires *time.Time
 	err = row.Scan(&a.ID, &a.OrgID, &a.BookingID, &a.ResourceID, &a.Category, &a.Status, &a.Event.Start, &a.Event.End,
-		&a.Busy.Start, &a.Busy.End, &a.Slot, &a.Exclusive, &a.BookedAt)
+		&a.Busy.Start, &a.Busy.End, &a.Slot, &a.Exclusive, &a.BookedAt, &expires)
+	a.ExpiresAt = moment(expires)
 	a.Event = domain.Span{Start: a.Event.Start.UTC(), End: a.Event.End.UTC()}
 	a.Busy = domain.Span{Start: a.Busy.Start.UTC(), End: a.Busy.End.UTC()}
 	a.BookedAt = a.BookedAt.UTC()

@@ -140,7 +140,8 @@ func (tx *Tx) OpenFeed(ctx context.Context, id domain.FeedID, most int) (OpenFee
 		if err != nil {
 			return f, fault("read bookings of a feed", err)
 		}
-		f.Bookings = append(f.Bookings, some...)
+		// A hold that is over takes no time, whether or not it was cancelled yet.
+		f.Bookings = append(f.Bookings, slices.DeleteFunc(some, func(b domain.Booking) bool { return b.Lapsed(tx.Now) })...)
 	}
 	slices.SortFunc(f.Bookings, func(a, b domain.Booking) int {
 		return cmp.Or(a.When.Start.Compare(b.When.Start), strings.Compare(string(a.ID), string(b.ID)))

@@ -21,12 +21,7 @@ func (tx *Tx) AddLags(ctx context.Context, integration domain.IntegrationID, lag
 	if len(lags) == 0 {
 		return nil
 	}
-	buckets, sum := make([]int64, len(LagBounds)+1), int64(0)
-	for _, lag := range lags {
-		at, _ := slices.BinarySearch(LagBounds, lag)
-		buckets[at]++
-		sum += lag.Milliseconds()
-	}
+	buckets, sum := lagBuckets(lags)
 	changes := len(lags)
 	if changes > freshness.Window {
 		lags = lags[changes-freshness.Window:]
@@ -40,6 +35,27 @@ func (tx *Tx) AddLags(ctx context.Context, integration domain.IntegrationID, lag
 			sum_ms = f.sum_ms + excluded.sum_ms`,
 		tx.Org, integration, column(lags, time.Duration.Milliseconds), changes, late, tx.Now, freshness.Window, arrayOf(buckets), sum)
 	return fault("add lags", err)
+}
+
+func lagBuckets(lags []time.Duration) (buckets []int64, sumMS int64) {
+	buckets = make([]int64, len(LagBounds)+1)
+	for _, lag := range lags {
+		at, _ := slices.BinarySearch(LagBounds, lag)
+		buckets[at]++
+		sumMS += lag.Milliseconds()
+	}
+	return buckets, sumMS
+}
+
+// AddPushLag adds how long a copy took, from the wish to the system's answer, in the transaction that notes the answer.
+func (tx *Tx) AddPushLag(ctx context.Context, integration domain.IntegrationID, lag time.Duration) error {
+	buckets, sum := lagBuckets([]time.Duration{lag})
+	_, err := tx.Exec(ctx, `INSERT INTO push_lags AS f (org_id, integration_id, buckets, sum_ms) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (org_id, integration_id) DO UPDATE SET sum_ms = f.sum_ms + excluded.sum_ms,
+			buckets = (SELECT array_agg(coalesce(had, 0) + coalesce(more, 0) ORDER BY n)
+				FROM unnest(f.buckets, excluded.buckets) WITH ORDINALITY u(had, more, n))`,
+		tx.Org, integration, arrayOf(buckets), sum)
+	return fault("add lag of a copy", err)
 }
 
 // Freshness reads what was measured of integrations, with their watches that are not over. One of which nothing is known
@@ -95,7 +111,16 @@ type LagTotals struct {
 
 // LagTotals returns them for all tenants together, by provider.
 func (s *Store) LagTotals(ctx context.Context) (map[string]LagTotals, error) {
-	rows, err := s.system.Query(ctx, "SELECT i.provider, f.buckets, f.sum_ms FROM freshness f JOIN integrations i ON i.org_id = f.org_id AND i.id = f.integration_id")
+	return s.lagTotals(ctx, "freshness")
+}
+
+// PushLagTotals is LagTotals for copies: from the wish to the system's answer.
+func (s *Store) PushLagTotals(ctx context.Context) (map[string]LagTotals, error) {
+	return s.lagTotals(ctx, "push_lags")
+}
+
+func (s *Store) lagTotals(ctx context.Context, table string) (map[string]LagTotals, error) {
+	rows, err := s.system.Query(ctx, "SELECT i.provider, f.buckets, f.sum_ms FROM "+table+" f JOIN integrations i ON i.org_id = f.org_id AND i.id = f.integration_id")
 	if err != nil {
 		return nil, fault("read totals of lags", err)
 	}

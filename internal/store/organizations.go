@@ -54,6 +54,12 @@ func (s *Store) Organizations(ctx context.Context) ([]domain.Organization, error
 	return out, fault("list organizations", err)
 }
 
+// Zone is that in which the tenant thinks, as an IANA name.
+func (tx *Tx) Zone(ctx context.Context) (zone string, err error) {
+	err = tx.QueryRow(ctx, "SELECT zone FROM organizations WHERE id = $1", tx.Org).Scan(&zone)
+	return zone, missing("organization", "read zone of organization", err)
+}
+
 // Organization reads one tenant.
 func (s *Store) Organization(ctx context.Context, id domain.OrgID) (domain.Organization, error) {
 	o, err := scanOrganization(s.system.QueryRow(ctx, "SELECT "+organizationColumns+" FROM organizations WHERE id = $1", id))

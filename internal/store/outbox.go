@@ -23,6 +23,7 @@ const (
 	OutboxDeliveries         OutboxKind = "deliveries"          // integration: deliveries wait that intake did not tell of
 	OutboxReplayStart        OutboxKind = "replay_start"        // replay
 	OutboxTimeline           OutboxKind = "timeline"            // booking of a wedding whose timeline is to follow it
+	OutboxHold               OutboxKind = "hold"                // booking of a hold that was made, changed or ended
 )
 
 // ChannelOutbox is notified after a commit that put lines into the outbox, see [Store.Listen].

@@ -91,10 +91,10 @@ func TestOverlapsAreReadThroughTheNarrowIndexes(t *testing.T) {
 	from := b.clock.now().Add(100 * 24 * time.Hour)
 	span := domain.Span{Start: from, End: from.Add(24 * time.Hour)}
 	b.tenant(org, func(tx *Tx) error {
-		plan := explain(t, tenantQuery{t, tx}, busyQuery, org, arrayOf(resources[:2]), span.Start, span.End, span.Start.Add(-longStay))
+		plan := explain(t, tenantQuery{t, tx}, busyQuery, org, arrayOf(resources[:2]), span.Start, span.End, span.Start.Add(-longStay), tx.Now)
 		uses(t, plan, "allocations_short", "allocations_long", "busy_from <", "busy_to >")
 		plan = explain(t, tenantQuery{t, tx}, nearQuery, org, arrayOf(resources[:1]), []time.Time{span.Start}, []time.Time{span.End},
-			[]time.Time{span.Start.Add(-longStay)})
+			[]time.Time{span.Start.Add(-longStay)}, tx.Now)
 		uses(t, plan, "allocations_short", "allocations_long", "(busy_from < n.t) AND (busy_from > n.since)", "(busy_to > n_1.f)")
 		// The same answer as the definition of an overlap gives.
 		got, err := tx.BusyBetween(ctx, resources, span)

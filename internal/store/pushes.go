@@ -10,11 +10,12 @@ import (
 )
 
 const pushColumns = `id, org_id, integration_id, booking_id, op, want_version, state, reason, attempts, next_attempt_at,
-	created_at, updated_at`
+	created_at, updated_at, wanted_at, shown_at`
 
 func scanPush(row pgx.Row) (p domain.Push, err error) {
 	err = row.Scan(&p.ID, &p.OrgID, &p.IntegrationID, &p.BookingID, &p.Op, &p.WantVersion, &p.State, &p.Reason, &p.Attempts,
-		&p.NextAttemptAt, &p.CreatedAt, &p.UpdatedAt)
+		&p.NextAttemptAt, &p.CreatedAt, &p.UpdatedAt, &p.WantedAt, &p.ShownAt)
+	p.WantedAt, p.ShownAt = utc(p.WantedAt), utc(p.ShownAt)
 	p.NextAttemptAt, p.CreatedAt, p.UpdatedAt = utc(p.NextAttemptAt), p.CreatedAt.UTC(), p.UpdatedAt.UTC()
 	return p, err
 }
@@ -53,7 +54,7 @@ func (tx *Tx) NextPushDue(ctx context.Context, integration domain.IntegrationID)
 // RewriteCopies asks for every copy that an integration has of bookings not over yet to be written anew, and for bookings
 // that had none to be looked at again, after what copies show was changed.
 func (tx *Tx) RewriteCopies(ctx context.Context, integration domain.IntegrationID) error {
-	_, err := tx.Exec(ctx, `UPDATE pushes p SET state = 'pending', reason = '', attempts = 0, next_attempt_at = NULL, updated_at = $3
+	_, err := tx.Exec(ctx, `UPDATE pushes p SET state = 'pending', reason = '', attempts = 0, next_attempt_at = NULL, updated_at = $3, wanted_at = $3, shown_at = NULL
 		FROM bookings b WHERE p.org_id = $1 AND p.integration_id = $2 AND p.op = 'put' AND b.org_id = p.org_id AND b.id = p.booking_id AND b.ends_at > $3
 			AND NOT EXISTS (SELECT FROM links l WHERE l.org_id = p.org_id AND l.integration_id = p.integration_id AND l.booking_id = p.booking_id
 				AND NOT l.mirror AND l.removed_at IS NULL)`,
@@ -98,6 +99,7 @@ func (tx *Tx) FinishPush(ctx context.Context, id domain.PushID, wantVersion int6
 			next_attempt_at = CASE WHEN want_version <> $3 OR updated_at <> coalesce($8, updated_at) THEN next_attempt_at
 				WHEN $4 = 'retrying' THEN $6::timestamptz END,
 			attempts = CASE WHEN want_version = $3 AND updated_at = coalesce($8, updated_at) THEN attempts + 1 ELSE attempts END,
+			shown_at = CASE WHEN want_version = $3 AND updated_at = coalesce($8, updated_at) AND $4 = 'done' THEN $7::timestamptz ELSE shown_at END,
 			updated_at = $7
 		WHERE org_id = $1 AND id = $2 RETURNING `+pushColumns,
 		tx.Org, id, wantVersion, string(o.State), clip(o.Reason, maxReason), o.NextAttemptAt, tx.Now, read))

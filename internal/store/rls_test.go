@@ -73,6 +73,12 @@ func (b *bundle) fill(org domain.OrgID) {
 		if err := tx.SaveTimeline(ctx, domain.Timeline{BookingID: k.ID, Version: 1}, 0); err != nil {
 			return err
 		}
+		if err := tx.CreateHold(ctx, domain.Hold{ID: k.ID, ExpiresAt: tx.Now.Add(time.Hour), MadeBy: "test"}, []byte("{}")); err != nil {
+			return err
+		}
+		if err := tx.AddPushLag(ctx, i.ID, time.Second); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, `INSERT INTO pushes (id, org_id, integration_id, booking_id, op, want_version, state, created_at, updated_at)
 			VALUES ($1, $2, $3, $4, 'put', 1, 'pending', $5, $5)`, domain.NewID[domain.PushID](tx.Now), org, i.ID, k.ID, tx.Now)
 		return err

@@ -25,6 +25,7 @@ var sealedColumns = []sealedColumn{
 	{"oauth_states", "verifier", 500},
 	{"watches", "secret", 500},
 	{"timelines", "plan", 500},
+	{"holds", "request", 500},
 	{"deliveries", "content", 50}, // bodies can be large
 }
 

@@ -6,6 +6,14 @@
 // every tenth lands on a busy hour, so that conflicts with their ranked ways out are part of what is measured. The
 // database runs with fsync on, and with a cache fit for a million bookings: Postgres' documentation recommends a quarter
 // of the machine's memory, of which this takes a gigabyte.
+//
+// On the larger calendar the questions that people wait for are asked too: the availability of one resource for a year, who
+// is free on a date among all resources, and suggestions for a booking; each through package diary, and the first two also
+// naively, as a range_agg over a table without our indexes, for the ratio. At last 64 writers at once apply batches of the
+// size that a worker applies to one resource, so that all queue for its lock, and deadlocks are counted by the server.
+//
+// Options.Huge measures single changes once more on a calendar of that size (10 million with make bench-conflict-10m). Most
+// of that time is the load, which drops the indexes of allocations and links and builds them again.
 package conflicts
 
 import (
@@ -31,18 +39,26 @@ type Options struct {
 	Small     int // bookings of the first measurement, default 100,000
 	Large     int // bookings of the second, default 1,000,000
 	Changes   int // applied at each size, default 3000
-	Dir       string
-	Say       func(line string)
+	Huge      int // bookings of a third measurement of single changes; 0 = none
+	Questions int // of each sort, default 300
+	// Writers apply to one resource at the same time, for HotFor; default 64 and 10 s.
+	Writers int
+	HotFor  time.Duration
+	Dir     string
+	Say     func(line string)
 }
 
 func (o *Options) defaults() {
 	for _, d := range []struct {
 		v *int
 		n int
-	}{{&o.Resources, 1000}, {&o.Small, 100_000}, {&o.Large, 1_000_000}, {&o.Changes, 3000}} {
+	}{{&o.Resources, 1000}, {&o.Small, 100_000}, {&o.Large, 1_000_000}, {&o.Changes, 3000}, {&o.Questions, 300}, {&o.Writers, 64}} {
 		if *d.v <= 0 {
 			*d.v = d.n
 		}
+	}
+	if o.HotFor <= 0 {
+		o.HotFor = 10 * time.Second
 	}
 	if o.Say == nil {
 		o.Say = func(string) {}
@@ -57,6 +73,18 @@ type Result struct {
 	P50Large  float64 `json:"apply_p50_ms_1m"`
 	P99Large  float64 `json:"apply_p99_ms_1m"`
 	GrowthP50 float64 `json:"growth_p50"`
+
+	P99Huge         *float64 `json:"apply_p99_ms_10m"` // of Options.Huge; null when it was not measured
+	HotPerSecond    float64  `json:"hot_applied_per_s"`
+	Deadlocks       int64    `json:"deadlocks"`
+	AvailabilityP99 float64  `json:"availability_p99_ms"`
+	WhoIsFreeP99    float64  `json:"who_is_free_p99_ms"`
+	SuggestP99      float64  `json:"suggest_p99_ms"`
+
+	NaiveAvailability float64 `json:"naive_availability_p50_ms"` // the same questions as range_agg without indexes
+	NaiveWhoIsFree    float64 `json:"naive_who_is_free_p50_ms"`
+	AvailabilityRatio float64 `json:"availability_times_faster"` // by medians
+	WhoIsFreeRatio    float64 `json:"who_is_free_times_faster"`
 }
 
 // Line is the result as one line of JSON.
@@ -75,6 +103,20 @@ func (r Result) Bars() (missed []string) {
 	}
 	if r.GrowthP50 > 1.5 {
 		missed = append(missed, fmt.Sprintf("growth %.2f, bar 1.5", r.GrowthP50))
+	}
+	if r.P99Huge != nil && *r.P99Huge > 5 {
+		missed = append(missed, fmt.Sprintf("apply p99 %.2f ms on the largest calendar, bar 5 ms", *r.P99Huge))
+	}
+	if r.HotPerSecond < 2000 || r.Deadlocks > 0 {
+		missed = append(missed, fmt.Sprintf("hot resource %.0f applied/s with %d deadlocks, bar 2000 and 0", r.HotPerSecond, r.Deadlocks))
+	}
+	for _, q := range []struct {
+		name     string
+		p99, bar float64
+	}{{"availability of a year", r.AvailabilityP99, 5}, {"who is free", r.WhoIsFreeP99, 50}, {"suggestions", r.SuggestP99, 50}} {
+		if q.p99 > q.bar {
+			missed = append(missed, fmt.Sprintf("%s p99 %.2f ms, bar %.0f ms", q.name, q.p99, q.bar))
+		}
 	}
 	return missed
 }
@@ -129,6 +171,19 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		return r, err
 	}
 	r.GrowthP50 = r.P50Large / r.P50Small
+	if err := b.ask(ctx, &r); err != nil {
+		return r, err
+	}
+	if err := b.hot(ctx, servers.DatabaseURL(), ring, &r); err != nil {
+		return r, err
+	}
+	if o.Huge > o.Large {
+		_, p99, err := b.measure(ctx, o.Huge)
+		if err != nil {
+			return r, err
+		}
+		r.P99Huge = &p99
+	}
 	return r, nil
 }
 
@@ -141,7 +196,7 @@ func (b *bed) seed(ctx context.Context) error {
 	return b.db.Tenant(ctx, b.org, func(ctx context.Context, tx *store.Tx) error {
 		b.from = b.from[:0]
 		for range b.o.Resources {
-			res := domain.Resource{ID: domain.NewID[domain.ResourceID](now), Name: "Photographer", Kind: domain.ResourcePerson, Zone: "UTC", Capacity: 1}
+			res := domain.Resource{ID: domain.NewID[domain.ResourceID](now), Name: "Photographer", Kind: domain.ResourcePerson, Zone: "UTC", Capacity: 1, Skills: []string{"portrait"}}
 			if err := tx.CreateResource(ctx, res); err != nil {
 				return err
 			}
@@ -165,6 +220,32 @@ func external(resource, n int) string { return fmt.Sprintf("bulk-%d-%d", resourc
 // grow loads bookings until there are so many in all.
 func (b *bed) grow(ctx context.Context, total int) error {
 	per := total / b.o.Resources
+	// From this many rows on it is quicker to build the indexes of what is there than to keep them while it comes.
+	if total-b.perLoaded*b.o.Resources > 2_000_000 {
+		rebuild, err := b.withoutIndexes(ctx)
+		if err != nil {
+			return err
+		}
+		if err := b.load(ctx, per); err != nil {
+			return err
+		}
+		if err := rebuild(); err != nil {
+			return err
+		}
+	} else if err := b.load(ctx, per); err != nil {
+		return err
+	}
+	b.perLoaded = per
+	for _, sql := range []string{"VACUUM ANALYZE bookings", "VACUUM ANALYZE allocations", "VACUUM ANALYZE links", "CHECKPOINT"} {
+		if _, err := b.owner.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("settle the load: %w", err)
+		}
+	}
+	return nil
+}
+
+// load copies bookings in until each resource has so many.
+func (b *bed) load(ctx context.Context, per int) error {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	details := domain.Details{Title: "Consultation about a garden wedding", Location: "Studio", Contact: "a couple"}
 	for res, from := range b.from {
@@ -199,13 +280,43 @@ func (b *bed) grow(ctx context.Context, total int) error {
 			}
 		}
 	}
-	b.perLoaded = per
-	for _, sql := range []string{"VACUUM ANALYZE bookings", "VACUUM ANALYZE allocations", "VACUUM ANALYZE links", "CHECKPOINT"} {
-		if _, err := b.owner.Exec(ctx, sql); err != nil {
-			return fmt.Errorf("settle the load: %w", err)
+	return nil
+}
+
+// withoutIndexes drops what is costly to keep during a load, and returns what builds it again. Keys stay. Foreign keys are
+// not checked meanwhile: the rows that they lead to are loaded with them.
+func (b *bed) withoutIndexes(ctx context.Context) (rebuild func() error, err error) {
+	rows, err := b.owner.Query(ctx, `SELECT format('ALTER TABLE %I DROP CONSTRAINT %I', conrelid::regclass, conname),
+			format('ALTER TABLE %I ADD CONSTRAINT %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) FROM pg_constraint WHERE contype = 'x'
+		UNION ALL SELECT format('DROP INDEX %I', i.indexrelid::regclass), pg_get_indexdef(i.indexrelid) FROM pg_index i
+			WHERE i.indrelid IN ('bookings'::regclass, 'allocations'::regclass, 'links'::regclass) AND NOT i.indisunique AND NOT i.indisexclusion`)
+	if err != nil {
+		return nil, fmt.Errorf("list indexes: %w", err)
+	}
+	type index struct{ Drop, Make string }
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[index])
+	if err != nil {
+		return nil, fmt.Errorf("list indexes: %w", err)
+	}
+	for _, i := range list {
+		if _, err := b.owner.Exec(ctx, i.Drop); err != nil {
+			return nil, fmt.Errorf("drop an index: %w", err)
 		}
 	}
-	return nil
+	if _, err := b.owner.Exec(ctx, "SET session_replication_role = replica; SET maintenance_work_mem = '1GB'"); err != nil {
+		return nil, fmt.Errorf("prepare the load: %w", err)
+	}
+	return func() error {
+		began := time.Now()
+		for _, i := range list {
+			if _, err := b.owner.Exec(ctx, i.Make); err != nil {
+				return fmt.Errorf("build an index: %w", err)
+			}
+		}
+		b.o.Say(fmt.Sprintf("%d indexes built in %s", len(list), time.Since(began).Round(time.Second)))
+		_, err := b.owner.Exec(ctx, "RESET session_replication_role; RESET maintenance_work_mem")
+		return err
+	}, nil
 }
 
 func (b *bed) measure(ctx context.Context, total int) (p50, p99 float64, err error) {

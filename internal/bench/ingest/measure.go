@@ -54,6 +54,9 @@ var errHeld = errors.New("a signal was sent although dispatch is held")
 func (nobody) Deliveries(context.Context, flow.IntegrationRef, contract.DeliveriesSignal) error {
 	return errHeld
 }
+
+func (nobody) TellHold(context.Context, contract.HoldInput) error { return errHeld }
+
 func (nobody) FollowTimeline(context.Context, contract.TimelineInput) error { return errHeld }
 
 func (nobody) Pushes(context.Context, flow.IntegrationRef, contract.PushesSignal) error {

@@ -48,7 +48,7 @@ func (w *world) settleClashes() {
 	for _, id := range w.touched {
 		judged[id] = true
 		b := w.bookings[id]
-		if res, ok := w.in.Resources[b.ResourceID]; ok && b.Blocks() {
+		if res, ok := w.in.Resources[b.ResourceID]; ok && b.Blocks() && !b.Lapsed(w.in.Now) {
 			w.detect(res, w.candidate(*b, res), known, settled)
 		}
 	}
@@ -159,7 +159,7 @@ func (w *world) reallocate(id domain.BookingID) {
 		had = true
 	}
 	res, ok := w.in.Resources[b.ResourceID]
-	if !b.Blocks() || !ok {
+	if !b.Blocks() || !ok || b.Lapsed(w.in.Now) {
 		delete(w.moved, id)
 		if had {
 			w.freed[id] = true
@@ -171,6 +171,9 @@ func (w *world) reallocate(id domain.BookingID) {
 	}
 	o := Occupied{AllocationID: allocation, Occupied: conflict.Occupied{Candidate: w.candidate(*b, res)}}
 	o.Slot, o.Exclusive = conflict.Slot(res.Resource, o.Candidate, w.slots(o.Candidate, b.ResourceID))
+	if o.Status == domain.StatusTentative {
+		o.HeldUntil = b.HeldUntil
+	}
 	if o.Status != domain.StatusConfirmed {
 		// Only confirmed bookings hold time against others in the database.
 		o.Exclusive = false
@@ -238,8 +241,14 @@ func Reach(s domain.Span) domain.Span { return s.Pad(reach, reach) }
 
 func (w *world) neighbours(of conflict.Candidate, res Resource) []conflict.Candidate {
 	near := Reach(of.Busy)
+	b := w.bookings[of.BookingID]
+	held := b != nil && b.Status == domain.StatusTentative && !b.HeldUntil.IsZero()
 	var out []conflict.Candidate
 	for _, o := range w.occupied[res.ID] {
+		if held && !o.HeldUntil.IsZero() {
+			// Neither is booked. Whether two holds may have one time was decided when the second was made.
+			continue
+		}
 		if o.BookingID != of.BookingID && o.Busy.Overlaps(near) {
 			out = append(out, o.Candidate)
 		}

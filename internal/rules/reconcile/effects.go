@@ -267,5 +267,5 @@ func (w *world) applyManual(want domain.Booking) Outcome {
 // same reports whether two states of a booking mean the same.
 func same(a, b domain.Booking) bool {
 	return a.ResourceID == b.ResourceID && a.Category == b.Category && a.Status == b.Status && a.When.Equal(b.When) &&
-		a.Details == b.Details && a.Private == b.Private && a.Free == b.Free
+		a.Details == b.Details && a.Private == b.Private && a.Free == b.Free && a.HeldUntil.Equal(b.HeldUntil)
 }

@@ -65,6 +65,7 @@ type Resource struct {
 type Occupied struct {
 	conflict.Occupied
 	AllocationID domain.AllocationID
+	HeldUntil    time.Time // of a hold; zero for other bookings
 }
 
 // Effect says what an item did.

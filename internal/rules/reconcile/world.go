@@ -136,7 +136,7 @@ func (w *world) plan() Plan {
 	for _, id := range ids {
 		o := w.moved[id]
 		p.Allocations = append(p.Allocations, domain.Allocation{ID: o.AllocationID, OrgID: w.in.Org, BookingID: id,
-			ResourceID: w.resourceOf(id), Category: o.Category, Status: o.Status, Event: o.Event, Busy: o.Busy, Slot: o.Slot, Exclusive: o.Exclusive})
+			ResourceID: w.resourceOf(id), Category: o.Category, Status: o.Status, Event: o.Event, Busy: o.Busy, Slot: o.Slot, Exclusive: o.Exclusive, ExpiresAt: o.HeldUntil})
 	}
 	for id := range w.freed {
 		p.Freed = append(p.Freed, id)

@@ -22,6 +22,7 @@ type search struct {
 	near      []conflict.Candidate // scratch of clear
 	free      []domain.Span        // of the days last asked for
 	freeDays  int
+	busyUntil time.Time // end of the last wedding of the resource that is frozen; zero when none is
 }
 
 func newSearch(r Request) *search {
@@ -44,6 +45,8 @@ func newSearch(r Request) *search {
 	if s.zone == nil {
 		s.zone = time.UTC
 	}
+	s.movable = s.movable && !frozen(r.Subject.Category, r.Subject.When.Span, r.Now)
+	s.busyUntil = freezeEnd(r.Busy, r.Subject.ID, r.Now)
 	s.start = calendartime.WallOf(r.Subject.When.Start, s.zone)
 	s.date = s.start.Date()
 	return s
@@ -196,6 +199,7 @@ func (s *search) move(span domain.Span) way {
 		days:    s.date.DaysUntil(w.date),
 		weekday: likeness(s.date.Weekday(), w.date.Weekday()),
 		wedding: s.Subject.Category == domain.CategoryWedding,
+		near:    span.Start.Before(s.busyUntil),
 	}
 	if s.wholeDays == 0 {
 		clock := at.Hour*60 + at.Minute

@@ -23,6 +23,8 @@ const (
 	noticePoints      = -10 // earlier than planned and within shortNotice
 	weddingPoints     = -50 // a wedding's time was promised
 	weddingDatePoints = -30 // and its date even more
+	nearWeddingPoints = -15 // the resource has a wedding within Freeze of now
+	lateWeddingPoints = -40 // a wedding within Freeze of now gets another resource
 
 	shortNotice = 48 * time.Hour
 )
@@ -54,6 +56,8 @@ type facts struct {
 	elsewhere bool // on another resource
 	quiet     bool // which has nothing else that day
 	wedding   bool // a wedding would move
+	late      bool // a wedding that is frozen would get another resource
+	near      bool // placed before the end of a wedding of the resource that is frozen
 	night     bool
 	notice    time.Duration // until the start, when that is short; 0 = not short
 }
@@ -66,7 +70,7 @@ type part struct {
 // parts lists the score in pieces; text is only made for ways that are offered.
 func (f facts) parts(date calendartime.Date) []part {
 	fixed := func(s string) func() string { return func() string { return s } }
-	list := make([]part, 0, 8)
+	list := make([]part, 0, 10)
 	if f.days == 0 {
 		list = append(list, part{sameDayPoints, fixed("same day")})
 	} else {
@@ -111,6 +115,12 @@ func (f facts) parts(date calendartime.Date) []part {
 		if f.days != 0 {
 			list = append(list, part{weddingDatePoints, fixed("to another date even less")})
 		}
+	}
+	if f.late {
+		list = append(list, part{lateWeddingPoints, fixed("the wedding begins within 48 h or is on")})
+	}
+	if f.near {
+		list = append(list, part{nearWeddingPoints, fixed("within 48 h of a wedding of the resource")})
 	}
 	return list
 }

@@ -16,8 +16,11 @@ const (
 	LeadTime    = 2 * time.Hour // nothing is offered to start sooner than this
 	Horizon     = 14            // days to either side that are searched first
 	WideHorizon = 60            // days to either side where the first search finds fewer than three
-	DefaultMax  = 5             // ways offered when the request does not say
-	MostWays    = 20            // the largest Max
+	// Freeze is how long before its start a wedding is no longer moved. It may still get another resource, with words that
+	// say so, and whatever is placed before the end of such a wedding says so too.
+	Freeze     = 48 * time.Hour
+	DefaultMax = 5  // ways offered when the request does not say
+	MostWays   = 20 // the largest Max
 
 	enough     = 3
 	maxMovable = 30 * 24 * time.Hour // longer bookings are only offered another resource
@@ -34,6 +37,8 @@ type Request struct {
 	Others []Other
 	Now    time.Time
 	Max    int // how many ways at most; 0 means DefaultMax
+	// Skills are what another resource must have; nil means those of Resource.
+	Skills []string
 }
 
 // Other is a resource that might take the booking over. Only those of the same kind with all skills of the subject's
@@ -211,23 +216,47 @@ func (s *search) reassign() {
 		return
 	}
 	for _, o := range s.Others {
-		if o.Resource.ID == s.Resource.ID || o.Loc == nil || o.Resource.Kind != s.Resource.Kind || !hasSkills(o.Resource, s.Resource) ||
+		if o.Resource.ID == s.Resource.ID || o.Loc == nil || o.Resource.Kind != s.Resource.Kind || !hasSkills(o.Resource, s.skills()) ||
 			!s.clear(o.Resource, o.Loc, span, o.Busy) {
 			continue
 		}
 		first := calendartime.DateOf(span.Start, o.Loc)
 		day := calendartime.AllDay(o.Loc, first, first.AddDays(1))
 		w := way{action: domain.ActionReassign, resource: o.Resource, loc: o.Loc, busy: o.Busy, span: span, date: s.date}
-		w.facts = facts{elsewhere: true, weekday: sameWeekday,
+		w.facts = facts{elsewhere: true, weekday: sameWeekday, late: frozen(s.Subject.Category, span, s.Now),
+			near:  span.Start.Before(freezeEnd(o.Busy, s.Subject.ID, s.Now)),
 			quiet: !slices.ContainsFunc(s.near, func(c conflict.Candidate) bool { return c.Status != domain.StatusCancelled && c.Event.Overlaps(day) })}
 		w.score = w.points()
 		s.elsewhere = append(s.elsewhere, w)
 	}
 }
 
-// hasSkills reports whether a resource can do all that another can, whatever the case of the letters.
-func hasSkills(candidate, model domain.Resource) bool {
-	for _, skill := range model.Skills {
+// frozen reports whether a booking is a wedding that begins within Freeze, or is on.
+func frozen(c domain.Category, event domain.Span, now time.Time) bool {
+	return c == domain.CategoryWedding && event.Start.Sub(now) <= Freeze && event.End.After(now)
+}
+
+// freezeEnd is the end of the last wedding that is frozen, but for one booking; zero when none is.
+func freezeEnd(busy []conflict.Candidate, except domain.BookingID, now time.Time) (end time.Time) {
+	for i := range busy {
+		b := &busy[i]
+		if b.Category == domain.CategoryWedding && b.BookingID != except && b.Status != domain.StatusCancelled && frozen(b.Category, b.Event, now) && b.Event.End.After(end) {
+			end = b.Event.End
+		}
+	}
+	return end
+}
+
+func (r Request) skills() []string {
+	if r.Skills != nil {
+		return r.Skills
+	}
+	return r.Resource.Skills
+}
+
+// hasSkills reports whether a resource has all of the skills, whatever the case of the letters.
+func hasSkills(candidate domain.Resource, skills []string) bool {
+	for _, skill := range skills {
 		if !slices.ContainsFunc(candidate.Skills, func(have string) bool { return strings.EqualFold(have, skill) }) {
 			return false
 		}

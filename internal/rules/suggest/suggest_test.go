@@ -119,6 +119,14 @@ func TestAlternativesReadLikeAPlannersAdvice(t *testing.T) {
 			"91 move anna Sat 5 Jun 15:30-16:30: same day: +40; same weekday: +15; the clock 1 h 30 min later: +21; same resource: +15",
 			"90 reassign ben Sat 5 Jun 14:00-15:00: same day: +40; same weekday: +15; same clock time: +30; another resource of the same kind with the same skills: +0; which has nothing else that day: +5",
 		}},
+		{"a wedding within two days may only get another resource, and that says so", func(r *suggest.Request) {
+			r.Max = 3
+			r.Now = at("2027-06-04 09:00")
+			r.Subject = booking(domain.CategoryWedding, between("2027-06-05 13:00", "2027-06-05 22:00"))
+			r.Others = []suggest.Other{{Resource: photographer("ben", "portrait"), Loc: london}}
+		}, []string{
+			"50 reassign ben Sat 5 Jun 13:00-22:00: same day: +40; same weekday: +15; same clock time: +30; another resource of the same kind with the same skills: +0; which has nothing else that day: +5; the wedding begins within 48 h or is on: -40",
+		}},
 		{"the same clock on the other side of the clock change", func(r *suggest.Request) {
 			r.Max = 2
 			r.Subject = booking(domain.CategoryConsultation, between("2027-10-28 10:00", "2027-10-28 11:00"))
@@ -347,6 +355,14 @@ func TestAlternativesKeepTheirPromises(t *testing.T) {
 			}
 		}
 		// Three different starts that are free within the wide horizon mean three ways.
+		if near := r.Subject.When.Start.Sub(r.Now) <= suggest.Freeze; r.Subject.Category == domain.CategoryWedding && near {
+			for _, a := range got {
+				if a.Action == domain.ActionMove {
+					t.Fatalf("a wedding that begins within %s is moved: %v", suggest.Freeze, tell(got))
+				}
+			}
+			return
+		}
 		if r.Subject.When.Kind == domain.TimeAllDay || len(got) >= min(3, limit) || !r.Subject.When.End.After(r.Now) {
 			return
 		}

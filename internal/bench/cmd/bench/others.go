@@ -41,6 +41,10 @@ func runConflict(ctx context.Context, args []string, out, progress io.Writer) er
 	flags.IntVar(&o.Large, "large", 1_000_000, "bookings of the second measurement")
 	flags.IntVar(&o.Resources, "resources", 1000, "resources that they are spread over")
 	flags.IntVar(&o.Changes, "changes", 3000, "changes applied at each size")
+	flags.IntVar(&o.Huge, "huge", 0, "bookings of a third measurement of single changes, such as 10000000; 0 measures none")
+	flags.IntVar(&o.Questions, "questions", 300, "questions of each sort")
+	flags.IntVar(&o.Writers, "writers", 64, "writers to one resource at the same time")
+	flags.DurationVar(&o.HotFor, "hot-for", 10*time.Second, "how long they write")
 	flags.StringVar(&o.Dir, "dir", "", "folder for the private cluster; the system's temporary folder by default")
 	more := common(flags)
 	if err := flags.Parse(args); err != nil {
