@@ -134,15 +134,16 @@ func (w *simWorld) Fault(_ testing.TB, f providertest.Fault) bool {
 // setFault arms a fault of a front.
 func setFault(front *caldavsim.Front, f providertest.Fault) bool {
 	faults, ok := map[providertest.Fault]caldavsim.Faults{
-		providertest.FaultServerError:  {Status: 503, RetryAfter: providertest.RetryAfter},
-		providertest.FaultRateLimit:    {Status: 429, RetryAfter: providertest.RetryAfter},
-		providertest.FaultUnauthorized: {Status: 401},
-		providertest.FaultCutBody:      {CutBody: true},
-		providertest.FaultGarbage:      {Garbage: true},
-		providertest.FaultEmptyAnswer:  {EmptyAnswer: true},
-		providertest.FaultShortListing: {ShortMultiget: true},
-		providertest.FaultHang:         {Hang: true},
-		providertest.FaultLoseAnswer:   {LoseAnswers: 1},
+		providertest.FaultServerError:   {Status: 503, RetryAfter: providertest.RetryAfter},
+		providertest.FaultRateLimit:     {Status: 429, RetryAfter: providertest.RetryAfter},
+		providertest.FaultRateLimitMute: {Status: 429},
+		providertest.FaultUnauthorized:  {Status: 401},
+		providertest.FaultCutBody:       {CutBody: true},
+		providertest.FaultGarbage:       {Garbage: true},
+		providertest.FaultEmptyAnswer:   {EmptyAnswer: true},
+		providertest.FaultShortListing:  {ShortMultiget: true},
+		providertest.FaultHang:          {Hang: true},
+		providertest.FaultLoseAnswer:    {LoseAnswers: 1},
 	}[f]
 	if ok {
 		front.SetFaults(faults)

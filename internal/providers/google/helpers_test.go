@@ -237,14 +237,15 @@ func (w world) Fault(_ testing.TB, f providertest.Fault) bool {
 		return true
 	}
 	faults, ok := map[providertest.Fault]googlesim.Faults{
-		providertest.FaultServerError:  {Status: 503, Reason: "backendError", RetryAfter: providertest.RetryAfter},
-		providertest.FaultRateLimit:    {Status: 429, Reason: "rateLimitExceeded", RetryAfter: providertest.RetryAfter},
-		providertest.FaultUnauthorized: {Status: 401, Reason: "authError"},
-		providertest.FaultCutBody:      {CutBody: true},
-		providertest.FaultGarbage:      {Garbage: true},
-		providertest.FaultEmptyAnswer:  {EmptyAnswer: true},
-		providertest.FaultHang:         {Hang: true},
-		providertest.FaultLoseAnswer:   {LoseAnswers: 1},
+		providertest.FaultServerError:   {Status: 503, Reason: "backendError", RetryAfter: providertest.RetryAfter},
+		providertest.FaultRateLimit:     {Status: 429, Reason: "rateLimitExceeded", RetryAfter: providertest.RetryAfter},
+		providertest.FaultRateLimitMute: {Status: 429, Reason: "rateLimitExceeded"},
+		providertest.FaultUnauthorized:  {Status: 401, Reason: "authError"},
+		providertest.FaultCutBody:       {CutBody: true},
+		providertest.FaultGarbage:       {Garbage: true},
+		providertest.FaultEmptyAnswer:   {EmptyAnswer: true},
+		providertest.FaultHang:          {Hang: true},
+		providertest.FaultLoseAnswer:    {LoseAnswers: 1},
 	}[f]
 	if ok {
 		w.sim.SetFaults(faults)

@@ -88,14 +88,15 @@ func (w world) Heal(testing.TB)                                    { w.bundle.He
 
 func (w world) Fault(_ testing.TB, f providertest.Fault) bool {
 	faults, ok := map[providertest.Fault]icssim.Faults{
-		providertest.FaultServerError:  {Status: http.StatusServiceUnavailable, RetryAfter: providertest.RetryAfter},
-		providertest.FaultRateLimit:    {Status: http.StatusTooManyRequests, RetryAfter: providertest.RetryAfter},
-		providertest.FaultUnauthorized: {Status: http.StatusUnauthorized},
-		providertest.FaultCutBody:      {CutBody: true, NoValidators: true},
-		providertest.FaultGarbage:      {HTML: true},
-		providertest.FaultEmptyAnswer:  {Nothing: true},
-		providertest.FaultShortListing: {Half: true, NoValidators: true},
-		providertest.FaultHang:         {Hang: true},
+		providertest.FaultServerError:   {Status: http.StatusServiceUnavailable, RetryAfter: providertest.RetryAfter},
+		providertest.FaultRateLimit:     {Status: http.StatusTooManyRequests, RetryAfter: providertest.RetryAfter},
+		providertest.FaultRateLimitMute: {Status: http.StatusTooManyRequests},
+		providertest.FaultUnauthorized:  {Status: http.StatusUnauthorized},
+		providertest.FaultCutBody:       {CutBody: true, NoValidators: true},
+		providertest.FaultGarbage:       {HTML: true},
+		providertest.FaultEmptyAnswer:   {Nothing: true},
+		providertest.FaultShortListing:  {Half: true, NoValidators: true},
+		providertest.FaultHang:          {Hang: true},
 	}[f]
 	if ok {
 		w.SetFaults(faults)

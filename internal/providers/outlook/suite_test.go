@@ -31,14 +31,15 @@ func (w simWorld) Fault(_ testing.TB, f providertest.Fault) bool {
 		return true
 	}
 	faults, ok := map[providertest.Fault]graphsim.Faults{
-		providertest.FaultServerError:  {Status: 503, RetryAfter: providertest.RetryAfter},
-		providertest.FaultRateLimit:    {Status: 429, RetryAfter: providertest.RetryAfter},
-		providertest.FaultUnauthorized: {Status: 401},
-		providertest.FaultCutBody:      {CutBody: true},
-		providertest.FaultGarbage:      {Garbage: true},
-		providertest.FaultEmptyAnswer:  {EmptyAnswer: true},
-		providertest.FaultHang:         {Hang: true},
-		providertest.FaultLoseAnswer:   {LoseAnswers: 1},
+		providertest.FaultServerError:   {Status: 503, RetryAfter: providertest.RetryAfter},
+		providertest.FaultRateLimit:     {Status: 429, RetryAfter: providertest.RetryAfter},
+		providertest.FaultRateLimitMute: {Status: 429},
+		providertest.FaultUnauthorized:  {Status: 401},
+		providertest.FaultCutBody:       {CutBody: true},
+		providertest.FaultGarbage:       {Garbage: true},
+		providertest.FaultEmptyAnswer:   {EmptyAnswer: true},
+		providertest.FaultHang:          {Hang: true},
+		providertest.FaultLoseAnswer:    {LoseAnswers: 1},
 	}[f]
 	if ok {
 		w.sim.SetFaults(faults)

@@ -81,16 +81,17 @@ type Fault string
 
 // The faults. Those about a listing hit Pull and Read, the others every call.
 const (
-	FaultForgetTokens Fault = "forget-tokens" // every cursor given out so far is unknown now
-	FaultServerError  Fault = "server-error"  // 503 with Retry-After
-	FaultRateLimit    Fault = "rate-limit"    // 429 with Retry-After
-	FaultUnauthorized Fault = "unauthorized"  // 401: the credentials were revoked
-	FaultCutBody      Fault = "cut-body"      // the connection breaks in the middle of a body, after a success status
-	FaultGarbage      Fault = "garbage"       // a success status with a body that is something else
-	FaultEmptyAnswer  Fault = "empty-answer"  // a success status with no body at all
-	FaultShortListing Fault = "short-listing" // a listing leaves out an entry without saying so, where that can be noticed
-	FaultHang         Fault = "hang"          // no answer at all until Heal
-	FaultLoseAnswer   Fault = "lose-answer"   // the next write is carried out, then the connection breaks; later ones work
+	FaultForgetTokens  Fault = "forget-tokens"   // every cursor given out so far is unknown now
+	FaultServerError   Fault = "server-error"    // 503 with Retry-After
+	FaultRateLimit     Fault = "rate-limit"      // 429 with Retry-After
+	FaultRateLimitMute Fault = "rate-limit-mute" // 429 that does not say for how long
+	FaultUnauthorized  Fault = "unauthorized"    // 401: the credentials were revoked
+	FaultCutBody       Fault = "cut-body"        // the connection breaks in the middle of a body, after a success status
+	FaultGarbage       Fault = "garbage"         // a success status with a body that is something else
+	FaultEmptyAnswer   Fault = "empty-answer"    // a success status with no body at all
+	FaultShortListing  Fault = "short-listing"   // a listing leaves out an entry without saying so, where that can be noticed
+	FaultHang          Fault = "hang"            // no answer at all until Heal
+	FaultLoseAnswer    Fault = "lose-answer"     // the next write is carried out, then the connection breaks; later ones work
 )
 
 // Delivery is a webhook with what it means.

@@ -153,6 +153,71 @@ var pullerCases = []testCase{
 		}
 		b.world.Heal(t)
 	}},
+	{"fault between two pages loses nothing", func(t *testing.T, b *bundle) {
+		if b.h.Many == 0 {
+			t.Skip("the provider has no pages: Harness.Many is 0")
+		}
+		want := map[string]Entry{}
+		for i := range b.h.Many {
+			want[b.world.Seed(t, entry(i))] = entry(i)
+		}
+		faults, got := []Fault{FaultServerError, FaultRateLimit, FaultRateLimitMute, FaultUnauthorized, FaultCutBody, FaultGarbage, FaultShortListing}, listing{upserts: map[string]domain.Change{}}
+		for more := true; more; {
+			if got.pages++; got.pages > 1000 {
+				t.Fatal("a listing of more than 1000 pages")
+			}
+			if len(faults) > 0 && got.cursor != "" {
+				if f := faults[0]; b.world.Fault(t, f) {
+					_, err := b.pull(t, got.cursor)
+					b.clean(t, err)
+					if kind := domain.KindOf(err); kind == "" && f != FaultShortListing || kind == domain.KindGoneToken {
+						t.Errorf("%s in the middle of a listing: %v", f, err)
+					}
+				}
+				faults = faults[1:]
+				b.world.Heal(t)
+			}
+			page, err := b.pull(t, got.cursor)
+			b.ok(t, "pull after a fault", err)
+			for _, c := range page.Changes {
+				got.upserts[c.ExternalID] = c
+			}
+			got.cursor, got.complete, more = page.Next, page.Complete, page.More
+		}
+		if !got.complete {
+			t.Error("the listing does not say Complete")
+		}
+		got.wantEntries(t, want)
+	}},
+	{"entries that go between two pages hide no others", func(t *testing.T, b *bundle) {
+		if b.h.Many == 0 {
+			t.Skip("the provider has no pages: Harness.Many is 0")
+		}
+		var ids []string
+		for i := range b.h.Many {
+			ids = append(ids, b.world.Seed(t, entry(i)))
+		}
+		seen, gone, cursor := map[string]bool{}, map[string]bool{}, ""
+		for n, more := 0, true; more; n++ {
+			if n > 1000 {
+				t.Fatal("a listing of more than 1000 pages")
+			}
+			page, err := b.pull(t, cursor)
+			b.ok(t, "pull", err)
+			for _, c := range page.Changes {
+				if seen[c.ExternalID] = c.Op == domain.OpUpsert; seen[c.ExternalID] && len(gone) <= n && !gone[c.ExternalID] {
+					gone[c.ExternalID] = true
+					b.world.Delete(t, c.ExternalID)
+				}
+			}
+			cursor, more = page.Next, page.More
+		}
+		for _, id := range ids {
+			if !seen[id] && !gone[id] {
+				t.Errorf("%s was there throughout and is not listed", id)
+			}
+		}
+	}},
 	{"empty answer is not a complete listing", func(t *testing.T, b *bundle) {
 		b.world.Seed(t, entry(0))
 		b.fault(t, FaultEmptyAnswer)
@@ -366,6 +431,9 @@ func wantEntry(t *testing.T, c domain.Change, id string, e Entry) {
 	}
 }
 
+// anyWait is where the provider may choose for how long to wait.
+const anyWait = -1
+
 // faultKinds checks the kinds of the errors of a call under the faults that are told by a status. The world is
 // healthy afterwards.
 func (b *bundle) faultKinds(t *testing.T, call func(context.Context) error) {
@@ -378,6 +446,7 @@ func (b *bundle) faultKinds(t *testing.T, call func(context.Context) error) {
 	}{
 		{FaultServerError, domain.KindUnavailable, RetryAfter},
 		{FaultRateLimit, domain.KindRateLimited, RetryAfter},
+		{FaultRateLimitMute, domain.KindRateLimited, anyWait},
 		{FaultUnauthorized, domain.KindUnauthenticated, 0},
 	} {
 		if !b.world.Fault(t, f.fault) {
@@ -390,7 +459,7 @@ func (b *bundle) faultKinds(t *testing.T, call func(context.Context) error) {
 		if domain.KindOf(err) != f.kind {
 			t.Errorf("%s: error of kind %q (%v), want %q", f.fault, domain.KindOf(err), err, f.kind)
 		}
-		if got := domain.RetryAfter(err); got != f.wait {
+		if got := domain.RetryAfter(err); got != f.wait && f.wait != anyWait {
 			t.Errorf("%s: says to wait %s, the world said %s", f.fault, got, f.wait)
 		}
 	}

@@ -36,7 +36,7 @@ func (w simWorld) Count(testing.TB) int { return len(w.sim.All("event")) }
 
 // The pause after a 429 is over whenever the world changes: the suite itself does not wait.
 func (w simWorld) Heal(testing.TB) {
-	w.pass(2 * providertest.RetryAfter)
+	w.pass(longestPause)
 	w.sim.Heal()
 }
 
@@ -46,18 +46,19 @@ func (w simWorld) Fault(_ testing.TB, f providertest.Fault) bool {
 		return true
 	}
 	faults, ok := map[providertest.Fault]tavesim.Faults{
-		providertest.FaultServerError:  {Status: 503, RetryAfter: providertest.RetryAfter},
-		providertest.FaultRateLimit:    {Status: 429, RetryAfter: providertest.RetryAfter},
-		providertest.FaultUnauthorized: {Status: 401},
-		providertest.FaultCutBody:      {CutBody: true},
-		providertest.FaultGarbage:      {Garbage: true},
-		providertest.FaultEmptyAnswer:  {EmptyAnswer: true},
-		providertest.FaultHang:         {Hang: true},
-		providertest.FaultLoseAnswer:   {LoseAnswers: 1},
-		providertest.FaultShortListing: {ShortPages: true},
+		providertest.FaultServerError:   {Status: 503, RetryAfter: providertest.RetryAfter},
+		providertest.FaultRateLimit:     {Status: 429, RetryAfter: providertest.RetryAfter},
+		providertest.FaultRateLimitMute: {Status: 429},
+		providertest.FaultUnauthorized:  {Status: 401},
+		providertest.FaultCutBody:       {CutBody: true},
+		providertest.FaultGarbage:       {Garbage: true},
+		providertest.FaultEmptyAnswer:   {EmptyAnswer: true},
+		providertest.FaultHang:          {Hang: true},
+		providertest.FaultLoseAnswer:    {LoseAnswers: 1},
+		providertest.FaultShortListing:  {ShortPages: true},
 	}[f]
 	if ok = ok && !(f == providertest.FaultShortListing && w.noMeta); ok {
-		w.pass(2 * providertest.RetryAfter)
+		w.pass(longestPause)
 		w.sim.SetFaults(faults)
 	}
 	return ok
