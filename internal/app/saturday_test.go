@@ -38,11 +38,10 @@ type saturday struct {
 
 	resource string
 	hook     string
+	raced    bool              // two people decided at once
 	systems  map[string]string // integrations by the name of the system
 	servers  []*http.Server
 }
-
-const googleCalendar = "studio@example.org"
 
 // patience bounds each wait; on a quiet machine the whole story takes a fraction of it.
 const patience = 3 * time.Minute
@@ -229,7 +228,6 @@ func (s *saturday) resolve(c domain.Conflict, n int) (status int, err error) {
 
 // decide takes a proposal for every open conflict, until none is open.
 func (s *saturday) decide() {
-	first := true
 	s.await("every conflict is decided", func() error {
 		open := s.conflicts(domain.ConflictOpen)
 		for _, c := range open {
@@ -237,8 +235,7 @@ func (s *saturday) decide() {
 			if n < 0 {
 				return fmt.Errorf("conflict %s has no way out by moving: %+v", c.ID, c.Alternatives)
 			}
-			if first {
-				first = false
+			if !s.raced {
 				s.bothAtOnce(c, n)
 				continue
 			}
@@ -254,7 +251,8 @@ func (s *saturday) decide() {
 	})
 }
 
-// bothAtOnce lets two people decide at the same moment: one wins, the other is told who did.
+// bothAtOnce lets two people decide at the same moment: one wins, the other is told who did. Where the proposal is not free
+// any more neither can win, and it is tried again with another conflict.
 func (s *saturday) bothAtOnce(c domain.Conflict, n int) {
 	var both sync.WaitGroup
 	errs := make([]error, 2)
@@ -263,6 +261,10 @@ func (s *saturday) bothAtOnce(c domain.Conflict, n int) {
 	}
 	both.Wait()
 	lost := errors.Join(errs...)
+	if errs[0] != nil && errs[1] != nil && domain.KindOf(errs[0]) == domain.KindConflict && domain.KindOf(errs[1]) == domain.KindConflict {
+		return
+	}
+	s.raced = true
 	if (errs[0] == nil) == (errs[1] == nil) || domain.KindOf(cmp.Or(errs[0], errs[1])) != domain.KindConflict {
 		s.Errorf("two decisions at once came to %v and %v", errs[0], errs[1])
 	} else if !strings.Contains(lost.Error(), "decided") && !strings.Contains(lost.Error(), "changed") {
