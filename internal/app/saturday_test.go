@@ -412,7 +412,18 @@ func fiveForOneSaturday(ctx context.Context, t *testing.T, ready app.Ready) {
 	s.call(http.MethodPut, "/v1/conflict-policies/vendor/consultation", map[string]any{"rule": "higher_category", "reason": "house rule"}, nil)
 	s.book()
 	s.google.SetFaults(googlesim.Faults{Status: http.StatusServiceUnavailable, Reason: "backendError"})
+	s.await("the policy decides its conflict", func() error {
+		for _, c := range append(s.unclosed(), s.conflicts(domain.ConflictResolved)...) {
+			if c.Resolution != nil && strings.HasPrefix(c.Resolution.By, "policy/") {
+				return nil
+			}
+		}
+		return fmt.Errorf("unclosed: %+v", s.unclosed())
+	})
 	s.decide()
+	if !s.raced {
+		t.Error("no two people decided at once")
+	}
 	s.await("a decision waits for the vendor that is down, and says so", func() error {
 		for _, c := range s.conflicts(domain.ConflictResolving) {
 			for _, st := range c.Resolution.Steps {
