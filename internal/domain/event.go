@@ -41,6 +41,14 @@ const (
 	TopicTimelineChanged Topic = "timeline.changed"
 	// TopicHoldChanged tells that a hold was made, extended, confirmed, released, lost, or expired.
 	TopicHoldChanged Topic = "hold.changed"
+	// TopicNotification tells where a notification stands; one that goes by the live stream is told by state sent.
+	TopicNotification Topic = "notification.changed"
+	// TopicRecipientChanged tells that a person to notify was made, changed or deleted.
+	TopicRecipientChanged Topic = "recipient.changed"
+	// TopicShareChanged tells that a wedding was shared by a link, or that a link was revoked.
+	TopicShareChanged Topic = "share.changed"
+	// TopicShareConfirmed tells that a vendor confirmed an item of a wedding's timeline through a link.
+	TopicShareConfirmed Topic = "share.confirmed"
 	// TopicSubscriptionTest is the topic of test messages. They are sent to one subscriber and are not in the stream.
 	TopicSubscriptionTest Topic = "subscription.test"
 	// TopicStreamGap tells a reader that events after its position are no longer kept. It is not in the stream either.
