@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"syscall"
+	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
 )
@@ -136,4 +137,10 @@ func (p AddressPolicy) control(network, address string, _ syscall.RawConn) error
 
 func (p AddressPolicy) dialer(o Timeouts) *net.Dialer {
 	return &net.Dialer{Timeout: o.Dial, KeepAlive: keepAlive, Control: p.control}
+}
+
+// Dialer returns a dialer for other protocols than HTTP that connects only to addresses which the policy allows. timeout
+// bounds one connection; keep-alive is the same as for HTTP.
+func (p AddressPolicy) Dialer(timeout time.Duration) *net.Dialer {
+	return p.dialer(Timeouts{Dial: timeout})
 }
