@@ -19,6 +19,8 @@ type Request struct {
 	After  string             // Last-Event-ID; "" starts with what happens from now on
 	Filter domain.EventFilter // the zero value takes all
 	Until  time.Time          // when the stream must end; zero = never
+	// Bare says of each event only that something changed, for readers who may not know ids.
+	Bare bool
 }
 
 // MaxCursor is the longest Last-Event-ID, in bytes.
@@ -339,7 +341,12 @@ func (o *writer) gap(from string) {
 }
 
 func (o *writer) frame(f *frame) {
-	o.buf.Write(f.bytes)
+	if o.q.Bare {
+		id(&o.buf, f.cursor)
+		o.buf.WriteString("event: changed\ndata: {}\n\n")
+	} else {
+		o.buf.Write(f.bytes)
+	}
 	if o.buf.Len() > 32<<10 {
 		o.flush()
 	}
