@@ -26,6 +26,9 @@ const (
 	OutboxHold               OutboxKind = "hold"                // booking of a hold that was made, changed or ended
 )
 
+// OutboxNotify says that people of an organisation, which is the target, may have to be told of something.
+const OutboxNotify OutboxKind = "notify"
+
 // ChannelOutbox is notified after a commit that put lines into the outbox, see [Store.Listen].
 const ChannelOutbox = "wedsync_outbox"
 

@@ -99,6 +99,25 @@ func (b *bundle) fill(org domain.OrgID) {
 		}
 		return tx.StoreEffects(ctx, Effects{Changes: []domain.BookingChange{{BookingID: k.ID, Version: 9, At: tx.Now, Cause: domain.Cause{Kind: domain.CausePerson, ID: "test"}}}})
 	})
+	b.tenant(org, func(tx *Tx) error {
+		who := domain.Recipient{ID: domain.NewID[domain.RecipientID](tx.Now), Name: "Ann", Zone: "UTC", CreatedBy: "test"}
+		if err := tx.CreateRecipient(ctx, who, "secret"); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "INSERT INTO notify_facts (org_id, topic, refs, at) VALUES ($1, 'conflict.opened', '{}', $2)", org, tx.Now); err != nil {
+			return err
+		}
+		if _, err := tx.AddNotification(ctx, domain.Notification{ID: domain.NewID[domain.NotificationID](tx.Now), RecipientID: who.ID, Channel: domain.ChannelLive,
+			Kind: domain.NotifyConflictOpened, Severity: domain.SeverityHigh, Subject: "conflict/x", Fact: "x", State: domain.NotificationSent}); err != nil {
+			return err
+		}
+		link := domain.Share{ID: domain.NewID[domain.ShareID](tx.Now), BookingID: k.ID, Role: domain.ShareVendor, ResourceID: i.ResourceID, Label: "one",
+			ExpiresAt: tx.Now.Add(time.Hour), CreatedBy: "test"}
+		if err := tx.CreateShare(ctx, link, sha256.Sum256([]byte(org))); err != nil {
+			return err
+		}
+		return tx.Confirm(ctx, domain.Confirmation{BookingID: k.ID, ItemKey: "one", ShareID: link.ID, ResourceID: i.ResourceID, Revision: "r"})
+	})
 	b.subscription(org)
 	b.tenant(org, func(tx *Tx) error {
 		return tx.CreateFeed(ctx, domain.Feed{ID: domain.NewID[domain.FeedID](tx.Now), ResourceID: i.ResourceID, Label: "one", Detail: domain.FeedBusy, FutureDays: 1, CreatedBy: "test"},
@@ -285,6 +304,7 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 	for _, sql := range []string{"UPDATE audit_entries SET reason = ''", "DELETE FROM audit_entries", "DELETE FROM audit_heads",
 		"DELETE FROM bookings", "INSERT INTO organizations (id, name, zone, created_at) VALUES (gen_random_uuid(), 'x', 'UTC', now())",
 		"DELETE FROM quarantined_removals", "UPDATE booking_changes SET fields = '{}'", "DELETE FROM booking_changes",
+		"DELETE FROM recipients", "DELETE FROM shares", "DELETE FROM confirmations",
 		"DELETE FROM outbox", "TRUNCATE stream_events", "CREATE TABLE mine (a int)"} {
 		_, err := b.app.Exec(ctx, sql)
 		refused(sql, err)
@@ -292,6 +312,7 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 	for _, sql := range []string{"SELECT 1 FROM bookings", "SELECT 1 FROM audit_entries", "UPDATE audit_heads SET seq = 0", "UPDATE deliveries SET state = 'dead'",
 		"UPDATE integrations SET secrets = ''", "DELETE FROM organizations", "SELECT booking_id FROM allocations",
 		"UPDATE webhook_credentials SET not_after = NULL", "DELETE FROM webhook_credentials",
+		"SELECT contact FROM recipients", "SELECT 1 FROM notifications", "SELECT 1 FROM notify_facts", "SELECT token_hash FROM shares", "SELECT 1 FROM confirmations",
 		"SELECT label FROM feeds", "UPDATE feeds SET revoked_at = NULL",
 		"SELECT tokens FROM oauth_grants", "SELECT verifier FROM oauth_states", "UPDATE oauth_states SET used_at = NULL",
 		"UPDATE watches SET state = 'active'", "DELETE FROM watches", "SELECT lags FROM freshness"} {

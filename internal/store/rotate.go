@@ -26,6 +26,8 @@ var sealedColumns = []sealedColumn{
 	{"watches", "secret", 500},
 	{"timelines", "plan", 500},
 	{"holds", "request", 500},
+	{"recipients", "contact", 500},
+	{"shares", "texts", 500},
 	{"deliveries", "content", 50}, // bodies can be large
 }
 

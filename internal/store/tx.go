@@ -89,6 +89,7 @@ func (tx *Tx) finish(ctx context.Context) error {
 func (tx *Tx) gathered(ctx context.Context) (*pgx.Batch, error) {
 	b := &pgx.Batch{}
 	tx.queueOutbox(b)
+	tx.queueFacts(b)
 	if err := tx.queueAudit(ctx, b); err != nil {
 		return nil, err
 	}
