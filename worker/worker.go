@@ -23,6 +23,8 @@ import (
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/httpx"
+	"github.com/wedsync/wedsync/internal/mailer"
+	"github.com/wedsync/wedsync/internal/notify"
 	"github.com/wedsync/wedsync/internal/store"
 	"github.com/wedsync/wedsync/workflows"
 )
@@ -37,6 +39,10 @@ type Deps struct {
 	NotifyURL string
 	// Broadcast posts outgoing webhooks. Required to serve contract.QueueBroadcast.
 	Broadcast *httpx.Client
+	// Mail hands notifications to a mail server; nil sends none.
+	Mail *mailer.Mailer
+	// Link is the public address of the dashboard, for notifications; "" = they hold none.
+	Link string
 	// BroadcastWait replaces the published schedule of retries, for tests.
 	BroadcastWait func(failures int) time.Duration
 
@@ -168,6 +174,7 @@ func Register(r Registry, queue string, d Deps) {
 	}
 	if queue == contract.QueueCore || queue == contract.QueueBroadcast {
 		r.RegisterActivity(&activities.Subscriptions{Store: d.Store, HTTP: d.Broadcast, Wait: d.BroadcastWait})
+		r.RegisterActivity(&activities.Notifications{Store: d.Store, Senders: notify.Senders{Mail: d.Mail, HTTP: d.Broadcast}, Link: d.Link})
 	}
 }
 
@@ -191,6 +198,7 @@ func RegisterWorkflows(r interface {
 	r.RegisterWorkflowWithOptions(workflows.Replay, workflow.RegisterOptions{Name: contract.ReplayWorkflow})
 	r.RegisterWorkflowWithOptions(workflows.Timeline, workflow.RegisterOptions{Name: contract.TimelineWorkflow})
 	r.RegisterWorkflowWithOptions(workflows.Hold, workflow.RegisterOptions{Name: contract.HoldWorkflow})
+	r.RegisterWorkflowWithOptions(workflows.Notify, workflow.RegisterOptions{Name: contract.NotifyWorkflow})
 }
 
 // Start begins to serve. It needs Temporal to be reachable.

@@ -4,6 +4,7 @@
 //	                people ask of it comes in by integration_messages.go)
 //	sync.go         one pull or full resync, page by page
 //	conflict.go     from a clash to its verified end
+//	notify.go       tells people of what concerns them, each in their own time
 //	replay.go       hands deliveries in once more, page by page and no faster than asked
 //	hold.go         ends a hold when its time has come
 //

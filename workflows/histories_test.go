@@ -213,6 +213,8 @@ func (w *world) relay() {
 			w.must(w.FollowTimeline(ctx, contract.TimelineInput{OrgID: w.org, BookingID: domain.BookingID(r.Target)}))
 		case store.OutboxHold:
 			w.must(w.TellHold(ctx, contract.HoldInput{OrgID: w.org, BookingID: domain.BookingID(r.Target)}))
+		case store.OutboxNotify:
+			w.must(w.WakeNotify(ctx, r.Org))
 		case store.OutboxIntegrationChanged:
 			w.must(w.Changed(ctx, w.ref(i), contract.ChangedSignal{Version: 1}))
 		case store.OutboxConflictStart:

@@ -100,4 +100,14 @@ var steps struct {
 	Watches      *activities.Watches
 	Timelines    *activities.Timelines
 	Holds        *activities.Holds
+	Integrations  *activities.Integrations
+	Deliveries    *activities.Deliveries
+	Syncs         *activities.Syncs
+	Pushes        *activities.Pushes
+	Conflicts     *activities.Conflicts
+	Subscription  *activities.Subscriptions
+	Replays       *activities.Replays
+	Watches       *activities.Watches
+	Timelines     *activities.Timelines
+	Notifications *activities.Notifications
 }

@@ -13,3 +13,4 @@ package workflows
 //	7  Conflict asks policies, escalates by a deadline, comes back when it was ignored until a time, and takes decisions back
 //	   system by system; only where the view of the conflict, as read by a step, tells of it, so earlier histories take the
 //	   way they took
+//	8  Notify is new; nothing changed for the others

@@ -75,6 +75,10 @@ func words() map[string]any {
 		"timeline_input":      TimelineInput{OrgID: id + "1", BookingID: id + "7"},
 		"hold_input":          HoldInput{OrgID: id + "1", BookingID: id + "7"},
 		"hold_status":         HoldStatus{State: domain.HoldLive, ExpiresAt: at},
+		"notify_input": NotifyInput{OrgID: id + "1", Carried: &NotifyCarried{Plan: true, DueAt: at, LookAt: at, RetryAt: at, Runs: 2, Failures: 1,
+			Counts: NotifyCounts{Wakes: 1, Facts: 2, Added: 3, Sent: 4, Failed: 5, Suppressed: 6}}},
+		"notify_status": NotifyStatus{Counts: NotifyCounts{Wakes: 1, Facts: 2, Added: 3, Sent: 4, Failed: 5, Suppressed: 6}, DueAt: at, LookAt: at, Sending: true,
+			Failures: 1, Runs: 2},
 	}
 }
 
@@ -157,6 +161,10 @@ func TestNamesOnTheWireStay(t *testing.T) {
 	const want = "Integration Sync Conflict Replay Cancel replay/r wedsync-core wedsync-sync wedsync-push wedsync-broadcast deliveries pushes changed synced recheck Pause Resume Resync Resolve " +
 		"status progress integration/i sync/s conflict/c WedsyncOrg WedsyncIntegration WedsyncProvider WedsyncState WedsyncWeddingDate " +
 		"Subscription wake Test subscription/n Timeline follow timeline/b Hold hold hold/b"
+		NotifyWorkflow, NotifyWorkflowID("o")}, " ")
+	const want = "Integration Sync Conflict Replay Cancel replay/r wedsync-core wedsync-sync wedsync-push wedsync-broadcast deliveries pushes changed synced recheck Pause Resume Resync Resolve " +
+		"status progress integration/i sync/s conflict/c WedsyncOrg WedsyncIntegration WedsyncProvider WedsyncState WedsyncWeddingDate " +
+		"Subscription wake Test subscription/n Timeline follow timeline/b Notify notify/o"
 	if got != want {
 		t.Errorf("names are\n%s\nwant\n%s", got, want)
 	}

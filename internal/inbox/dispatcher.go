@@ -26,6 +26,7 @@ type Signals interface {
 	StartReplay(ctx context.Context, in contract.ReplayInput) error
 	FollowTimeline(ctx context.Context, in contract.TimelineInput) error
 	TellHold(ctx context.Context, in contract.HoldInput) error
+	WakeNotify(ctx context.Context, org domain.OrgID) error
 }
 
 // DispatcherOptions tune a Dispatcher. The zero value of every field takes its default.
@@ -239,6 +240,11 @@ func (d *Dispatcher) tellHold(in contract.HoldInput, row int64) {
 	d.mu.Lock()
 	if t := d.target(in.OrgID, contract.HoldWorkflowID(in.BookingID)); t != nil {
 		t.errand.merge(errand{hold: &in, rows: []int64{row}}, 0)
+// wakeNotify adds the news that people of an organisation may have to be told of something.
+func (d *Dispatcher) wakeNotify(org domain.OrgID, row int64) {
+	d.mu.Lock()
+	if t := d.target(org, contract.NotifyWorkflowID(org)); t != nil {
+		t.errand.merge(errand{notify: org, rows: []int64{row}}, 0)
 		d.ready(t)
 	}
 	d.mu.Unlock()
@@ -476,6 +482,11 @@ func (d *Dispatcher) send(to address, e errand) (left errand, err error) {
 			return e, err
 		}
 		e.hold = nil
+	if e.notify != "" {
+		if err := d.count("notify", d.signals.WakeNotify(ctx, e.notify)); err != nil {
+			return e, err
+		}
+		e.notify = ""
 	}
 	for len(e.recheck) > 0 {
 		s := contract.RecheckSignal{BookingID: e.recheck[0]}

@@ -23,6 +23,7 @@ type errand struct {
 	replay     *contract.ReplayInput
 	timeline   *contract.TimelineInput
 	hold       *contract.HoldInput
+	notify     domain.OrgID // whose people may have to be told of something
 	recheck    []domain.BookingID
 	rows       []int64         // outbox rows to delete once all of the above is told
 	priority   domain.Priority // of the most urgent delivery; 0 = nothing said
@@ -36,6 +37,7 @@ const maxRechecks = 8
 
 func (e *errand) empty() bool {
 	return !e.deliveries && e.pushes == 0 && !e.changed && e.start == nil && e.replay == nil && e.timeline == nil && e.hold == nil && len(e.recheck) == 0 && len(e.rows) == 0
+	return !e.deliveries && e.pushes == 0 && !e.changed && e.start == nil && e.replay == nil && e.timeline == nil && e.notify == "" && len(e.recheck) == 0 && len(e.rows) == 0
 }
 
 // addID names a delivery. It reports whether the id was kept: beyond the bound of a signal only more is.
@@ -91,6 +93,8 @@ func (e *errand) merge(o errand, room int) (kept int) {
 	}
 	if o.hold != nil {
 		e.hold = o.hold
+	if o.notify != "" {
+		e.notify = o.notify
 	}
 	for _, b := range o.recheck {
 		if len(e.recheck) < maxRechecks && !slices.Contains(e.recheck, b) {

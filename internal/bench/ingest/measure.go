@@ -58,6 +58,7 @@ func (nobody) Deliveries(context.Context, flow.IntegrationRef, contract.Deliveri
 func (nobody) TellHold(context.Context, contract.HoldInput) error { return errHeld }
 
 func (nobody) FollowTimeline(context.Context, contract.TimelineInput) error { return errHeld }
+func (nobody) WakeNotify(context.Context, domain.OrgID) error               { return errHeld }
 
 func (nobody) Pushes(context.Context, flow.IntegrationRef, contract.PushesSignal) error {
 	return errHeld
