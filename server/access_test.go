@@ -35,7 +35,11 @@ var (
 	idRun         = func(x tenant) string { return string(x.run) }
 	idSub         = func(x tenant) string { return string(x.sub) }
 	idReplay      = func(x tenant) string { return string(x.replay) }
-	idQuarantine  = func(x tenant) string { return string(x.quarantine) }
+	idRecipient   = func(x tenant) string { return string(x.recipient) }
+
+	idNotification = func(x tenant) string { return string(x.notification) }
+
+	idQuarantine = func(x tenant) string { return string(x.quarantine) }
 )
 
 // expectations has an entry for every row of the table; a row without one fails the test.
@@ -130,7 +134,25 @@ func expectations() map[string]expectation {
 		"test-subscription":     {path: at("/v1/subscriptions/{id}/test", idSub), ok: 200},
 		"rotate-subscription":   {path: at("/v1/subscriptions/{id}/secrets", idSub), ok: 201},
 		"list-attempts":         {path: at("/v1/subscriptions/{id}/attempts", idSub), ok: 200},
-		"health":                {ok: 200}, "ready": {ok: 200}, "metrics": {ok: 200}, "openapi-json": {ok: 200}, "openapi-yaml": {ok: 200}, "docs": {ok: 200},
+		"create-share":          {path: at("/v1/bookings/{id}/shares", idBooking), body: `{"role":"couple","label":"x"}`, ok: 422}, // no wedding
+		"list-shares":           {path: at("/v1/bookings/{id}/shares", idBooking), ok: 200},
+		"revoke-share":          {path: at("/v1/bookings/{id}/shares/00000000-0000-7000-8000-000000000000", idBooking), ok: 404},
+		"open-share":            {path: func(tenant) string { return "/s/nonsense" }, ok: 404},
+		"confirm-share":         {path: func(tenant) string { return "/s/nonsense/confirm" }, form: url.Values{}, ok: 404},
+		"follow-share":          {path: func(tenant) string { return "/s/nonsense/live" }, ok: 404},
+
+		"create-recipient":         {body: `{"name":"x","zone":"Mars/Olympus"}`, ok: 422},
+		"list-recipients":          {ok: 200},
+		"get-recipient":            {path: at("/v1/recipients/{id}", idRecipient), ok: 200},
+		"update-recipient":         {path: at("/v1/recipients/{id}", idRecipient), body: `{"version":99}`, ok: 409},
+		"delete-recipient":         {path: at("/v1/recipients/{id}?reason=%00", idRecipient), ok: 422},
+		"list-notifications":       {ok: 200},
+		"get-notification":         {path: at("/v1/notifications/{id}", idNotification), ok: 200},
+		"acknowledge-notification": {path: at("/v1/notifications/{id}/acknowledge", idNotification), ok: 200},
+		"resend-notification":      {path: at("/v1/notifications/{id}/resend", idNotification), ok: 200},
+		"preview-notification":     {body: `{"kind":"cake"}`, ok: 422},
+
+		"health": {ok: 200}, "ready": {ok: 200}, "metrics": {ok: 200}, "openapi-json": {ok: 200}, "openapi-yaml": {ok: 200}, "docs": {ok: 200},
 
 		"plan-integration":     {path: at("/v1/integrations/{id}/plan", idIntegration), ok: 422},
 		"purge-integration":    {path: at("/v1/integrations/{id}/purge", idIntegration), body: `{"dry_run":true}`, ok: 202},
@@ -183,7 +205,8 @@ func (b *bundle) call(r Route, e expectation, things tenant, raw string) reply {
 
 func TestEveryRouteLetsInExactlyItsRoles(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	// Guesses at public addresses would use up the allowance of one address.
+	b := setup(t, func(d *Deps) { d.Options.FeedRate = 100 })
 	want := expectations()
 	mentioned := make(map[string]bool)
 	for _, r := range Routes() {
@@ -259,14 +282,15 @@ func TestForeignIDsAreUnknown(t *testing.T) {
 		if got.status != http.StatusNotFound {
 			t.Errorf("%s %s with an id of another organisation: %d %s, want 404", r.Method, r.Path, got.status, got.body)
 		}
-		nothing := tenant{integration: "no-uuid", resource: "no-uuid", booking: "no-uuid", conflict: "no-uuid", edit: "no-uuid", delivery: "no-uuid", run: "no-uuid", sub: "no-uuid", replay: "no-uuid", quarantine: "no-uuid"}
+		nothing := tenant{integration: "no-uuid", resource: "no-uuid", booking: "no-uuid", conflict: "no-uuid", edit: "no-uuid", delivery: "no-uuid", run: "no-uuid", sub: "no-uuid", replay: "no-uuid", quarantine: "no-uuid", recipient: "no-uuid", notification: "no-uuid"}
 		if got := b.call(r, e, nothing, admin); got.status != http.StatusNotFound {
 			t.Errorf("%s %s with what is no id: %d %s, want 404", r.Method, r.Path, got.status, got.body)
 		}
 		unknown := "00000000-0000-7000-8000-000000000000"
 		nobody := tenant{integration: domain.IntegrationID(unknown), resource: domain.ResourceID(unknown), booking: domain.BookingID(unknown),
 			conflict: domain.ConflictID(unknown), edit: domain.EditConflictID(unknown), delivery: domain.DeliveryID(unknown), run: domain.SyncRunID(unknown), sub: domain.SubscriptionID(unknown),
-			replay: domain.ReplayID(unknown), quarantine: domain.QuarantineID(unknown)}
+			replay: domain.ReplayID(unknown), quarantine: domain.QuarantineID(unknown), recipient: domain.RecipientID(unknown),
+			notification: domain.NotificationID(unknown)}
 		same := b.call(r, e, nobody, admin)
 		if !r.page && !strings.EqualFold(withoutRequestID(string(same.body)), withoutRequestID(string(got.body))) {
 			t.Errorf("%s %s: a foreign id and an unknown one are told apart:\n%s\n%s", r.Method, r.Path, got.body, same.body)

@@ -92,7 +92,7 @@ func (s *Server) newAPI() huma.API {
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "Token of the admin API"},
 	}
-	for _, t := range []string{tagIntegrations, tagBookings, tagConflicts, tagDeliveries, tagLive, tagSubscription, tagOperation, tagPages} {
+	for _, t := range []string{tagIntegrations, tagBookings, tagConflicts, tagDeliveries, tagLive, tagSubscription, tagNotifications, tagOperation, tagPages} {
 		config.Tags = append(config.Tags, &huma.Tag{Name: t})
 	}
 	return huma.NewAPI(config, escaping{humaecho.New(s.echo, config).Adapter()})
@@ -197,6 +197,15 @@ func describeRaw(op *huma.Operation, r Route) {
 		op.Description += " The file is the token that was shown when the feed was made, and .ics. Send If-None-Match or If-Modified-Since to be answered 304 while nothing changed. 404: no such feed; 410: it was revoked."
 		text("If-None-Match", "header", "ETag of the answer before")
 		ok.Content = map[string]*huma.MediaType{"text/calendar": {Schema: &huma.Schema{Type: "string"}}}
+	case "open-share":
+		op.Description += " The token is part of the address that was shown when the link was made. 404: no such link; 410: it was revoked or has expired. docs/sharing.md says what each role sees."
+		ok.Content = map[string]*huma.MediaType{"text/html": {Schema: &huma.Schema{Type: "string"}}, "application/json": {Schema: &huma.Schema{Type: "object"}}}
+	case "confirm-share":
+		op.Description += " item and revision are those of the view, as a form or as JSON. 303 back to the page, or 200 with the view where Accept asks for JSON. 409: the item changed since it was shown."
+		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Type: "object"}}, "application/x-www-form-urlencoded": {Schema: &huma.Schema{Type: "object"}}}}
+	case "follow-share":
+		op.Description += " Server-sent events: each says changed and nothing else; read the view again. The stream ends with the link."
+		ok.Content = map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: "string"}}}
 	case "ready", "health":
 		ok.Content = map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Type: "object"}}}
 	}

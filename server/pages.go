@@ -28,6 +28,7 @@ var webFiles embed.FS
 // pages are the parsed templates and the files that they load.
 type pages struct {
 	templates map[string]*template.Template
+	share     *template.Template // of links to weddings, with a frame of its own
 	assets    map[string]assetFile
 }
 
@@ -46,6 +47,10 @@ func newPages() (*pages, error) {
 			return nil, domain.E(domain.KindInternal, "parse page %s: %w", name, err)
 		}
 		p.templates[name] = t
+	}
+	var err error
+	if p.share, err = template.ParseFS(webFiles, "web/share.html"); err != nil {
+		return nil, domain.E(domain.KindInternal, "parse the page of links: %w", err)
 	}
 	kinds := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 	for _, name := range []string{"app.css", "live.js", "icon.svg"} {

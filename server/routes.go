@@ -51,8 +51,11 @@ const (
 	tagDeliveries   = "Deliveries and audit"
 	tagLive         = "Live stream"
 	tagSubscription = "Subscriptions"
-	tagOperation    = "Operation"
-	tagPages        = "Pages"
+
+	tagNotifications = "Notifications"
+
+	tagOperation = "Operation"
+	tagPages     = "Pages"
 )
 
 // Routes returns the table of everything that can be reached.
@@ -105,6 +108,12 @@ func Routes() []Route {
 		{Method: "GET", Path: "/v1/bookings/{id}/timeline", Access: AccessViewer, ID: "get-timeline", Tag: tagBookings, Summary: "Read the timeline of a wedding, with times and clashes", mount: typed((*Server).getTimeline)},
 		{Method: "PUT", Path: "/v1/bookings/{id}/timeline", Access: AccessOperator, ID: "set-timeline", Tag: tagBookings, Summary: "Set the timeline of a wedding", mount: typed((*Server).setTimeline)},
 		{Method: "DELETE", Path: "/v1/bookings/{id}/timeline", Access: AccessOperator, ID: "delete-timeline", Tag: tagBookings, Summary: "Remove the timeline of a wedding and what it exported", status: 204, mount: typed((*Server).deleteTimeline)},
+		{Method: "POST", Path: "/v1/bookings/{id}/shares", Access: AccessOperator, ID: "create-share", Tag: tagBookings, Summary: "Make a link to a wedding's live view for the couple or a vendor; its address is shown this once", status: 201, mount: typed((*Server).createShare)},
+		{Method: "GET", Path: "/v1/bookings/{id}/shares", Access: AccessOperator, ID: "list-shares", Tag: tagBookings, Summary: "List the links to a wedding, with how often they were opened", mount: typed((*Server).listShares)},
+		{Method: "DELETE", Path: "/v1/bookings/{id}/shares/{share}", Access: AccessOperator, ID: "revoke-share", Tag: tagBookings, Summary: "End a link to a wedding for good", status: 204, mount: typed((*Server).revokeShare)},
+		{Method: "GET", Path: "/s/{token}", Access: AccessPublic, ID: "open-share", Tag: tagBookings, Summary: "See a wedding by a link: a page, or JSON where Accept asks for it", mount: raw((*Server).openShare)},
+		{Method: "POST", Path: "/s/{token}/confirm", Access: AccessPublic, ID: "confirm-share", Tag: tagBookings, Summary: "Confirm an item of the timeline by a vendor's link", mount: raw((*Server).confirmShare)},
+		{Method: "GET", Path: "/s/{token}/live", Access: AccessPublic, ID: "follow-share", Tag: tagBookings, Summary: "Hear that a shared wedding changed", endless: true, mount: raw((*Server).followShare)},
 		{Method: "GET", Path: "/v1/bookings/{id}/explain", Access: AccessViewer, ID: "explain-booking", Tag: tagBookings, Summary: "Explain a booking: where it came from, which systems show it and why, and every change", mount: typed((*Server).explainBooking)},
 		{Method: "GET", Path: "/v1/availability", Access: AccessViewer, ID: "get-availability", Tag: tagBookings, Summary: "Find out when a resource is free, and why not at other times", mount: typed((*Server).getAvailability)},
 		{Method: "GET", Path: "/v1/availability/search", Access: AccessViewer, ID: "search-availability", Tag: tagBookings, Summary: "Find out who is free on a date", mount: typed((*Server).searchAvailability)},
@@ -159,6 +168,17 @@ func Routes() []Route {
 		{Method: "POST", Path: "/v1/subscriptions/{id}/test", Access: AccessAdmin, ID: "test-subscription", Tag: tagSubscription, Summary: "Send a test message and see the answer", mount: typed((*Server).testSubscription)},
 		{Method: "POST", Path: "/v1/subscriptions/{id}/secrets", Access: AccessAdmin, ID: "rotate-subscription", Tag: tagSubscription, Summary: "Add a signing secret and let the others end", status: 201, mount: typed((*Server).rotateSubscription)},
 		{Method: "GET", Path: "/v1/subscriptions/{id}/attempts", Access: AccessViewer, ID: "list-attempts", Tag: tagSubscription, Summary: "List the last attempts, newest first", mount: typed((*Server).listAttempts)},
+
+		{Method: "POST", Path: "/v1/recipients", Access: AccessAdmin, ID: "create-recipient", Tag: tagNotifications, Summary: "Have a person told of what concerns them", status: 201, mount: typed((*Server).createRecipient)},
+		{Method: "GET", Path: "/v1/recipients", Access: AccessAdmin, ID: "list-recipients", Tag: tagNotifications, Summary: "List the people who are told", mount: typed((*Server).listRecipients)},
+		{Method: "GET", Path: "/v1/recipients/{id}", Access: AccessAdmin, ID: "get-recipient", Tag: tagNotifications, Summary: "Read a person's addresses and preferences", mount: typed((*Server).getRecipient)},
+		{Method: "PATCH", Path: "/v1/recipients/{id}", Access: AccessAdmin, ID: "update-recipient", Tag: tagNotifications, Summary: "Change, pause or resume a person", mount: typed((*Server).updateRecipient)},
+		{Method: "DELETE", Path: "/v1/recipients/{id}", Access: AccessAdmin, ID: "delete-recipient", Tag: tagNotifications, Summary: "End a person's notifications and wipe name and addresses", status: 204, mount: typed((*Server).deleteRecipient)},
+		{Method: "GET", Path: "/v1/notifications", Access: AccessViewer, ID: "list-notifications", Tag: tagNotifications, Summary: "List who was told of what, and what became of it, newest first", mount: typed((*Server).listNotifications)},
+		{Method: "GET", Path: "/v1/notifications/{id}", Access: AccessViewer, ID: "get-notification", Tag: tagNotifications, Summary: "Read where a notification stands", mount: typed((*Server).getNotification)},
+		{Method: "POST", Path: "/v1/notifications/{id}/acknowledge", Access: AccessOperator, ID: "acknowledge-notification", Tag: tagNotifications, Summary: "Say that somebody knows; reminders about it stop", mount: typed((*Server).acknowledgeNotification)},
+		{Method: "POST", Path: "/v1/notifications/{id}/resend", Access: AccessOperator, ID: "resend-notification", Tag: tagNotifications, Summary: "Send a notification once more, at once", mount: typed((*Server).resendNotification)},
+		{Method: "POST", Path: "/v1/notifications:preview", Access: AccessOperator, ID: "preview-notification", Tag: tagNotifications, Summary: "See what a message would say; nothing is sent", mount: typed((*Server).previewNotification)},
 
 		{Method: "GET", Path: "/healthz", Access: AccessPublic, ID: "health", Tag: tagOperation, Summary: "Is the process alive?", quiet: true, mount: raw((*Server).healthz)},
 		{Method: "GET", Path: "/readyz", Access: AccessPublic, ID: "ready", Tag: tagOperation, Summary: "Can this server do its work?", quiet: true, mount: raw((*Server).readyz)},

@@ -22,6 +22,7 @@ import (
 	"github.com/wedsync/wedsync/internal/flow"
 	"github.com/wedsync/wedsync/internal/holds"
 	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/sharelink"
 	"github.com/wedsync/wedsync/internal/store"
 	"github.com/wedsync/wedsync/internal/stream"
 	"github.com/wedsync/wedsync/internal/token"
@@ -82,6 +83,7 @@ type Deps struct {
 	Codec   http.Handler    // decodes payloads for Temporal UI and checks its callers itself; nil leaves the routes out
 	// Senders tells from where readers of published feeds come, behind proxies too; nil trusts no proxy.
 	Senders *clientaddr.Resolver
+	Links   *sharelink.Links     // makes and reads the tokens of links to weddings; nil makes none and knows none
 	Metrics *prometheus.Registry // shown at /metrics, and gets the server's own; nil makes a new one
 	Logger  *slog.Logger
 	Now     func() time.Time
@@ -112,7 +114,7 @@ type Options struct {
 	DrainDelay time.Duration
 	// AllowPrivate lets subscribers have private addresses and plain http, for development.
 	AllowPrivate bool
-	// FeedRate bounds the requests of one source address for published feeds a second, with a burst of twenty times
+	// FeedRate bounds the requests of one source address for published feeds, and for links to weddings, a second, with a burst of twenty times
 	// that; 5. Less than 0 = no limit.
 	FeedRate float64
 }
@@ -158,6 +160,7 @@ type Server struct {
 	metrics   *metrics
 	pages     *pages
 	feeds     *feedGuard
+	shares    *feedGuard // of links to weddings, which strangers may try as well
 	spec      spec
 	origin    *http.CrossOriginProtection
 	draining  atomic.Bool
@@ -204,6 +207,9 @@ func New(d Deps) (*Server, error) {
 		return nil, err
 	}
 	if s.feeds, err = newFeedGuard(d.Senders, d.Options.FeedRate); err != nil {
+		return nil, err
+	}
+	if s.shares, err = newFeedGuard(d.Senders, d.Options.FeedRate); err != nil {
 		return nil, err
 	}
 	s.build()

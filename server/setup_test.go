@@ -22,6 +22,7 @@ import (
 	"github.com/wedsync/wedsync/internal/guard"
 	"github.com/wedsync/wedsync/internal/holds"
 	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/sharelink"
 	"github.com/wedsync/wedsync/internal/store"
 	"github.com/wedsync/wedsync/internal/stream"
 	"github.com/wedsync/wedsync/internal/token"
@@ -197,6 +198,9 @@ type tenant struct {
 	sub         domain.SubscriptionID
 	replay      domain.ReplayID
 	quarantine  domain.QuarantineID // restored, with nothing left
+	recipient   domain.RecipientID
+
+	notification domain.NotificationID
 }
 
 type bundle struct {
@@ -261,6 +265,8 @@ func setup(t *testing.T, change ...func(*Deps)) *bundle {
 	opener := connect.New(func(string) (provider.Registration, bool) { return testProvider, true }, nil, time.Now, 0)
 	d := Deps{Store: b.store, Flow: b.flow, Holds: &holds.Desk{Store: b.store, Opener: opener}, Hub: b.hub, Tokens: verifier, Providers: []provider.Registration{testProvider}, Logger: logger,
 		ApplyManual: b.applyManual, Guard: &guard.Guard{Store: b.store, Opener: opener}, Codec: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	d := Deps{Store: b.store, Links: sharelink.New(ring), Flow: b.flow, Hub: b.hub, Tokens: verifier, Providers: []provider.Registration{testProvider}, Logger: logger,
+		ApplyManual: b.applyManual, Guard: &guard.Guard{Store: b.store, Opener: connect.New(func(string) (provider.Registration, bool) { return testProvider, true }, nil, time.Now, 0)}, Codec: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if err := BearerAuthorizer(verifier, time.Now, domain.RoleAdmin)(r); err != nil {
 				writeProblem(w, r, err)
 			}
@@ -358,6 +364,15 @@ func (b *bundle) tenant() tenant {
 			return err
 		}
 		x.quarantine = q.ID
+		x.recipient, x.notification = domain.NewID[domain.RecipientID](now), domain.NewID[domain.NotificationID](now)
+		if err := tx.CreateRecipient(ctx, domain.Recipient{ID: x.recipient, Name: "Planner Pia", Zone: "Europe/London", CreatedBy: "test",
+			Addresses: domain.NotifyAddresses{Email: "pia@example.com"}}, newSecret(now).Secret); err != nil {
+			return err
+		}
+		if _, err := tx.AddNotification(ctx, domain.Notification{ID: x.notification, RecipientID: x.recipient, Channel: domain.ChannelEmail, Kind: domain.NotifyReconnect,
+			Severity: domain.SeverityHigh, Subject: "integration/" + string(x.integration), Fact: "test", State: domain.NotificationSent}); err != nil {
+			return err
+		}
 		key := newSecret(now)
 		if err := tx.CreateSubscription(ctx, domain.Subscription{ID: x.sub, URL: "https://receiver.example/" + string(x.sub), CreatedBy: "test"}, []store.SubscriptionKey{key}); err != nil {
 			return err

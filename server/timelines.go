@@ -17,7 +17,10 @@ type timelineEntry struct {
 	Start     time.Time        `json:"start"`
 	End       time.Time        `json:"end"`
 	BookingID domain.BookingID `json:"booking_id,omitempty" doc:"The booking that stands for it in its resource's calendars"`
-	Drift     timelines.Drift  `json:"drift,omitempty" enum:"moved,cancelled" doc:"How that booking differs from the plan, because somebody changed it there"`
+	// Confirmed is the vendor's word through a link.
+	Confirmed *domain.Confirmation `json:"confirmed,omitempty" doc:"When its vendor confirmed it, and by which link"`
+	Outdated  bool                 `json:"changed_since_confirmed,omitempty" doc:"It changed after its vendor confirmed it"`
+	Drift     timelines.Drift      `json:"drift,omitempty" enum:"moved,cancelled" doc:"How that booking differs from the plan, because somebody changed it there"`
 }
 
 type timelineOutput struct {
@@ -45,7 +48,8 @@ func timelineAnswer(v timelines.View) (*timelineOutput, error) {
 	b.Journeys, b.Items = append([]domain.Journey{}, v.Journeys...), make([]timelineEntry, len(v.Items))
 	for i, item := range v.Items {
 		t := v.Times[i]
-		b.Items[i] = timelineEntry{TimelineItem: item, Start: t.Start.In(zone), End: t.End.In(zone), BookingID: t.BookingID, Drift: t.Drift}
+		b.Items[i] = timelineEntry{TimelineItem: item, Start: t.Start.In(zone), End: t.End.In(zone), BookingID: t.BookingID, Drift: t.Drift,
+			Confirmed: t.Confirmed, Outdated: t.Outdated}
 	}
 	return out, nil
 }

@@ -49,6 +49,7 @@ func (*downSignals) StartReplay(context.Context, contract.ReplayInput) error { r
 func (*downSignals) TellHold(context.Context, contract.HoldInput) error      { return nil }
 
 func (*downSignals) FollowTimeline(context.Context, contract.TimelineInput) error { return nil }
+func (*downSignals) WakeNotify(context.Context, domain.OrgID) error               { return nil }
 func (*downSignals) StartConflict(context.Context, contract.ConflictInput) error  { return nil }
 func (*downSignals) RecheckConflict(context.Context, domain.ConflictID, contract.RecheckSignal) error {
 	return nil

@@ -52,7 +52,7 @@ func workerCommand() *cobra.Command {
 			return app.RunWorker(cmd.Context(), core)
 		},
 	}
-	settings(cmd, &cfg, storageSettings, temporalSettings, tokenSettings, workerSettings, consentSettings, outboundSettings, logSettings)
+	settings(cmd, &cfg, storageSettings, temporalSettings, tokenSettings, workerSettings, consentSettings, mailSettings, outboundSettings, logSettings)
 	return cmd
 }
 

@@ -78,6 +78,18 @@ func serverSettings(f *pflag.FlagSet, c *app.Config) {
 	f.DurationVar(&c.DrainDelay, "drain-delay", c.DrainDelay, "how long /readyz says 503 before connections are refused, 0s to 1m")
 }
 
+// mailSettings are of the mail server that notifications go through. Its password has no flag, because flags are shown by the
+// list of processes.
+func mailSettings(f *pflag.FlagSet, c *app.Config) {
+	c.SMTP.Password = os.Getenv(envName("smtp-password"))
+	f.StringVar(&c.SMTP.Addr, "smtp-addr", c.SMTP.Addr, "host:port of the mail server that notifications go through; empty = no mail")
+	f.StringVar(&c.SMTP.Mode, "smtp-mode", c.SMTP.Mode, "starttls (required of the server, usually port 587), tls (from the first byte, usually port 465) or plain (with smtp-private only)")
+	f.StringVar(&c.SMTP.From, "smtp-from", c.SMTP.From, "sender of notifications, such as WedSync <notify@example.com>")
+	f.StringVar(&c.SMTP.Username, "smtp-username", c.SMTP.Username, "user at the mail server; the password is read from ["+envName("smtp-password")+"] or from the file named below; empty = none")
+	f.StringVar(&c.SMTP.PasswordFile, "smtp-password-file", c.SMTP.PasswordFile, "file that holds that password")
+	f.BoolVar(&c.SMTP.Private, "smtp-private", c.SMTP.Private, "the mail server may have a private address, as a relay of one's own network has")
+}
+
 func retentionSettings(f *pflag.FlagSet, c *app.Config) {
 	f.DurationVar(&c.KeepBodies, "keep-bodies", c.KeepBodies, "how long raw bodies of applied and ignored webhooks are kept, 24h to keep-deliveries; their SHA-256 stays")
 	f.DurationVar(&c.KeepDeliveries, "keep-deliveries", c.KeepDeliveries, "how long webhooks are kept at all, and a repeat of one is recognised, 720h to 87600h")

@@ -47,6 +47,7 @@ type Config struct {
 	MetricsToken     string
 	Google           OAuthApp
 	Microsoft        OAuthApp
+	SMTP             SMTP
 	CodecToken       string // bearer token that lets an operator's browser decode payloads
 	MaxBody          int64
 	Committers       int
@@ -157,6 +158,9 @@ func (c Config) Validate(admins bool) error {
 		}
 	}
 	if _, err := c.Logger(); err != nil {
+		faults = append(faults, err)
+	}
+	if _, err := c.mailer(); err != nil {
 		faults = append(faults, err)
 	}
 	faults = append(faults, c.worker().Validate())

@@ -30,6 +30,7 @@ import (
 	"github.com/wedsync/wedsync/internal/retention"
 	"github.com/wedsync/wedsync/internal/rules/calendartime"
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
+	"github.com/wedsync/wedsync/internal/sharelink"
 	"github.com/wedsync/wedsync/internal/store"
 	"github.com/wedsync/wedsync/internal/stream"
 	"github.com/wedsync/wedsync/server"
@@ -125,6 +126,7 @@ func NewServer(c *Core, addr string) (*Server, error) {
 	}
 	s.http, err = server.New(server.Deps{Store: c.Store, Flow: c.Flow, Hub: s.hub, Tokens: verifier, Providers: providers.All(),
 		ApplyManual: c.applyManual, Holds: c.holdsDesk(), Guard: s.keep.Guard, Onboard: c.onboard, Grants: c.Grants, Intake: s.in, Notices: notices, Codec: handler, Senders: senders, Metrics: c.Metrics, Logger: c.Log,
+		ApplyManual: c.applyManual, Guard: s.keep.Guard, Onboard: c.onboard, Grants: c.Grants, Intake: s.in, Notices: notices, Codec: handler, Senders: senders, Links: sharelink.New(c.Ring), Metrics: c.Metrics, Logger: c.Log,
 		Options: server.Options{PublicURL: public, CallbackURL: c.Config.callbackURL(addr), Version: Version, TemporalUI: c.Config.TemporalUI, MetricsToken: c.Config.MetricsToken,
 			DrainTimeout: c.Config.DrainTimeout, DrainDelay: c.Config.DrainDelay,
 			AllowPrivate: c.Config.AllowPrivate}})

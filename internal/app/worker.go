@@ -18,8 +18,12 @@ func RunWorker(ctx context.Context, c *Core) error {
 		return err
 	}
 	defer out.Close()
+	mail, err := c.Config.mailer()
+	if err != nil {
+		return err
+	}
 	w, err := worker.New(worker.Deps{Temporal: c.Flow.Temporal(), Store: c.Store, Opener: c.Opener, Log: c.Log, Broadcast: out,
-		NotifyURL: c.Config.notifyURL()}, c.Config.worker())
+		NotifyURL: c.Config.notifyURL(), Mail: mail, Link: strings.TrimSuffix(c.Config.PublicURL, "/")}, c.Config.worker())
 	if err != nil {
 		return err
 	}

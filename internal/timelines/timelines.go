@@ -18,6 +18,7 @@ import (
 
 	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/rules/share"
 	"github.com/wedsync/wedsync/internal/rules/timeline"
 	"github.com/wedsync/wedsync/internal/store"
 )
@@ -45,6 +46,9 @@ type Time struct {
 	domain.Span
 	BookingID domain.BookingID // "" when the item is not exported
 	Drift     Drift
+	// Confirmed is the vendor's last word about the item, nil without one; Outdated says that the item changed since.
+	Confirmed *domain.Confirmation
+	Outdated  bool
 }
 
 // Read shows the timeline of a wedding; KindNotFound when it has none.
@@ -66,8 +70,15 @@ func view(ctx context.Context, tx *store.Tx, t domain.Timeline) (View, error) {
 		return View{}, err
 	}
 	v := View{Timeline: t, Zone: wedding.When.Zone, Times: make([]Time, len(t.Items)), Clashes: timeline.Clashes(t.TimelinePlan, spans)}
+	confirmed, err := tx.Confirmations(ctx, t.BookingID)
+	if err != nil {
+		return View{}, err
+	}
 	for i, item := range t.Items {
 		v.Times[i].Span = spans[item.Key]
+		if c := share.Latest(confirmed, item); c != nil {
+			v.Times[i].Confirmed, v.Times[i].Outdated = c, c.Revision != share.Revision(item, spans[item.Key])
+		}
 		id, ok := t.Exported[item.Key]
 		if !ok {
 			continue
