@@ -263,10 +263,8 @@ func setup(t *testing.T, change ...func(*Deps)) *bundle {
 		t.Fatal(err)
 	}
 	opener := connect.New(func(string) (provider.Registration, bool) { return testProvider, true }, nil, time.Now, 0)
-	d := Deps{Store: b.store, Flow: b.flow, Holds: &holds.Desk{Store: b.store, Opener: opener}, Hub: b.hub, Tokens: verifier, Providers: []provider.Registration{testProvider}, Logger: logger,
+	d := Deps{Store: b.store, Links: sharelink.New(ring), Flow: b.flow, Holds: &holds.Desk{Store: b.store, Opener: opener}, Hub: b.hub, Tokens: verifier, Providers: []provider.Registration{testProvider}, Logger: logger,
 		ApplyManual: b.applyManual, Guard: &guard.Guard{Store: b.store, Opener: opener}, Codec: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-	d := Deps{Store: b.store, Links: sharelink.New(ring), Flow: b.flow, Hub: b.hub, Tokens: verifier, Providers: []provider.Registration{testProvider}, Logger: logger,
-		ApplyManual: b.applyManual, Guard: &guard.Guard{Store: b.store, Opener: connect.New(func(string) (provider.Registration, bool) { return testProvider, true }, nil, time.Now, 0)}, Codec: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if err := BearerAuthorizer(verifier, time.Now, domain.RoleAdmin)(r); err != nil {
 				writeProblem(w, r, err)
 			}

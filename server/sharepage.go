@@ -216,14 +216,14 @@ func (s *Server) showShare(c echo.Context, status int, v share.View, fault strin
 	return c.HTMLBlob(status, b.Bytes())
 }
 
-// confirmBody names an item as it was seen.
-type confirmBody struct {
+// itemBody names an item as it was seen.
+type itemBody struct {
 	Item     string `json:"item"`
 	Revision string `json:"revision"`
 }
 
-func readConfirm(r *http.Request) (confirmBody, error) {
-	var in confirmBody
+func readConfirm(r *http.Request) (itemBody, error) {
+	var in itemBody
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind == "application/json" {
 		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
 			return in, malformed("body", "is no JSON with item and revision")
@@ -232,7 +232,7 @@ func readConfirm(r *http.Request) (confirmBody, error) {
 		if err := r.ParseForm(); err != nil {
 			return in, malformed("body", "is no form")
 		}
-		in = confirmBody{r.PostForm.Get("item"), r.PostForm.Get("revision")}
+		in = itemBody{r.PostForm.Get("item"), r.PostForm.Get("revision")}
 	}
 	if in.Item == "" || len(in.Item) > domain.MaxTimelineKey || in.Revision == "" || len(in.Revision) > 64 {
 		return in, domain.Invalid("body.item", "and body.revision are required, as the view shows them")

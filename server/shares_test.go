@@ -150,7 +150,7 @@ func TestAVendorConfirmsWhatItSeesAndTheTimelineShowsIt(t *testing.T) {
 		t.Fatalf("%+v", band)
 	}
 	say := func(path, item, revision string) reply {
-		raw, err := json.Marshal(confirmBody{item, revision})
+		raw, err := json.Marshal(itemBody{item, revision})
 		d.must(err)
 		return d.do("POST", path+"/confirm", "", string(raw), header("Accept", "application/json"))
 	}

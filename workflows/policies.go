@@ -90,16 +90,6 @@ func backoff(n int) time.Duration {
 // steps names activities for the compiler: the SDK takes their names and checks nothing but the types. The pointers stay
 // nil, since the worker's registered values carry the activities out.
 var steps struct {
-	Integrations *activities.Integrations
-	Deliveries   *activities.Deliveries
-	Syncs        *activities.Syncs
-	Pushes       *activities.Pushes
-	Conflicts    *activities.Conflicts
-	Subscription *activities.Subscriptions
-	Replays      *activities.Replays
-	Watches      *activities.Watches
-	Timelines    *activities.Timelines
-	Holds        *activities.Holds
 	Integrations  *activities.Integrations
 	Deliveries    *activities.Deliveries
 	Syncs         *activities.Syncs
@@ -109,5 +99,6 @@ var steps struct {
 	Replays       *activities.Replays
 	Watches       *activities.Watches
 	Timelines     *activities.Timelines
+	Holds         *activities.Holds
 	Notifications *activities.Notifications
 }

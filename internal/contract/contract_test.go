@@ -157,14 +157,10 @@ func TestNamesOnTheWireStay(t *testing.T) {
 		SignalSynced, SignalRecheck, UpdatePause, UpdateResume, UpdateResync, UpdateResolve, QueryStatus, QueryProgress,
 		IntegrationWorkflowID("i"), SyncWorkflowID("s"), ConflictWorkflowID("c"), AttrOrg, AttrIntegration, AttrProvider, AttrState, AttrWeddingDate,
 		SubscriptionWorkflow, SignalWake, UpdateTest, SubscriptionWorkflowID("n"), TimelineWorkflow, SignalFollow, TimelineWorkflowID("b"),
-		HoldWorkflow, SignalHold, HoldWorkflowID("b")}, " ")
+		HoldWorkflow, SignalHold, HoldWorkflowID("b"), NotifyWorkflow, NotifyWorkflowID("o")}, " ")
 	const want = "Integration Sync Conflict Replay Cancel replay/r wedsync-core wedsync-sync wedsync-push wedsync-broadcast deliveries pushes changed synced recheck Pause Resume Resync Resolve " +
 		"status progress integration/i sync/s conflict/c WedsyncOrg WedsyncIntegration WedsyncProvider WedsyncState WedsyncWeddingDate " +
-		"Subscription wake Test subscription/n Timeline follow timeline/b Hold hold hold/b"
-		NotifyWorkflow, NotifyWorkflowID("o")}, " ")
-	const want = "Integration Sync Conflict Replay Cancel replay/r wedsync-core wedsync-sync wedsync-push wedsync-broadcast deliveries pushes changed synced recheck Pause Resume Resync Resolve " +
-		"status progress integration/i sync/s conflict/c WedsyncOrg WedsyncIntegration WedsyncProvider WedsyncState WedsyncWeddingDate " +
-		"Subscription wake Test subscription/n Timeline follow timeline/b Notify notify/o"
+		"Subscription wake Test subscription/n Timeline follow timeline/b Hold hold hold/b Notify notify/o"
 	if got != want {
 		t.Errorf("names are\n%s\nwant\n%s", got, want)
 	}

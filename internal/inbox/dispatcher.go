@@ -240,6 +240,12 @@ func (d *Dispatcher) tellHold(in contract.HoldInput, row int64) {
 	d.mu.Lock()
 	if t := d.target(in.OrgID, contract.HoldWorkflowID(in.BookingID)); t != nil {
 		t.errand.merge(errand{hold: &in, rows: []int64{row}}, 0)
+		d.ready(t)
+	}
+	d.mu.Unlock()
+	d.poke()
+}
+
 // wakeNotify adds the news that people of an organisation may have to be told of something.
 func (d *Dispatcher) wakeNotify(org domain.OrgID, row int64) {
 	d.mu.Lock()
@@ -482,6 +488,7 @@ func (d *Dispatcher) send(to address, e errand) (left errand, err error) {
 			return e, err
 		}
 		e.hold = nil
+	}
 	if e.notify != "" {
 		if err := d.count("notify", d.signals.WakeNotify(ctx, e.notify)); err != nil {
 			return e, err

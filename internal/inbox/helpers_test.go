@@ -254,6 +254,8 @@ func (f *fakeSignals) FollowTimeline(_ context.Context, in contract.TimelineInpu
 
 func (f *fakeSignals) TellHold(_ context.Context, in contract.HoldInput) error {
 	return f.add(sent{kind: "hold", to: string(in.BookingID)})
+}
+
 func (f *fakeSignals) WakeNotify(_ context.Context, org domain.OrgID) error {
 	return f.add(sent{kind: "notify", to: string(org)})
 }

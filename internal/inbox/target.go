@@ -36,8 +36,8 @@ const maxRowsPerErrand = 1000
 const maxRechecks = 8
 
 func (e *errand) empty() bool {
-	return !e.deliveries && e.pushes == 0 && !e.changed && e.start == nil && e.replay == nil && e.timeline == nil && e.hold == nil && len(e.recheck) == 0 && len(e.rows) == 0
-	return !e.deliveries && e.pushes == 0 && !e.changed && e.start == nil && e.replay == nil && e.timeline == nil && e.notify == "" && len(e.recheck) == 0 && len(e.rows) == 0
+	return !e.deliveries && e.pushes == 0 && !e.changed && e.start == nil && e.replay == nil && e.timeline == nil && e.hold == nil && e.notify == "" &&
+		len(e.recheck) == 0 && len(e.rows) == 0
 }
 
 // addID names a delivery. It reports whether the id was kept: beyond the bound of a signal only more is.
@@ -93,6 +93,7 @@ func (e *errand) merge(o errand, room int) (kept int) {
 	}
 	if o.hold != nil {
 		e.hold = o.hold
+	}
 	if o.notify != "" {
 		e.notify = o.notify
 	}
