@@ -242,6 +242,12 @@ func TestAStudioAndACalendarKeepEachOthersDates(t *testing.T) {
 	s.hooks()
 	s.resync("tave", false)
 	s.shown("Willowby", s.at(5), "TENTATIVE")
+	_, _ = s.job(8, "lead", "Larkspur")
+	s.tave.BreakHooks(tavesim.HookLate, 1)
+	s.hooks()
+	s.resync("tave", false)
+	s.shown("Larkspur", s.at(8), "TENTATIVE")
+	s.hooks() // what it tells is known
 
 	// Statuses go both ways: the client books an order, a person here confirms and another gives up.
 	s.tave.Book(s.tave.Add("order", tavesim.Object{"jobId": fresh}))

@@ -77,7 +77,7 @@ func status(e event, f *family) domain.BookingStatus {
 	switch {
 	case e.Hidden, f != nil && f.Closed && f.Stage != stageCompleted:
 		return domain.StatusCancelled
-	case f != nil && (f.Stage != stageLead || f.booked), e.Confirmed:
+	case f != nil && (f.firm() || f.booked), e.Confirmed:
 		return domain.StatusConfirmed
 	}
 	return domain.StatusTentative

@@ -52,6 +52,7 @@ type event struct {
 	EndTime      string    `json:"endTime"`
 	EndUTC       string    `json:"endUtc"`
 	TimezoneName string    `json:"timezoneName"`
+	TimezoneID   string    `json:"timezoneId"`
 	Location     *place    `json:"location"`
 	Mappings     []mapping `json:"externalMappings"`
 }
@@ -84,6 +85,11 @@ const (
 	stageFulfilled = "fulfillment"
 	stageCompleted = "completed"
 )
+
+// firm reports whether the stage says that the job is booked. A stage that we do not know says nothing.
+func (j job) firm() bool {
+	return j.Stage == stageBooked || j.Stage == stageFulfilled || j.Stage == stageCompleted
+}
 
 // family is a job with what belongs to it.
 type family struct {
@@ -123,7 +129,7 @@ func (c *connection) family(ctx context.Context, id string) (*family, error) {
 	if f.ID != id || f.Events == nil {
 		return nil, domain.E(domain.KindUnavailable, "the answer is not the worksheet that was asked for")
 	}
-	if f.Stage != stageLead || f.Closed || f.Sample {
+	if f.firm() || f.Closed || f.Sample {
 		return &f, nil
 	}
 	var orders struct {

@@ -16,7 +16,7 @@ const (
 	leastJobs, mostJobs     = 10, 14
 	leastEvents, mostEvents = 50, 100
 	maxFamilies             = 12
-	maxJobsOfClient         = 20 // whose contact was changed; a sweep finds further ones
+	maxJobsOfClient         = 10 // whose contact was changed; a sweep finds further ones
 )
 
 // Pull reads one page; see the package comment.

@@ -116,7 +116,7 @@ func (c *connection) stageWish(w provider.Write, f *family) map[string]any {
 		out["closed"] = false
 	}
 	switch {
-	case w.Status == domain.StatusConfirmed && f.Stage == stageLead && !f.booked:
+	case w.Status == domain.StatusConfirmed && !f.firm() && !f.booked:
 		out["stage"], out["bookingDate"] = stageBooked, c.today()
 	case w.Status == domain.StatusTentative && f.Stage == stageBooked:
 		out["stage"] = stageLead
@@ -148,12 +148,10 @@ func (c *connection) move(ctx context.Context, w provider.Write) (provider.Writt
 	wish := map[string]any{}
 	if !c.sameTimes(w.When, e, t) {
 		wish = c.times(w.When)
-		if wish["timezoneName"] == nil {
-			// The studio's own zone says the same instants; the event's, if it has one, goes.
-			if e.TimezoneName == "" {
-				delete(wish, "timezoneName")
-				delete(wish, "timezoneId")
-			}
+		if wish["timezoneName"] == nil && e.TimezoneName == "" && e.TimezoneID == "" {
+			// It is in the studio's zone already. One with a zone of its own loses that: the studio's says the same instants.
+			delete(wish, "timezoneName")
+			delete(wish, "timezoneId")
 		}
 	}
 	ofJob, err := c.steer(w.Status, e, f, t, wish)
@@ -213,7 +211,7 @@ func (c *connection) steer(want domain.BookingStatus, e event, f *family, t even
 		return cannot("a single event cannot be cancelled; remove it there")
 	case closed:
 		return cannot("its job is closed")
-	case want == domain.StatusTentative && f != nil && (f.Stage != stageLead || f.booked):
+	case want == domain.StatusTentative && f != nil && (f.firm() || f.booked):
 		return cannot("its job is booked")
 	}
 	wish["confirmed"] = want == domain.StatusConfirmed
@@ -243,7 +241,7 @@ func (c *connection) steerJob(want domain.BookingStatus, f *family) (map[string]
 		}
 		out["closed"], out["closedDate"] = true, c.today()
 	case domain.StatusConfirmed:
-		if f.Stage == stageLead && !f.booked {
+		if !f.firm() && !f.booked {
 			out["stage"] = stageBooked
 			if f.BookingDate == "" {
 				out["bookingDate"] = c.today()

@@ -160,7 +160,8 @@ func TestStatusOfASourceEntryFlowsBack(t *testing.T) {
 	} {
 		b := setup(t, tavesim.Options{})
 		job, e := newJob(b, v.from.stage)
-		b.sim.Edit("job", job, tavesim.Object{"closed": v.from.closed, "guestCount": 80, "leadNotes": "Prefers mail"})
+		b.sim.Edit("job", job, tavesim.Object{"closed": v.from.closed, "guestCount": 80, "leadNotes": "Prefers mail",
+			"customFields": []tavesim.Object{{"id": job, "fieldId": job, "value": "7", "created": "2027-01-01T00:00:00Z", "hidden": false}}})
 		b.sim.Edit("event", e, tavesim.Object{"confirmed": v.mark})
 		there := must[domain.Change](t)(b.conn.Read(t.Context(), eventPrefix+e))
 		w := write(0)
@@ -175,6 +176,24 @@ func TestStatusOfASourceEntryFlowsBack(t *testing.T) {
 		}
 		if err == nil && done.ReadBack.Status != v.want {
 			t.Errorf("%s: reads back as %s", name, done.ReadBack.Status)
+		}
+	}
+}
+
+func TestEventWithAZoneOfItsOwnIsMovedToTheRightInstant(t *testing.T) {
+	t.Parallel()
+	b := setup(t, tavesim.Options{})
+	zone := b.sim.Add("timezone", tavesim.Object{"name": "America/New_York"})
+	for name, own := range map[string]tavesim.Object{"by name": {"timezoneName": "America/New_York"}, "by id": {"timezoneId": zone, "timezoneName": nil}} {
+		e := b.sim.Add("event", tavesim.Object{"startDate": "2027-06-05", "startTime": "12:00:00", "endTime": "13:00:00"})
+		b.sim.Edit("event", e, own)
+		there := must[domain.Change](t)(b.conn.Read(t.Context(), eventPrefix+e))
+		w := write(0)
+		w.ExternalID, w.Revision, w.Source, w.Status = there.ExternalID, there.Revision, true, there.Status
+		done := must[provider.Written](t)(b.conn.Put(t.Context(), w))
+		after := b.sim.Get("event", e)
+		if !done.ReadBack.When.Start.Equal(w.When.Start) || after["timezoneId"] != nil || after["timezoneName"] != nil {
+			t.Errorf("%s: %s, %v", name, done.ReadBack.When.Span, after)
 		}
 	}
 }
