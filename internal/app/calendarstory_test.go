@@ -235,9 +235,7 @@ func (c *chapters) pushed() {
 		c.Errorf("the origin is explained as %+v", e.Origin)
 	}
 	for name, want := range map[string]string{"google": "own_entry", "outlook": "copy_written", "caldav": "copy_written"} {
-		if got := e.code(c.ids[name]); got != want {
-			c.Errorf("%s is explained by %s, want %s", name, got, want)
-		}
+		c.explains("google", id, name, want)
 	}
 	if n := len(e.Changes); n != 2 || !slices.Contains(e.Changes[0].Fields, "start") {
 		c.Errorf("its history is %+v", e.Changes)
@@ -265,6 +263,17 @@ func (c *chapters) pushed() {
 	c.resync("outlook", false)
 	c.await("the moved copy everywhere", func() error { return c.everywhere(c.known("google", id), entry{Title: googleTitle(4), Start: moved}) })
 	c.wrote("a moved copy", before, 1, 0, 1)
+}
+
+// explains waits until an entry is explained, for one calendar, by a code: a write is there a moment before it is noted.
+func (c *chapters) explains(of, externalID, name, want string) {
+	c.Helper()
+	c.await("an explanation of "+name, func() error {
+		if got := c.explained(of, externalID).code(c.ids[name]); got != want {
+			return fmt.Errorf("it is %s, want %s", got, want)
+		}
+		return nil
+	})
 }
 
 func (c *chapters) noticed(name string) *domain.SyncRun {
@@ -302,9 +311,7 @@ func (c *chapters) private() {
 		if got := c.shows(name, b)[0]; got.Place != "" {
 			c.Errorf("%s learned where a private event is: %v", name, got)
 		}
-		if code := c.explained("google", id).code(c.ids[name]); code != "copy_as_busy" {
-			c.Errorf("%s is explained by %s", name, code)
-		}
+		c.explains("google", id, name, "copy_as_busy")
 	}
 	c.wrote("a private event", before, 0, 2, 1)
 	c.counts(total + 1)
@@ -362,9 +369,7 @@ func (c *chapters) asked(b domain.BookingID, id string, theirs, ours entry) {
 	c.await("each side to keep its own", func() error {
 		return errors.Join(c.everywhere(b, theirs, "google"), c.everywhere(b, ours, "outlook", "caldav"))
 	})
-	if code := c.explained("google", id).code(c.ids["google"]); code != "edited_on_both_sides" {
-		c.Errorf("a question that waits is explained by %q", code)
-	}
+	c.explains("google", id, "google", "edited_on_both_sides")
 	q := open.Items[0]
 	if !q.ThereIsSource {
 		c.Errorf("the event came from Google: %+v", q)
@@ -374,9 +379,7 @@ func (c *chapters) asked(b domain.BookingID, id string, theirs, ours entry) {
 		c.Errorf("after the decision: %+v", q)
 	}
 	c.await("the decision everywhere", func() error { return c.everywhere(b, ours) })
-	if code := c.explained("google", id).code(c.ids["google"]); code != "own_entry" {
-		c.Errorf("a question that was answered is explained by %q", code)
-	}
+	c.explains("google", id, "google", "own_entry")
 }
 
 // deleted: an event that goes at Google goes everywhere, and only it.
@@ -476,9 +479,7 @@ func (c *chapters) revoked() {
 		}
 		return nil
 	})
-	if code := c.explained("google", id).code(c.ids["google"]); code != "own_entry" {
-		c.Errorf("the entry that we know is explained by %s", code)
-	}
+	c.explains("google", id, "google", "own_entry")
 	added := c.graph.Add("Calendar", graphsim.Event{Subject: "Cake", Start: c.at(31), End: c.at(31).Add(time.Hour)})
 	c.resync("outlook", false)
 	cake := c.known("outlook", added)
@@ -486,9 +487,7 @@ func (c *chapters) revoked() {
 	if got := c.shows("google", cake); len(got) != 0 {
 		c.Errorf("Google shows %v without a grant", got)
 	}
-	if code := c.explained("outlook", added).code(c.ids["google"]); code != "needs_reconnect" {
-		c.Errorf("a copy that waits for a reconnect is explained by %s", code)
-	}
+	c.explains("outlook", added, "google", "needs_reconnect")
 	c.connect("google")
 	c.await("Google to catch up", func() error {
 		return errors.Join(c.everywhere(cake, entry{Title: "Cake", Start: c.at(31)}), c.everywhere(b, entry{Title: googleTitle(8), Start: later}))

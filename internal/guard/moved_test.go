@@ -6,6 +6,22 @@ import (
 	"github.com/wedsync/wedsync/internal/guard"
 )
 
+func TestPlaceIsWhatSettingsSayOfAccountAndCalendar(t *testing.T) {
+	t.Parallel()
+	for settings, want := range map[string]string{
+		`{"calendar":"a@example.test","window_past_days":30,"development":{"api":"x"}}`: `{"calendar":"a@example.test"}`,
+		`{"mailbox":"77aa","calendar":"AAb","tenant":"common"}`:                         `{"calendar":"AAb","mailbox":"77aa"}`,
+		`{"account":9007199254740993}`:                                                  `{"account":9007199254740993}`,
+		`{"calendar":"","username":null,"account":["x"]}`:                               "",
+		`{"base_url":"https://one.example.test"}`:                                       "",
+		`nonsense`: "",
+	} {
+		if got := string(guard.Place([]byte(settings))); got != want {
+			t.Errorf("%s: %s, want %s", settings, got, want)
+		}
+	}
+}
+
 func TestElsewhereIsAnotherAccountOrCalendarAndNothingElse(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
