@@ -5,6 +5,7 @@
 //   - [Sift] and [SiftAbsent] take out of what a system reports, or left out of a full listing, what is to be held. They
 //     work in the caller's transaction, before package apply.
 //   - [Moved] holds everything that a connection brought when its settings lead to another account or calendar.
+//     [Settle] finds out whether they do, also when a new consent filled them in.
 //   - [Guard.Approve] and [Guard.Restore] carry a decision out, entry by entry: each is asked for once more where the
 //     system can be asked, and one that is there after all is left alone. What is left undone (the system cannot be
 //     reached, the process died) is gone on with by [Keeper], which also ends quarantines that nobody decided. Ending
