@@ -294,8 +294,12 @@ func (a *Pushes) remove(ctx context.Context, i domain.Integration, w provider.Wr
 		return err
 	}
 	return a.Store.Tenant(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
-		l.RemovedAt, l.UpdatedAt = &tx.Now, tx.Now
-		return tx.StoreLinks(ctx, []domain.Link{l})
+		var booking domain.Booking
+		now, err := standing(ctx, tx, l.BookingID, &booking)
+		if err != nil {
+			return err
+		}
+		return tx.StoreLinks(ctx, []domain.Link{reconcile.Removed(now, l, tx.Now)})
 	})
 }
 

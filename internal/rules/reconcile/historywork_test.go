@@ -210,8 +210,7 @@ func (p *play) carry(s *system, w domain.Push, faults bool) error {
 			p.meanwhile()
 		}
 		p.note("%s: removed %s", s.Name, l.ExternalID)
-		l.RemovedAt, l.UpdatedAt = &p.now, p.now
-		p.links[l.ID] = l
+		p.links[l.ID] = Removed(p.linksOf(b.ID), l, p.now)
 	}
 	if !work.Put {
 		return nil

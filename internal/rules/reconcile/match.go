@@ -42,18 +42,23 @@ func (w *world) match(c domain.Change) (id domain.BookingID, how string) {
 }
 
 // hasCopyBeside reports whether our copy of a booking is there under another id than an entry's. Then an entry with the
-// booking's marker, if that is not bound to it, is a copy that somebody made of our copy: an event of its own. That our copy
-// is gone since the last page makes no difference.
+// booking's marker, if that is not bound to it, is a copy that somebody made of our copy: an event of its own.
 func (w *world) hasCopyBeside(id domain.BookingID, c domain.Change) bool {
+	return w.hadCopyBeside(id, c, func(l *domain.Link) bool { return l.RemovedAt == nil || w.changed[l] })
+}
+
+func (w *world) hadCopyBeside(id domain.BookingID, c domain.Change, counts func(*domain.Link) bool) bool {
 	return slices.ContainsFunc(w.linksOf(id), func(l *domain.Link) bool {
-		return l.IntegrationID == w.in.From.ID && l.Mirror && (l.RemovedAt == nil || w.changed[l]) && l.ExternalID != c.ExternalID
+		return l.IntegrationID == w.in.From.ID && l.Mirror && l.ExternalID != c.ExternalID && counts(l)
 	})
 }
 
 // duplicated reports whether an entry was made of our copy of a booking, so that it is no such copy nor the booking itself.
-// A marker alone does not tell: another tool may carry a copy of ours to a system where we have none.
+// A marker alone does not tell: another tool may carry a copy of ours to a system where we never had one. Whoever deletes our
+// copy after duplicating it does not mean the event, which gets another copy.
 func (w *world) duplicated(id domain.BookingID, c domain.Change) bool {
-	return id == c.Origin || id == c.CopyOf && (w.hasCopyBeside(id, c) || slices.ContainsFunc(w.in.Items, func(it Item) bool {
+	ever := func(*domain.Link) bool { return true }
+	return id == c.Origin || id == c.CopyOf && (w.hadCopyBeside(id, c, ever) || slices.ContainsFunc(w.in.Items, func(it Item) bool {
 		// The copy itself may come later in the same page, when the answer to its write was lost.
 		return it.Change != nil && it.Change.Op == domain.OpUpsert && it.Change.Origin == id && it.Change.ExternalID != c.ExternalID
 	}))

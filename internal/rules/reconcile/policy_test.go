@@ -403,6 +403,9 @@ func TestDuplicateOfACopyIsAnEventOfItsOwnHoweverAlike(t *testing.T) {
 	if p := Decide(in); p.Outcomes[1].Effect != EffectCreated {
 		t.Errorf("effects are %+v", p.Outcomes)
 	}
+	k.tell(EffectRemoved, k.b, removal)
+	after.ExternalID = "duplicate, and the copy long gone"
+	k.tell(EffectCreated, k.b, after)
 }
 
 func TestCopyOfOursThatAnotherToolCarriesBesideOursIsLeftAlone(t *testing.T) {
@@ -499,5 +502,50 @@ func TestSecondCopyOfOursIsNoEventOfItsOwn(t *testing.T) {
 	}
 	if work := WorkOf(k.bookings[id], k.b, domain.PushPut, StandingOf(links, k.b.ID)); len(work.Remove) != 1 || work.Live == nil {
 		t.Errorf("work is %+v", work)
+	}
+}
+
+func TestQuestionThatIsSettledByTheSystemsThemselvesLetsWritesThroughAgain(t *testing.T) {
+	t.Parallel()
+	k := newBench(t, domain.SyncPolicy{EditConflicts: domain.EditManual})
+	_, id := k.tell(EffectCreated, k.a, event("e", 10))
+	mirror := k.copied(k.b, id, "m")
+	k.move(id, 12)
+	mirror.When, mirror.Revision = hours(15), "2"
+	k.tell(EffectAsked, k.b, mirror)
+	delete(k.pushes, string(k.b.ID)+string(id)) // carried out while a person was asked, which writes nothing
+	mirror.When, mirror.Revision = hours(12), "3"
+	p, _ := k.tell(EffectEcho, k.b, mirror)
+	if len(p.Edits) != 1 || p.Edits[0].State != domain.EditCleared || k.wish(k.b, id).Op != domain.PushPut {
+		t.Errorf("edits %+v, wish %+v", p.Edits, k.wish(k.b, id))
+	}
+}
+
+func TestQuestionAskedWhileACopyIsRemovedCanBeAnswered(t *testing.T) {
+	t.Parallel()
+	k := newBench(t, domain.SyncPolicy{EditConflicts: domain.EditManual})
+	_, id := k.tell(EffectCreated, k.a, event("e", 10))
+	mirror := k.copied(k.b, id, "m")
+	var before domain.Link
+	for _, l := range k.links {
+		if l.ExternalID == "m" {
+			before = l
+		}
+	}
+	k.move(id, 12)
+	mirror.When, mirror.Revision = hours(15), "2"
+	p, _ := k.tell(EffectAsked, k.b, mirror)
+	var now []domain.Link
+	for _, l := range k.links {
+		now = append(now, l)
+	}
+	gone := Removed(now, before, k.now)
+	k.links[gone.ID] = gone
+	if gone.RemovedAt == nil {
+		t.Error("the link lives")
+	}
+	answered := k.decide(k.b, Item{Settle: &Settle{Edit: p.Edits[0], Choice: domain.ChooseSource}})
+	if answered.Outcomes[0].Effect != EffectUpdated {
+		t.Errorf("the answer is %+v", answered.Outcomes[0])
 	}
 }

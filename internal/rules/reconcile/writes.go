@@ -106,6 +106,18 @@ func wroteThis(l *domain.Link, c domain.Change) bool {
 	return l.Agreed.Writing != "" && c.Status != domain.StatusCancelled && slices.Contains(strings.Fields(l.Agreed.Writing), minutes(c.When))
 }
 
+// Removed returns the link to be stored after a copy of ours was removed: the one that is there now, because a question may
+// have been asked about it meanwhile, which must stay answerable. l is the link as it was when the removal was decided.
+func Removed(now []domain.Link, l domain.Link, at time.Time) domain.Link {
+	for _, n := range now {
+		if n.ID == l.ID {
+			l = n
+		}
+	}
+	l.RemovedAt, l.UpdatedAt = &at, at
+	return l
+}
+
 // Wrote returns the links to be stored after a write of b. before is the entry's link as it was when the write was decided
 // (nil: a new copy), now the booking's links as they are after it, and back what the system stored, in the form in which
 // it will be read.
