@@ -316,13 +316,26 @@ func (in *knowledge) stretches() []store.Near {
 		}
 	}
 	in.fresh = nil
+	times := map[string]int{}
+	for _, it := range in.Items {
+		if it.Change != nil {
+			times[it.Change.ExternalID]++
+		}
+	}
 	for _, it := range in.Items {
 		switch {
 		case it.Manual != nil:
 			around(it.Manual.ResourceID, it.Manual.When.Span, it.Manual.Category)
 		case it.Settle != nil:
 			around(in.Bookings[it.Settle.Edit.BookingID].ResourceID, it.Settle.Edit.There.When.Span, domain.CategoryWedding)
-		case it.Change.Op == domain.OpUpsert:
+		case it.Change.Op != domain.OpUpsert:
+		case linked[it.Change.ExternalID] == "" && it.Change.Origin == "" && times[it.Change.ExternalID] == 1:
+			// Most of a first listing: read widely, each page would bring half the calendar along.
+			if res, ok := in.Resources[in.From.ResourceID]; ok && it.Change.When.Valid() {
+				near = append(near, store.Near{Resource: in.From.ResourceID, Span: reconcile.ReachOfNew(res.Resource, *it.Change)})
+			}
+			in.fresh = append(in.fresh, *it.Change)
+		default:
 			around(in.From.ResourceID, it.Change.When.Span, it.Change.Category)
 			// A mirror edited by a person keeps the booking's category, which may have wider buffers.
 			around(in.From.ResourceID, it.Change.When.Span, domain.CategoryWedding)

@@ -207,15 +207,13 @@ func (w *world) promote() {
 	}
 }
 
-// disturbed lists the stretches around the old and new times of the touched bookings. Everything in them was read, so
-// an allocation wholly inside one can be judged; beyond them it cannot.
+// disturbed lists the stretches around the old and new times of the touched bookings that were there before; new ones make
+// no room. Everything in them was read, so an allocation wholly inside one can be judged; beyond them it cannot.
 func (w *world) disturbed() []domain.Span {
 	var out []domain.Span
 	for _, id := range w.touched {
-		for _, b := range []*domain.Booking{w.before[id], w.bookings[id]} {
-			if b != nil {
-				out = append(out, Reach(b.When.Span))
-			}
+		if was := w.before[id]; was != nil {
+			out = append(out, Reach(was.When.Span), Reach(w.bookings[id].When.Span))
 		}
 	}
 	return out
@@ -238,6 +236,16 @@ const reach = 38 * time.Hour
 
 // Reach widens a span to everything that could clash with a booking in it.
 func Reach(s domain.Span) domain.Span { return s.Pad(reach, reach) }
+
+// ReachOfNew is Reach for an entry that no link is known for and that names no booking of ours. It moves nothing and makes no
+// room, so what shares its time matters, and what may be the same event; for a wedding where there is one a day, the day.
+func ReachOfNew(res domain.Resource, c domain.Change) domain.Span {
+	busy := conflict.Busy(res, c.When.Span, c.Category)
+	if res.OneWeddingADay && c.Category == domain.CategoryWedding {
+		return Reach(busy)
+	}
+	return busy.Pad(2*NearTime, 2*NearTime)
+}
 
 func (w *world) neighbours(of conflict.Candidate, res Resource) []conflict.Candidate {
 	near := Reach(of.Busy)
