@@ -144,20 +144,21 @@ func (r *Reads) AllocationsNear(near []Near, out *[]BusyAllocation) {
 }
 
 var nearQuery = `WITH near AS MATERIALIZED (SELECT * FROM unnest($2::uuid[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[])
-		AS n(resource_id, f, t, since)) ` + nearSelect("UNION", "$6")
+		AS n(resource_id, f, t, since)) ` + nearSelect("UNION", "$6", "")
 
 // nearSelect reads the allocations that overlap the stretches of a query named near. A stretch brings along since, which
 // is longStay before it begins: below row-level security an index is not used for a condition with a calculation in it,
 // and everything that the resource ever had would be read.
-// now is the parameter with the time after which holds still count.
-func nearSelect(union, now string) string {
+// now is the parameter with the time after which holds still count. fence is put behind each look-up: "OFFSET 0" keeps the
+// planner from making a join of them that reads the whole table, which it takes for cheaper where near is long.
+func nearSelect(union, now, fence string) string {
 	return `SELECT ` + nearColumns + ` FROM near n CROSS JOIN LATERAL (
 			SELECT * FROM allocations s WHERE s.org_id = $1 AND s.resource_id = n.resource_id AND NOT s.long
-				AND s.busy_from < n.t AND s.busy_from > n.since AND s.busy_to > n.f AND (s.expires_at IS NULL OR s.expires_at > ` + now + `)) a
+				AND s.busy_from < n.t AND s.busy_from > n.since AND s.busy_to > n.f AND (s.expires_at IS NULL OR s.expires_at > ` + now + `) ` + fence + `) a
 		` + union + `
 		SELECT ` + nearColumns + ` FROM near n CROSS JOIN LATERAL (
 			SELECT * FROM allocations l WHERE l.org_id = $1 AND l.resource_id = n.resource_id AND l.long
-				AND l.busy_to > n.f AND l.busy_from < n.t AND (l.expires_at IS NULL OR l.expires_at > ` + now + `)) a`
+				AND l.busy_to > n.f AND l.busy_from < n.t AND (l.expires_at IS NULL OR l.expires_at > ` + now + `) ` + fence + `) a`
 }
 
 // neighbours is how many resources [Reads.Neighbours] looks at. It is part of the statement, because the planner takes
@@ -169,7 +170,7 @@ func (r *Reads) Neighbours(span domain.Span, resources *[]domain.Resource, near 
 	read(r, "read resources", resources, "SELECT "+resourceColumns+" FROM resources WHERE org_id = $1 ORDER BY id LIMIT "+neighbours, r.tx.scanResource, r.tx.Org)
 	read(r, "read allocations", near, `WITH near AS MATERIALIZED (SELECT id AS resource_id, $2::timestamptz AS f, $3::timestamptz AS t,
 			$4::timestamptz AS since FROM resources WHERE org_id = $1 ORDER BY id LIMIT `+neighbours+`)
-		`+nearSelect("UNION ALL", "$5"), scanBusy, r.tx.Org, span.Start, span.End, span.Start.Add(-longStay), r.tx.Now)
+		`+nearSelect("UNION ALL", "$5", ""), scanBusy, r.tx.Org, span.Start, span.End, span.Start.Add(-longStay), r.tx.Now)
 }
 
 // merge joins stretches of one resource that overlap or touch.

@@ -101,7 +101,7 @@ const searchedQuery = "SELECT " + resourceColumns + searchedWhere
 var searchedNearQuery = `WITH near AS MATERIALIZED (SELECT id AS resource_id, $5::timestamptz - make_interval(secs => buffer_before_seconds) AS f,
 			$6::timestamptz + make_interval(secs => buffer_after_seconds) AS t,
 			$5::timestamptz - make_interval(secs => buffer_before_seconds) - interval '3 days' AS since` + searchedWhere + `)
-		` + nearSelect("UNION ALL", "$7")
+		` + nearSelect("UNION ALL", "$7", "OFFSET 0")
 
 func scanShut(row pgx.Row) (r ShutResource, err error) {
 	var before, after int64

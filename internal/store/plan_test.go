@@ -96,6 +96,8 @@ func TestOverlapsAreReadThroughTheNarrowIndexes(t *testing.T) {
 		plan = explain(t, tenantQuery{t, tx}, nearQuery, org, arrayOf(resources[:1]), []time.Time{span.Start}, []time.Time{span.End},
 			[]time.Time{span.Start.Add(-longStay)}, tx.Now)
 		uses(t, plan, "allocations_short", "allocations_long", "(busy_from < n.t) AND (busy_from > n.since)", "(busy_to > n_1.f)")
+		plan = explain(t, tenantQuery{t, tx}, searchedNearQuery, org, rowID(firstUUID), "", []string{"video"}, span.Start, span.End, tx.Now)
+		uses(t, plan, "allocations_short", "allocations_long", "(busy_from < n.t) AND (busy_from > n.since)", "(busy_to > n_1.f)")
 		// The same answer as the definition of an overlap gives.
 		got, err := tx.BusyBetween(ctx, resources, span)
 		if err != nil {

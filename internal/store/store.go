@@ -97,6 +97,8 @@ func openPool(ctx context.Context, url, role string, conns int, o Options) (*pgx
 	p["plan_cache_mode"] = "force_generic_plan"
 	// Every statement here reads a few rows by an index; starting helpers for one costs more than they save.
 	p["max_parallel_workers_per_gather"] = "0"
+	// Nor does compiling one: that takes longer than any of them should.
+	p["jit"] = "off"
 	// An abandoned transaction holds back the live stream, see StreamAfter.
 	p["idle_in_transaction_session_timeout"] = milliseconds(o.StatementTimeout)
 	c.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {

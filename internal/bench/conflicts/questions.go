@@ -132,9 +132,9 @@ func (b *bed) naive(ctx context.Context, r *Result) error {
 	if err != nil {
 		return fmt.Errorf("ask naively for a year: %w", err)
 	}
-	r.NaiveWhoIsFree, err = run(`SELECT id::text FROM resources r WHERE EXISTS (
-			SELECT FROM (SELECT unnest(tstzmultirange(tstzrange($1, $2)) - coalesce(range_agg(busy), '{}')) AS gap
-				FROM naive n WHERE n.resource_id = r.id AND busy && tstzrange($1, $2)) g WHERE upper(gap) - lower(gap) >= interval '2 hours')`, func() []any {
+	r.NaiveWhoIsFree, err = run(`SELECT id::text FROM resources r
+		LEFT JOIN (SELECT resource_id, range_agg(busy) AS taken FROM naive WHERE busy && tstzrange($1, $2) GROUP BY resource_id) t ON t.resource_id = r.id
+		WHERE EXISTS (SELECT FROM unnest(tstzmultirange(tstzrange($1, $2)) - coalesce(taken, '{}')) gap WHERE upper(gap) - lower(gap) >= interval '2 hours')`, func() []any {
 		start := day(b.rng.IntN(b.perLoaded), 0)
 		return []any{start, start.Add(26 * time.Hour)}
 	})

@@ -222,7 +222,9 @@ func (w *world) disturbed() []domain.Span {
 // slots lists what is busy at the time of a booking, without itself.
 func (w *world) slots(of conflict.Candidate, res domain.ResourceID) []conflict.Occupied {
 	var out []conflict.Occupied
-	for _, o := range w.occupied[res] {
+	list := w.occupied[res]
+	for i := range list { // not copied: a batch goes through all of it for each booking
+		o := &list[i]
 		if o.Busy.Overlaps(of.Busy) && o.BookingID != of.BookingID {
 			out = append(out, o.Occupied)
 		}
@@ -252,7 +254,9 @@ func (w *world) neighbours(of conflict.Candidate, res Resource) []conflict.Candi
 	b := w.bookings[of.BookingID]
 	held := b != nil && b.Status == domain.StatusTentative && !b.HeldUntil.IsZero()
 	var out []conflict.Candidate
-	for _, o := range w.occupied[res.ID] {
+	list := w.occupied[res.ID]
+	for i := range list {
+		o := &list[i]
 		if held && !o.HeldUntil.IsZero() {
 			// Neither is booked. Whether two holds may have one time was decided when the second was made.
 			continue
