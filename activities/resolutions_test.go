@@ -360,7 +360,7 @@ func TestIgnoredConflictIsQuietUntilItsTimeAndComesBackIfItStillClashes(t *testi
 		t.Errorf("view is %+v", got)
 	}
 	d.unchanged(func() { run(d, d.resolver().WakeConflict, in) })
-	if now := d.conflict(c.ID); len(now.Alternatives) == 0 || now.IgnoredUntil != nil {
+	if now := d.conflict(c.ID); len(now.Alternatives) == 0 || now.IgnoredUntil != nil || d.told(domain.TopicConflictReminder) != 1 {
 		t.Errorf("conflict is %+v", now)
 	}
 }

@@ -80,6 +80,17 @@ func TestRemoteCommandsAskWhatTheirHelpSays(t *testing.T) {
 		{"integration delete --purge " + someID, "DELETE /v1/integrations/" + someID + "?purge=true"},
 		{"explain " + someID, "GET /v1/bookings/" + someID + "/explain"},
 		{"explain --integration " + someID + " --external-id a/b#c", "GET /v1/integrations/" + someID + "/explain?external_id=a/b#c"},
+		{"conflict resolve " + someID + " --action ignore --until 2027-06-01T09:00:00Z --version 3 --reason later", `POST /v1/conflicts/` + someID +
+			`/resolve {"action":"ignore","reason":"later","until":"2027-06-01T09:00:00Z","version":3}`},
+		{"conflict resolve " + someID + " --action move --booking " + someID + " --start 2027-06-01T09:00:00Z --end 2027-06-01T10:00:00Z --version 3", `POST /v1/conflicts/` + someID +
+			`/resolve {"action":"move","booking_id":"` + someID + `","reason":"","version":3,"when":{"end":"2027-06-01T10:00:00Z","start":"2027-06-01T09:00:00Z"}}`},
+		{"conflict policy list", "GET /v1/conflict-policies"},
+		{"conflict policy set vendor consultation --rule higher_category --then cancel --reason rule", `PUT /v1/conflict-policies/vendor/consultation {"reason":"rule","rule":"higher_category","then":"cancel"}`},
+		{"conflict policy set vendor vendor --rule source_priority --source " + someID, `PUT /v1/conflict-policies/vendor/vendor {"reason":"","rule":"source_priority","sources":["` + someID + `"]}`},
+		{"conflict policy delete vendor consultation --reason enough", "DELETE /v1/conflict-policies/vendor/consultation?reason=enough"},
+		{"conflict policy preview", "POST /v1/conflict-policies/preview?limit=200"},
+		{"conflict policy preview --category vendor --other hold --rule newest_wins", `POST /v1/conflict-policies/preview?limit=200 {"category":"vendor","other":"hold","rule":"newest_wins"}`},
+		{"conflict policy apply --reason rule", `POST /v1/conflict-policies/apply {"reason":"rule"}`},
 		{"edit-conflict list", "GET /v1/edit-conflicts?limit=200&state=open"},
 		{"edit-conflict get " + someID, "GET /v1/edit-conflicts/" + someID},
 		{"edit-conflict resolve " + someID + " --choice both --version 3 --reason agreed", `POST /v1/edit-conflicts/` + someID + `/resolve {"choice":"both","reason":"agreed","version":3}`},

@@ -271,11 +271,17 @@ func Escalate(ctx context.Context, tx *store.Tx, id domain.ConflictID, deadline 
 	return emit(ctx, tx, domain.TopicConflictEscalated, c, map[string]string{"deadline": at})
 }
 
-// Wake brings a conflict back that was ignored until a time, or clears it. One that is to be ignored for longer stays.
+// Wake brings a conflict back that was ignored until a time and tells the live stream, or clears it. One that is to be ignored for longer stays.
 func Wake(ctx context.Context, tx *store.Tx, id domain.ConflictID, until time.Time) error {
 	c, err := locked(ctx, tx, id, "")
 	if err != nil || c.State != domain.ConflictIgnored || c.IgnoredUntil == nil || c.IgnoredUntil.After(until) {
 		return err
 	}
-	return judgeAnew(ctx, tx, c, "the time until which it was ignored is over")
+	if err := judgeAnew(ctx, tx, c, "the time until which it was ignored is over"); err != nil {
+		return err
+	}
+	if c, err = tx.Conflict(ctx, id); err != nil || c.State != domain.ConflictOpen {
+		return err
+	}
+	return emit(ctx, tx, domain.TopicConflictReminder, c, map[string]string{"number": strconv.Itoa(c.Reminders)})
 }
