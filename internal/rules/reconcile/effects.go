@@ -113,6 +113,11 @@ func (w *world) update(l *domain.Link, c domain.Change) Outcome {
 	gone := l.RemovedAt != nil && !(c.Status == domain.StatusCancelled && !l.Mirror)
 	if !gone && hash == l.Hash {
 		if l.Revision != c.Revision || l.RemoteVersion != c.RemoteVersion {
+			if w.outdated(l) {
+				// An older revision of the same must not be taken for the newest: the next write would be refused, and the answer of
+				// one that is under way taken for old news.
+				return w.stalePage(l)
+			}
 			l.Revision, l.RemoteVersion = c.Revision, c.RemoteVersion
 			w.touchLink(l)
 		}

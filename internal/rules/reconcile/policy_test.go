@@ -549,3 +549,22 @@ func TestQuestionAskedWhileACopyIsRemovedCanBeAnswered(t *testing.T) {
 		t.Errorf("the answer is %+v", answered.Outcomes[0])
 	}
 }
+
+func TestOldPageWithTheSameContentDoesNotBringAnOldRevisionBack(t *testing.T) {
+	t.Parallel()
+	k := newBench(t, domain.SyncPolicy{})
+	_, id := k.tell(EffectCreated, k.a, event("e", 10))
+	old := k.copied(k.b, id, "m")
+	asked := k.now
+	for lid, l := range k.links {
+		if l.ExternalID == "m" {
+			l.Revision, l.UpdatedAt = "2", k.now.Add(time.Second) // the same was written once more
+			k.links[lid] = l
+		}
+	}
+	in := k.input(k.b, Item{Change: &old})
+	in.Now, in.ReadAt = k.now.Add(time.Minute), asked
+	if p := Decide(in); !p.Reread {
+		t.Errorf("an old page does %+v, links %+v", p.Outcomes, p.Links)
+	}
+}
