@@ -14,7 +14,7 @@ type listNotificationsInput struct {
 	PageParams
 	Recipient string `query:"recipient" maxLength:"36" doc:"Id of a recipient"`
 	State     string `query:"state" enum:"queued,held,retrying,sent,failed,suppressed"`
-	Subject   string `query:"subject" maxLength:"120" doc:"What it is about, such as conflict/ID, edit-conflict/ID, quarantine/ID, integration/ID or freshness/ID"`
+	Subject   string `query:"subject" maxLength:"120" doc:"What it is about, such as conflict/ID, edit-conflict/ID, quarantine/ID, integration/ID, freshness/ID or hold/ID"`
 }
 
 func (s *Server) listNotifications(ctx context.Context, in *listNotificationsInput) (*listOutput[domain.Notification], error) {

@@ -444,3 +444,42 @@ func TestADigestIsOneMailAtItsTime(t *testing.T) {
 		}
 	}
 }
+
+func TestAHoldIsToldOfAnHourBeforeItEndsUnlessItIsConfirmed(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, domain.NotifyPreferences{Rules: byMail(domain.NotifyHoldExpiring)})
+	hold := func(day int, life time.Duration) (id domain.BookingID) {
+		o.tenant(func(ctx context.Context, tx *store.Tx) error {
+			id = domain.NewID[domain.BookingID](tx.Now)
+			at := start.AddDate(0, 2, day)
+			if _, err := apply.Manual(ctx, tx, domain.Booking{ID: id, OrgID: o.org, ResourceID: o.desk.ID, Category: domain.CategoryWedding, Status: domain.StatusTentative,
+				When: domain.When{Span: domain.Span{Start: at, End: at.Add(time.Hour)}, Zone: "Europe/London", Kind: domain.TimeZoned}}, "admin-1", "test"); err != nil {
+				return err
+			}
+			return tx.CreateHold(ctx, domain.Hold{ID: id, State: domain.HoldLive, ExpiresAt: tx.Now.Add(life), MadeBy: "admin-1"}, []byte("{}"))
+		})
+		return id
+	}
+	hold(1, 24*time.Hour)
+	confirmed := hold(2, 12*time.Hour)
+	hold(3, 15*time.Minute)
+	o.at(time.Hour, func() {
+		o.tenant(func(ctx context.Context, tx *store.Tx) error {
+			h, err := tx.LockHold(ctx, confirmed)
+			if err != nil {
+				return err
+			}
+			h.State, h.EndedAt = domain.HoldConfirmed, &tx.Now
+			_, err = tx.SaveHold(ctx, h)
+			return err
+		})
+		o.wake()
+	})
+	o.run()
+	o.ended(nil)
+	list := o.list()
+	slices.Sort(list)
+	if d := cmp.Diff([]string{"hold_expiring by email: sent after 23h0m0s", "hold_expiring by email: suppressed, the hold changed before this was sent"}, list); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}

@@ -48,19 +48,20 @@ const (
 	NotifyQuarantine        NotifyKind = "quarantine_waiting"
 	NotifyReconnect         NotifyKind = "needs_reconnect"
 	NotifySyncStale         NotifyKind = "sync_stale"
+	NotifyHoldExpiring      NotifyKind = "hold_expiring" // a hold ends within the hour
 )
 
 // NotifyKinds lists every kind.
 func NotifyKinds() []NotifyKind {
 	return []NotifyKind{NotifyConflictOpened, NotifyConflictReminder, NotifyConflictEscalated, NotifyConflictWorse, NotifyConflictRefused, NotifyConflictStuck,
-		NotifyConflictResolved, NotifyEditConflict, NotifyQuarantine, NotifyReconnect, NotifySyncStale}
+		NotifyConflictResolved, NotifyEditConflict, NotifyQuarantine, NotifyReconnect, NotifySyncStale, NotifyHoldExpiring}
 }
 
 // Notifiable reports whether an event may be one that people are told of. Its subject decides.
 func Notifiable(t Topic) bool {
 	switch t {
 	case TopicConflictOpened, TopicConflictUpdated, TopicConflictClosed, TopicConflictReminder, TopicConflictEscalated, TopicConflictRefused, TopicConflictStuck, TopicEditConflict,
-		TopicQuarantineOpened, TopicQuarantineChanged, TopicIntegrationChanged:
+		TopicQuarantineOpened, TopicQuarantineChanged, TopicIntegrationChanged, TopicHoldChanged:
 		return true
 	}
 	return false

@@ -69,6 +69,8 @@ type matter struct {
 	subject string
 	key     string                      // what makes it the same fact
 	only    map[domain.RecipientID]bool // nil = everybody
+	at      time.Time                   // when it is to be told; zero = now
+	until   string                      // what it waits for, where that is later
 }
 
 func (p *planner) fact(ctx context.Context, f store.Fact) error {
@@ -83,6 +85,8 @@ func (p *planner) fact(ctx context.Context, f store.Fact) error {
 		err = p.quarantine(ctx, domain.QuarantineID(f.Refs["quarantine"]))
 	case domain.TopicIntegrationChanged:
 		err = p.integration(ctx, domain.IntegrationID(f.Refs["integration"]))
+	case domain.TopicHoldChanged:
+		err = p.hold(ctx, domain.BookingID(f.Refs["booking"]))
 	}
 	if domain.KindOf(err) == domain.KindNotFound {
 		return nil // it is gone, and so is the reason to tell anybody
@@ -240,6 +244,34 @@ func (p *planner) integration(ctx context.Context, id domain.IntegrationID) erro
 	return p.tell(ctx, m, nil)
 }
 
+const (
+	// holdNotice is how long before its end people are told of a hold, and holdLife the shortest life of one that they are told
+	// of: whoever holds a time for minutes is about to confirm it.
+	holdNotice = time.Hour
+	holdLife   = 4 * time.Hour
+)
+
+// hold has people told before a hold ends. The notification waits until then, and is settled when the hold changes.
+func (p *planner) hold(ctx context.Context, id domain.BookingID) error {
+	h, err := p.tx.HoldOf(ctx, id)
+	if err != nil {
+		return err
+	}
+	m := matter{subject: "hold/" + string(id), key: "hold/" + string(id), at: h.ExpiresAt.Add(-holdNotice), until: "waits until an hour before the hold ends"}
+	if _, err := p.tx.SettleSubject(ctx, m.subject, "the hold changed before this was sent", true); err != nil {
+		return err
+	}
+	if !h.Live(p.tx.Now) || h.ExpiresAt.Sub(h.CreatedAt) < holdLife {
+		return nil
+	}
+	b, err := p.tx.Booking(ctx, id)
+	if err != nil {
+		return err
+	}
+	m.Fact = rules.Fact{Kind: domain.NotifyHoldExpiring, Severity: domain.SeverityMedium, Resources: []domain.ResourceID{b.ResourceID}}
+	return p.tell(ctx, m, nil)
+}
+
 // wantStale reports whether anybody wants to know of connections that are behind.
 func (p *planner) wantStale() bool {
 	for _, who := range p.people {
@@ -297,11 +329,18 @@ func (p *planner) staleOne(ctx context.Context, i domain.Integration, f domain.F
 
 // tell writes the notifications of a matter. about are the earlier ones of its subject, which a reminder looks at.
 func (p *planner) tell(ctx context.Context, m matter, about []domain.Notification) error {
+	at := p.tx.Now
+	if m.at.After(at) {
+		at = m.at
+	}
 	for _, who := range p.people {
 		if m.only != nil && !m.only[who.ID] {
 			continue
 		}
-		for _, r := range rules.Decide(who, m.Fact, p.tx.Now) {
+		for _, r := range rules.Decide(who, m.Fact, at) {
+			if r.State == domain.NotificationQueued && at.After(p.tx.Now) {
+				r.State, r.Reason = domain.NotificationHeld, m.until
+			}
 			n := domain.Notification{ID: domain.NewID[domain.NotificationID](p.tx.Now), RecipientID: who.ID, Channel: r.Channel, Kind: m.Kind, Severity: m.Severity,
 				WeddingDay: m.WeddingDay, Subject: m.subject, Fact: m.key, State: r.State, Reason: r.Reason, Digest: r.Digest}
 			if r.State.Waiting() {

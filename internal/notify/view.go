@@ -60,6 +60,8 @@ func Load(ctx context.Context, tx *store.Tx, who domain.Recipient, n domain.Noti
 		over, err = l.integration(ctx, &v, domain.IntegrationID(id))
 	case "freshness":
 		over, err = l.freshness(ctx, &v, domain.IntegrationID(id))
+	case "hold":
+		over, err = l.hold(ctx, &v, domain.BookingID(id))
 	default:
 		return v, "", domain.E(domain.KindInternal, "a notification about %q cannot be said", what)
 	}
@@ -80,6 +82,8 @@ func SubjectOf(k domain.NotifyKind) string {
 		return "integration"
 	case domain.NotifySyncStale:
 		return "freshness"
+	case domain.NotifyHoldExpiring:
+		return "hold"
 	case domain.NotifyConflictOpened, domain.NotifyConflictReminder, domain.NotifyConflictEscalated, domain.NotifyConflictWorse, domain.NotifyConflictRefused,
 		domain.NotifyConflictStuck, domain.NotifyConflictResolved:
 	}
@@ -229,6 +233,29 @@ func (l loader) freshness(ctx context.Context, v *View, id domain.IntegrationID)
 	return "", nil
 }
 
+func (l loader) hold(ctx context.Context, v *View, id domain.BookingID) (over string, err error) {
+	h, err := l.tx.HoldOf(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case h.State != domain.HoldLive:
+		return "the hold is " + string(h.State) + " by now", nil
+	case !h.Live(l.tx.Now):
+		return "the hold has ended", nil
+	}
+	b, err := l.tx.Booking(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	r, err := l.tx.Resource(ctx, b.ResourceID)
+	if err != nil {
+		return "", err
+	}
+	v.Resource, v.What, v.When, v.Bookings = r.Name, "It ends at "+l.moment(h.ExpiresAt)+".", l.span(b.When.Span), []BookingView{l.booking(b)}
+	return "", nil
+}
+
 const momentForm = "Mon 2 January 2006, 15:04"
 
 func (l loader) moment(t time.Time) string {
@@ -267,6 +294,8 @@ func Sample(kind domain.NotifyKind, who domain.Recipient, now time.Time, link st
 		v.System, v.Count, v.What, v.When = "Sample calendar", 12, "12 of 30 known entries are gone at once", "nothing is removed before somebody decides"
 	case domain.NotifyReconnect:
 		v.System, v.What = "Sample calendar", "the system no longer accepts our credentials"
+	case domain.NotifyHoldExpiring:
+		v.Resource, v.What, v.When = "Sample resource", "It ends at "+l.moment(now.Add(time.Hour))+".", l.span(span)
 	case domain.NotifySyncStale:
 		v.System, v.What, v.When = "Sample calendar", "the system was last read longer ago than it should be", "last read "+l.moment(now.Add(-time.Hour))
 	}
