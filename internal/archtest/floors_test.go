@@ -20,7 +20,7 @@ var floors = []floor{
 	{0, "the nouns that everybody shares know nothing of tables, HTTP or Temporal, so no circle can start below them",
 		[][]string{{"internal/domain"}}},
 	{1, "rules decide from arguments alone, so that every decision can be tried in a table; contract holds the words on the wire",
-		[][]string{{"internal/contract", "internal/rules/calendartime", "internal/rules/freshness", "internal/rules/resolution", "internal/rules/retry", "internal/rules/timeline"}, {"internal/rules/conflict", "internal/rules/privacy"},
+		[][]string{{"internal/contract", "internal/rules/calendartime", "internal/rules/freshness", "internal/rules/place", "internal/rules/resolution", "internal/rules/retry", "internal/rules/timeline"}, {"internal/rules/conflict", "internal/rules/privacy"},
 			{"internal/rules/availability", "internal/rules/explain", "internal/rules/icsfeed", "internal/rules/notify", "internal/rules/reconcile", "internal/rules/share"}, {"internal/rules/suggest"}}},
 	{2, "tools that know no tenant's data and could serve another product",
 		[][]string{{"internal/apiclient", "internal/clientaddr", "internal/httpx", "internal/ical", "internal/jsonpointer", "internal/openapitest", "internal/ratelimit", "internal/token", "internal/vault", "internal/webhookauth"}, {"internal/codec", "internal/failpoint", "internal/mailer", "internal/oauth", "internal/sharelink", "internal/webhookauth/jwks"}}},

@@ -74,9 +74,12 @@ type Booking struct {
 	BesideID BookingID `json:"beside_id,omitempty"`
 	// HeldUntil is when a tentative booking ends by itself, see Hold; zero for one that does not.
 	HeldUntil time.Time `json:"held_until,omitzero"`
-	CreatedAt time.Time `json:"created_at"`
-	UpdatedAt time.Time `json:"updated_at"`
-	Version   int64     `json:"version"` // grows by one with every effective change
+	// MergedInto is the booking that a person said this one is the same as; this one is cancelled then, and kept so that it
+	// can be parted again. "" for most.
+	MergedInto BookingID `json:"merged_into,omitempty"`
+	CreatedAt  time.Time `json:"created_at"`
+	UpdatedAt  time.Time `json:"updated_at"`
+	Version    int64     `json:"version"` // grows by one with every effective change
 }
 
 // Blocks reports whether the booking takes its resource's time.
@@ -98,6 +101,10 @@ type Link struct {
 	Revision      string        `json:"revision,omitempty"` // ETag or the like, for conditional writes
 	// Mirror is true for copies that WedSync wrote; reading one back is an echo, not news.
 	Mirror bool `json:"mirror"`
+	// How says how the entry was found to be of this booking, in words without personal data; "" for the entry that made it.
+	How string `json:"how,omitempty"`
+	// HomeID is the booking that the entry had before a person linked that one with this; "" for most.
+	HomeID BookingID `json:"home_id,omitempty"`
 	// Hash is the fingerprint of the change as last read or written, in normalised form.
 	Hash string `json:"-"`
 	// RemoteVersion orders changes of one external id where the system gives an order; 0 = unknown.
@@ -143,6 +150,7 @@ type Allocation struct {
 	Status     BookingStatus `json:"status"`
 	Event      Span          `json:"event"` // the booking's own time
 	Busy       Span          `json:"busy"`  // the same with buffers
+	Place      Point         `json:"-"`     // where it is, as far as known; sealed in storage
 	Slot       int           `json:"slot"`  // 0..Capacity-1
 	// Exclusive is false for imported reality that overlaps: it is recorded, reported as a conflict, and does not
 	// take part in the exclusion constraint.

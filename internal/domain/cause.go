@@ -59,5 +59,6 @@ func ChangedFields(was *Booking, now Booking) []string {
 	note("private", was.Private != now.Private)
 	note("free", was.Free != now.Free)
 	note("held_until", !was.HeldUntil.Equal(now.HeldUntil))
+	note("merged_into", was.MergedInto != now.MergedInto)
 	return fields
 }

@@ -9,9 +9,14 @@ type ConflictKind string
 const (
 	ConflictOverlap  ConflictKind = "overlap"   // the bookings' own times overlap
 	ConflictBuffer   ConflictKind = "buffer"    // only set-up, teardown or travel time overlaps
+	ConflictTravel   ConflictKind = "travel"    // the way from one place to the next takes longer than the time in between
 	ConflictSameDay  ConflictKind = "same_day"  // two weddings on one local day
 	ConflictCapacity ConflictKind = "capacity"  // more bookings at once than the resource can serve
 	ConflictOffHours ConflictKind = "off_hours" // outside the resource's working hours; Other is empty
+	ConflictBlackout ConflictKind = "blackout"  // on a day that the resource keeps free of clients; Other is empty
+	// ConflictTimeline says that a vendor cannot keep the timeline of a wedding. Booking is the wedding, the resource is the
+	// vendor, Other is empty.
+	ConflictTimeline ConflictKind = "timeline"
 )
 
 // Severity orders conflicts for people.

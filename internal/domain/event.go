@@ -18,6 +18,8 @@ const (
 	TopicReplayProgress     Topic = "replay.progress"
 	TopicReplayFinished     Topic = "replay.finished"
 	TopicBookingChanged     Topic = "booking.changed"
+	TopicBookingLinked      Topic = "booking.linked"   // a person said that two bookings are one
+	TopicBookingUnlinked    Topic = "booking.unlinked" // a person said that they are two
 	TopicConflictOpened     Topic = "conflict.opened"
 	TopicConflictUpdated    Topic = "conflict.updated"
 	TopicConflictClosed     Topic = "conflict.closed"
@@ -32,6 +34,7 @@ const (
 	TopicPushFailed         Topic = "push.failed"
 	TopicIntegrationChanged Topic = "integration.changed"
 	TopicResourceChanged    Topic = "resource.changed"
+	TopicVenueChanged       Topic = "venue.changed"      // a known venue was added, changed or removed
 	TopicQuarantineOpened   Topic = "quarantine.opened"  // too many removals at once are held
 	TopicQuarantineChanged  Topic = "quarantine.changed" // more were held, or a person decided, or it is done
 	TopicPurgeProgress      Topic = "purge.progress"

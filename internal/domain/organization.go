@@ -33,10 +33,13 @@ type Resource struct {
 	Hours        WorkingHours  `json:"working_hours"`
 	Skills       []string      `json:"skills"` // what it can do, for suggesting another resource; at most 20
 	// OneWeddingADay refuses a second wedding on the same local day even where the hours do not touch.
-	OneWeddingADay bool      `json:"one_wedding_a_day"`
-	CreatedAt      time.Time `json:"created_at"`
-	UpdatedAt      time.Time `json:"updated_at"`
-	Version        int64     `json:"version"` // grows by one with each change
+	OneWeddingADay bool `json:"one_wedding_a_day"`
+	// Travel is how long the way from one booking to the next takes. It counts where one booking is served at a time.
+	Travel    Travel     `json:"travel"`
+	Blackouts []Blackout `json:"blackouts"` // days without clients, in the order in which they were added; at most 100
+	CreatedAt time.Time  `json:"created_at"`
+	UpdatedAt time.Time  `json:"updated_at"`
+	Version   int64      `json:"version"` // grows by one with each change
 }
 
 // WorkingHours are the local hours of a week in which a resource takes appointments, in minutes after midnight of
@@ -90,5 +93,8 @@ func (r Resource) Validate() error {
 			return Invalid("working_hours", "each needs weekday 0..6 and 0 <= from < to <= 1440 minutes")
 		}
 	}
-	return nil
+	if err := r.Travel.Validate(); err != nil {
+		return err
+	}
+	return validateBlackouts(r.Blackouts)
 }

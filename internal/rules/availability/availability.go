@@ -13,13 +13,15 @@ import (
 // MaxWindow is the longest window that can be asked about.
 const MaxWindow = 400 * 24 * time.Hour
 
-// The rules that block a stretch of time. The first five are those of package conflict.
+// The rules that block a stretch of time. The first seven are those of package conflict.
 const (
 	RuleOverlap  = string(domain.ConflictOverlap)  // another booking
 	RuleBuffer   = string(domain.ConflictBuffer)   // too near to another booking
 	RuleCapacity = string(domain.ConflictCapacity) // every place is taken
 	RuleSameDay  = string(domain.ConflictSameDay)  // the day has its wedding
 	RuleOffHours = string(domain.ConflictOffHours) // outside working hours
+	RuleTravel   = string(domain.ConflictTravel)   // too near to another booking for the way from or to it
+	RuleBlackout = string(domain.ConflictBlackout) // kept free of clients
 	RulePast     = "past"                          // before now
 	RuleTooShort = "too_short"                     // free, but shorter than wanted
 )
@@ -28,6 +30,7 @@ const (
 type Want struct {
 	Category domain.Category
 	Duration time.Duration // above 0, at most domain.MaxSpan
+	Place    domain.Point  // where it would be; zero when that is not known
 }
 
 // Blocked is a stretch that is not free, and why. BookingID is the booking in the way, "" where there is none.
@@ -52,7 +55,7 @@ func Windows(now time.Time, res domain.Resource, loc *time.Location, window doma
 	if err := check(window, want); err != nil {
 		return Answer{}, err
 	}
-	list := obstacles(now, res, loc, window, busy, want.Category)
+	list := obstacles(now, res, loc, window, busy, want)
 	free, short := gaps(window, list, want.Duration)
 	answer := Answer{Free: free}
 	for _, o := range list {
@@ -73,7 +76,7 @@ func Free(now time.Time, res domain.Resource, loc *time.Location, window domain.
 	if err := check(window, want); err != nil {
 		return nil, err
 	}
-	free, _ := gaps(window, obstacles(now, res, loc, window, busy, want.Category), want.Duration)
+	free, _ := gaps(window, obstacles(now, res, loc, window, busy, want), want.Duration)
 	return free, nil
 }
 
@@ -95,15 +98,20 @@ type obstacle struct {
 	span domain.Span
 	rule string
 	by   conflict.Candidate // zero where no booking is in the way
+	also string             // more in words, for travel and blackout
 }
 
 // obstacles turns every rule of package conflict into stretches of the window, cut to it.
-func obstacles(now time.Time, res domain.Resource, loc *time.Location, window domain.Span, busy []conflict.Candidate, category domain.Category) []obstacle {
+func obstacles(now time.Time, res domain.Resource, loc *time.Location, window domain.Span, busy []conflict.Candidate, want Want) []obstacle {
 	var list []obstacle
-	block := func(span domain.Span, rule string, by conflict.Candidate) {
-		if span = span.Intersect(window); span.End.After(span.Start) {
-			list = append(list, obstacle{span, rule, by})
+	category := want.Category
+	add := func(o obstacle) {
+		if o.span = o.span.Intersect(window); o.span.End.After(o.span.Start) {
+			list = append(list, o)
 		}
+	}
+	block := func(span domain.Span, rule string, by conflict.Candidate) {
+		add(obstacle{span: span, rule: rule, by: by})
 	}
 	block(domain.Span{Start: window.Start, End: now.UTC()}, RulePast, conflict.Candidate{})
 	live := make([]conflict.Candidate, 0, len(busy))
@@ -115,7 +123,7 @@ func obstacles(now time.Time, res domain.Resource, loc *time.Location, window do
 	if res.Capacity > 1 {
 		crowds(res, live, category, block)
 	} else {
-		neighbours(res, live, category, block)
+		neighbours(res, live, want, add)
 	}
 	if res.OneWeddingADay && category == domain.CategoryWedding {
 		for _, b := range live {
@@ -125,6 +133,9 @@ func obstacles(now time.Time, res domain.Resource, loc *time.Location, window do
 				}
 			}
 		}
+	}
+	for _, c := range conflict.ClosedDays(res, loc, window, category) {
+		add(obstacle{span: c.Span, rule: RuleBlackout, also: conflict.BlackoutWords(c.Blackout)})
 	}
 	if conflict.KeepsHours(category) {
 		at := window.Start
@@ -152,15 +163,23 @@ func ownBuffers(res domain.Resource, category domain.Category) (before, after ti
 type blocker func(span domain.Span, rule string, by conflict.Candidate)
 
 // neighbours blocks what each booking takes of a resource that serves one at a time. A neighbour's busy time ends the
-// wanted booking's room as early as its own buffer after it, so that buffer is added before the neighbour.
-func neighbours(res domain.Resource, live []conflict.Candidate, category domain.Category, block blocker) {
-	before, after := ownBuffers(res, category)
+// wanted booking's room as early as its own buffer after it, and the way, so these are added before the neighbour.
+func neighbours(res domain.Resource, live []conflict.Candidate, want Want, add func(obstacle)) {
+	before, after := ownBuffers(res, want.Category)
 	for _, b := range live {
-		block(b.Event, RuleOverlap, b)
-		if b.Category != domain.CategoryTravel && category != domain.CategoryTravel {
-			block(domain.Span{Start: b.Busy.Start.Add(-after), End: b.Event.Start}, RuleBuffer, b)
-			block(domain.Span{Start: b.Event.End, End: b.Busy.End.Add(before)}, RuleBuffer, b)
+		add(obstacle{span: b.Event, rule: RuleOverlap, by: b})
+		if b.Category == domain.CategoryTravel || want.Category == domain.CategoryTravel {
+			continue
 		}
+		beside := obstacle{rule: RuleBuffer, by: b}
+		way := conflict.WayOf(res, conflict.Candidate{Category: want.Category, Place: want.Place}, b)
+		if way.Took > 0 {
+			beside.rule, beside.also = RuleTravel, way.Words(res.Travel)
+		}
+		beside.span = domain.Span{Start: b.Busy.Start.Add(-after - way.Took), End: b.Event.Start}
+		add(beside)
+		beside.span = domain.Span{Start: b.Event.End, End: b.Busy.End.Add(before + way.Took)}
+		add(beside)
 	}
 }
 
@@ -225,6 +244,10 @@ func (o obstacle) words(res domain.Resource, loc *time.Location) string {
 		return "outside working hours"
 	case RuleSameDay:
 		return o.span.Start.In(loc).Format("Mon 2 January 2006") + " already has a wedding, and the resource takes one a day"
+	case RuleBlackout:
+		return "kept free of clients, " + o.also
+	case RuleTravel:
+		return o.also + ", to or from " + conflict.Describe(o.by, loc)
 	case RuleBuffer:
 		return "set-up and travel time for " + conflict.Describe(o.by, loc)
 	case RuleCapacity:

@@ -111,6 +111,22 @@ func TestWindowsReadLikeADiary(t *testing.T) {
 				`capacity Mon 12:00 > Mon 14:00 "b": all 2 places are taken, one by consultation 13:00-16:00 on Mon 7 June 2027`,
 				`buffer Mon 14:00 > Mon 15:00 "b": set-up and travel time for consultation 13:00-16:00 on Mon 7 June 2027`,
 			}},
+		{"a day off, and the way to Bath", "2027-05-01 09:00", func(r *domain.Resource) {
+			r.Hours, r.BufferBefore, r.BufferAfter, r.Travel = nil, 0, 0, domain.Travel{SpeedKmh: 50}
+			r.Blackouts = []domain.Blackout{{From: "2026-06-08", To: "2026-06-08", Yearly: true}}
+		}, between("2027-06-07 12:00", "2027-06-09 00:00"), availability.Want{Category: domain.CategoryConsultation, Duration: time.Hour, Place: towns[1]},
+			func(r domain.Resource) []conflict.Candidate {
+				b := booked(r, "v", domain.CategoryVendor, between("2027-06-07 15:00", "2027-06-07 18:00"))
+				b.Place = towns[2]
+				return []conflict.Candidate{b}
+			}, []string{
+				"free Mon 12:00 > Mon 14:34",
+				"free Mon 18:26 > Tue 00:00",
+				`travel Mon 14:34 > Mon 15:00 "v": the way of 21 km at 50 km/h takes 26 min, to or from vendor 15:00-18:00 on Mon 7 June 2027`,
+				`overlap Mon 15:00 > Mon 18:00 "v": vendor 15:00-18:00 on Mon 7 June 2027`,
+				`travel Mon 18:00 > Mon 18:26 "v": the way of 21 km at 50 km/h takes 26 min, to or from vendor 15:00-18:00 on Mon 7 June 2027`,
+				`blackout Tue 00:00 > Wed 00:00 "": kept free of clients, 8 June of every year`,
+			}},
 		{"travel may use the buffers of a wedding", "2027-05-01 09:00", nil, between("2027-06-05 10:00", "2027-06-05 13:00"), availability.Want{Category: domain.CategoryTravel, Duration: time.Hour},
 			func(r domain.Resource) []conflict.Candidate {
 				return []conflict.Candidate{booked(r, "w", domain.CategoryWedding, between("2027-06-05 12:00", "2027-06-05 22:00"))}
@@ -165,6 +181,9 @@ func TestWindowsRefusesWhatItCannotAnswer(t *testing.T) {
 	}
 }
 
+// towns are places that tests draw from; the first is not known.
+var towns = []domain.Point{{}, {Lat: 51.3811, Lon: -2.3590}, {Lat: 51.4478, Lon: -2.6450}, {Lat: 48.8566, Lon: 2.3522}}
+
 func TestWindowsAgreesWithConflict(t *testing.T) {
 	t.Parallel()
 	const quarter = 15 * time.Minute
@@ -177,6 +196,14 @@ func TestWindowsAgreesWithConflict(t *testing.T) {
 		if rapid.Bool().Draw(t, "no hours") {
 			res.Hours = nil
 		}
+		if rapid.Bool().Draw(t, "travels") {
+			res.Travel = domain.Travel{SpeedKmh: rapid.SampledFrom([]int{0, 20, 60, 300}).Draw(t, "speed"), MinMinutes: rapid.IntRange(0, 3).Draw(t, "least") * 15,
+				FixedMinutes: rapid.IntRange(0, 6).Draw(t, "fixed") * 15}
+		}
+		if rapid.Bool().Draw(t, "blackout") {
+			from := 28 + rapid.IntRange(0, 3).Draw(t, "blackout from")
+			res.Blackouts = []domain.Blackout{{From: fmt.Sprintf("2027-10-%d", from), To: fmt.Sprintf("2027-10-%d", min(31, from+rapid.IntRange(0, 1).Draw(t, "blackout days"))), Yearly: rapid.Bool().Draw(t, "yearly")}}
+		}
 		// Clocks go back in the middle of the window.
 		window := between("2027-10-29 00:00", "2027-11-02 00:00")
 		var busy []conflict.Candidate
@@ -186,10 +213,11 @@ func TestWindowsAgreesWithConflict(t *testing.T) {
 			end := start.Add(time.Duration(rapid.IntRange(1, 60).Draw(t, id+" length")) * quarter)
 			b := booked(res, id, rapid.SampledFrom(domain.Categories()).Draw(t, id+" category"), domain.Span{Start: start, End: end})
 			b.Status = rapid.SampledFrom([]domain.BookingStatus{domain.StatusConfirmed, domain.StatusTentative, domain.StatusCancelled}).Draw(t, id+" status")
+			b.Place = rapid.SampledFrom(towns).Draw(t, id+" place")
 			busy = append(busy, b)
 		}
 		now := window.Start.Add(time.Duration(rapid.IntRange(-96, 192).Draw(t, "now")) * quarter)
-		want := availability.Want{Category: rapid.SampledFrom(domain.Categories()).Draw(t, "category"), Duration: time.Duration(rapid.IntRange(1, 60).Draw(t, "duration")) * quarter}
+		want := availability.Want{Category: rapid.SampledFrom(domain.Categories()).Draw(t, "category"), Duration: time.Duration(rapid.IntRange(1, 60).Draw(t, "duration")) * quarter, Place: rapid.SampledFrom(towns).Draw(t, "place")}
 		got, err := availability.Windows(now, res, london, window, busy, want)
 		if err != nil {
 			t.Fatal(err)
@@ -202,7 +230,9 @@ func TestWindowsAgreesWithConflict(t *testing.T) {
 			t.Fatalf("Windows and Free differ:\n%s", diff)
 		}
 		clashes := func(event domain.Span) []conflict.Found {
-			return conflict.Detect(now, res, london, booked(res, "wanted", want.Category, event), busy)
+			wanted := booked(res, "wanted", want.Category, event)
+			wanted.Place = want.Place
+			return conflict.Detect(now, res, london, wanted, busy)
 		}
 		for _, f := range got.Free {
 			if !window.Contains(f) || f.Duration() < want.Duration || f.Start.Before(now) {

@@ -13,8 +13,9 @@ type Candidate struct {
 	BookingID domain.BookingID
 	Category  domain.Category
 	Status    domain.BookingStatus
-	Event     domain.Span // the booking's own time
-	Busy      domain.Span // the same with buffers, from Busy; contains Event
+	Event     domain.Span  // the booking's own time
+	Busy      domain.Span  // the same with buffers, from Busy; contains Event
+	Place     domain.Point // where it is; zero when that is not known
 	CreatedAt time.Time
 }
 
@@ -23,6 +24,26 @@ type Occupied struct {
 	Candidate
 	Slot      int
 	Exclusive bool // takes part in the database's exclusion
+}
+
+// EventOf is the time that a booking takes of a resource in zone loc. Whole days are meant where the resource works: an
+// entry of 5 June that was written in another zone claims 5 June there, not the hours of a day elsewhere.
+func EventOf(when domain.When, loc *time.Location) domain.Span {
+	if when.Kind != domain.TimeAllDay || when.Zone == loc.String() {
+		return when.Span
+	}
+	there, err := calendartime.LoadZone(when.Zone)
+	if err != nil {
+		return when.Span
+	}
+	first, end, whole := calendartime.WholeDays(when.Span, there)
+	if !whole {
+		return when.Span
+	}
+	if here := calendartime.AllDay(loc, first, end); here.End.After(here.Start) {
+		return here
+	}
+	return when.Span
 }
 
 // HasBuffers reports whether bookings of the category need set-up and travel time around them.

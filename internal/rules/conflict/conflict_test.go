@@ -335,8 +335,19 @@ func drawResource(t *rapid.T) domain.Resource {
 	if rapid.Bool().Draw(t, "hours") {
 		res.Hours = studioHours()
 	}
+	if rapid.Bool().Draw(t, "travels") {
+		res.Travel = domain.Travel{SpeedKmh: rapid.SampledFrom([]int{0, 20, 60, 300}).Draw(t, "speed"), MinMinutes: rapid.IntRange(0, 40).Draw(t, "least"),
+			FixedMinutes: rapid.IntRange(0, 90).Draw(t, "fixed")}
+	}
+	for i := range rapid.IntRange(0, 2).Draw(t, "blackouts") {
+		from := 27 + rapid.IntRange(0, 4).Draw(t, fmt.Sprintf("blackout %d", i))
+		res.Blackouts = append(res.Blackouts, domain.Blackout{From: fmt.Sprintf("2027-10-%d", from), To: fmt.Sprintf("2027-10-%d", min(31, from+i)), Yearly: rapid.Bool().Draw(t, "yearly")})
+	}
 	return res
 }
+
+// towns are places that property tests draw from; the first is not known.
+var towns = []domain.Point{{}, bath, bristol, {Lat: 51.3811, Lon: -2.3592}, {Lat: 48.8566, Lon: 2.3522}, {Lat: -33.87, Lon: 151.21}}
 
 func drawCandidate(t *rapid.T, res domain.Resource, id string) conflict.Candidate {
 	start := at("2027-10-29 00:00").Add(time.Duration(rapid.IntRange(0, 4*96).Draw(t, id+" start")) * 15 * time.Minute)
@@ -344,7 +355,7 @@ func drawCandidate(t *rapid.T, res domain.Resource, id string) conflict.Candidat
 		Status:    rapid.SampledFrom([]domain.BookingStatus{domain.StatusConfirmed, domain.StatusTentative}).Draw(t, id+" status"),
 		Event:     domain.Span{Start: start, End: start.Add(time.Duration(rapid.IntRange(1, 60).Draw(t, id+" length")) * 15 * time.Minute)},
 		CreatedAt: at("2027-01-01 00:00").Add(time.Duration(rapid.IntRange(0, 3).Draw(t, id+" age")) * time.Hour)}
-	c.Busy = conflict.Busy(res, c.Event, c.Category)
+	c.Busy, c.Place = conflict.Busy(res, c.Event, c.Category), rapid.SampledFrom(towns).Draw(t, id+" place")
 	return c
 }
 
@@ -352,7 +363,7 @@ func TestDetectIsTheSameFromBothSides(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		res := drawResource(t)
-		res.Capacity, res.Hours = 1, nil
+		res.Capacity, res.Hours, res.Blackouts = 1, nil, nil // what concerns one booking alone has no other side
 		a, b := drawCandidate(t, res, "a"), drawCandidate(t, res, "b")
 		now := at("2027-10-30 12:00").Add(time.Duration(rapid.IntRange(-1000, 48).Draw(t, "now")) * time.Hour)
 		one := conflict.Detect(now, res, london, a, []conflict.Candidate{b})
@@ -396,7 +407,7 @@ func TestDetectKeepsItsPromises(t *testing.T) {
 				t.Fatalf("two findings about one pair: %v", tell(got))
 			}
 			pairs[other] = true
-			if !f.Overlap.End.After(f.Overlap.Start) || f.Severity.Level() == 0 || f.Explanation == "" || (f.Kind == domain.ConflictOffHours) != (other == "") {
+			if !f.Overlap.End.After(f.Overlap.Start) || f.Severity.Level() == 0 || f.Explanation == "" || alone(f.Kind) != (other == "") {
 				t.Fatalf("an incomplete finding: %+v", f)
 			}
 		}
@@ -427,6 +438,11 @@ func TestDetectKeepsItsPromises(t *testing.T) {
 			t.Fatalf("never more than %d at once, but found %v", res.Capacity, tell(got))
 		}
 	})
+}
+
+// alone reports whether a kind of clash is between a booking and a rule.
+func alone(k domain.ConflictKind) bool {
+	return k == domain.ConflictOffHours || k == domain.ConflictBlackout
 }
 
 func BenchmarkDetectAmongTwoHundred(b *testing.B) {

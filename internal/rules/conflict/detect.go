@@ -8,14 +8,14 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 )
 
-// Found is one clash. BookingID should give way, OtherID should stay; OtherID is empty for off_hours.
+// Found is one clash. BookingID should give way, OtherID should stay; OtherID is empty for blackout and off_hours.
 type Found struct {
 	Kind      domain.ConflictKind
 	Severity  domain.Severity
 	BookingID domain.BookingID
 	OtherID   domain.BookingID
-	// Overlap is where they clash: the shared time, the shared local day for same_day, the stretch over capacity,
-	// or the first part outside hours.
+	// Overlap is where they clash: the shared time, the shared local day for same_day, the stretch over capacity, the
+	// time that both claim for buffers and the way, or the first part in a blackout or outside hours.
 	Overlap domain.Span
 	// Explanation says the rule and the numbers in words. It depends on the bookings and the resource, not on now, so
 	// it only changes when they do.
@@ -59,25 +59,31 @@ func Clear(now time.Time, res domain.Resource, loc *time.Location, subject Candi
 // strength orders kinds, the strongest first.
 func strength(k domain.ConflictKind) int {
 	return slices.Index([]domain.ConflictKind{domain.ConflictOverlap, domain.ConflictCapacity, domain.ConflictSameDay,
-		domain.ConflictBuffer, domain.ConflictOffHours}, k)
+		domain.ConflictTravel, domain.ConflictBuffer, domain.ConflictBlackout, domain.ConflictOffHours}, k)
 }
 
 // hit is a clash before it is put into words.
 type hit struct {
 	kind      domain.ConflictKind
-	other     Candidate // zero for off_hours
+	other     Candidate // zero for blackout and off_hours
 	overlap   domain.Span
 	weaker    bool // only buffers or only the day clash
 	tentative bool // it would not be there without tentative bookings
 	atOnce    int  // bookings at once, for capacity
+	way       Way  // for travel
+	blackout  domain.Blackout
 }
 
 func (h hit) found(now time.Time, res domain.Resource, loc *time.Location, subject Candidate) Found {
 	f := Found{Kind: h.kind, BookingID: subject.BookingID, Overlap: h.overlap, Tentative: h.tentative}
 	yields, stays := subject, h.other
-	if h.kind == domain.ConflictOffHours {
+	switch h.kind {
+	case domain.ConflictOffHours:
 		f.Severity = domain.SeverityLow
-	} else {
+	case domain.ConflictBlackout:
+		// A day kept free counts like an entry without a client.
+		f.Severity = severity(now, subject, Candidate{Category: domain.CategoryPersonal}, false, tentative(subject))
+	default:
 		if GivesWay(h.other, subject) {
 			yields, stays = h.other, subject
 		}
@@ -108,6 +114,11 @@ func each(now time.Time, res domain.Resource, loc *time.Location, subject Candid
 			return
 		}
 	}
+	if part, by, ok := closed(res, loc, subject); ok {
+		// A day without clients has no working hours, so nothing is said of them.
+		yield(hit{kind: domain.ConflictBlackout, overlap: part, blackout: by})
+		return
+	}
 	if KeepsHours(subject.Category) {
 		if part, ok := outside(res, loc, subject.Event); ok {
 			yield(hit{kind: domain.ConflictOffHours, overlap: part})
@@ -134,11 +145,19 @@ func pair(res domain.Resource, loc *time.Location, a, b Candidate) (hit, bool) {
 			return h, true
 		}
 	}
-	if single {
-		if shared := share(a, b); shared.End.After(shared.Start) {
-			h.kind, h.overlap, h.weaker = domain.ConflictBuffer, shared, true
+	if !single {
+		return hit{}, false
+	}
+	if way := WayOf(res, a, b); way.Took > 0 {
+		if both := claim(a, b, way.Took); both.End.After(both.Start) {
+			h.kind, h.overlap, h.weaker, h.way = domain.ConflictTravel, both, true, way
 			return h, true
 		}
+		return hit{}, false
+	}
+	if shared := share(a, b); shared.End.After(shared.Start) {
+		h.kind, h.overlap, h.weaker = domain.ConflictBuffer, shared, true
+		return h, true
 	}
 	return hit{}, false
 }

@@ -18,12 +18,14 @@ import (
 //
 // Then, in this order:
 //
-//	only buffers are in the way, or only the day is shared      one step down
-//	a wedding of the pair starts within 48 hours, or is on      critical
-//	a wedding of the pair starts within 14 days                 one step up
-//	one of the two is tentative                                 one step down
+//	only buffers or the way are in the way, or only the day is shared   one step down
+//	a wedding of the pair starts within 48 hours, or is on              critical
+//	a wedding of the pair starts within 14 days                         one step up
+//	one of the two is tentative                                         one step down
 //
-// Work outside hours is always low. Low is the lowest step and critical the highest.
+// A day kept free of clients counts as an entry without a client. A timeline that a vendor cannot keep counts as the wedding
+// against an appointment, one step down where only the time for the way or for the next thing is short. Work outside hours is
+// always low. Low is the lowest step and critical the highest.
 var table = map[domain.Category]struct{ sameKind, appointment, noClient domain.Severity }{
 	domain.CategoryWedding:      {domain.SeverityCritical, domain.SeverityHigh, domain.SeverityHigh},
 	domain.CategoryEngagement:   {domain.SeverityHigh, domain.SeverityMedium, domain.SeverityMedium},
@@ -73,6 +75,12 @@ func severity(now time.Time, a, b Candidate, weaker, tentative bool) domain.Seve
 		level = clampLevel(level - 1)
 	}
 	return [...]domain.Severity{domain.SeverityLow, domain.SeverityMedium, domain.SeverityHigh, domain.SeverityCritical}[level-1]
+}
+
+// OfTimeline is the severity of a timeline that a vendor cannot keep. short is true when nothing asks for the vendor in two
+// places at once.
+func OfTimeline(now time.Time, wedding Candidate, short bool) domain.Severity {
+	return severity(now, wedding, Candidate{Category: domain.CategoryVendor}, short, tentative(wedding))
 }
 
 func clampLevel(n int) int {

@@ -11,13 +11,17 @@ import (
 
 const dayForm = "Mon 2 January 2006"
 
-// explain puts a clash into one sentence. yields is the booking that gives way; stays is unused for off_hours.
+// explain puts a clash into one sentence. yields is the booking that gives way; stays is unused for blackout and off_hours.
 func explain(h hit, res domain.Resource, loc *time.Location, yields, stays Candidate) string {
 	zone := " (" + loc.String() + ")"
 	a, b := timeOf(yields.Event, loc), timeOf(stays.Event, loc)
 	switch h.kind {
 	case domain.ConflictOffHours:
 		return fmt.Sprintf("%s %s lies outside the working hours, which are %s%s", name(yields), a.full(), hoursOf(res, h.overlap, loc), zone)
+	case domain.ConflictBlackout:
+		return fmt.Sprintf("%s %s lies on days that the resource keeps free of clients, %s%s", name(yields), a.full(), BlackoutWords(h.blackout), zone)
+	case domain.ConflictTravel:
+		return sentence(a, b, name(yields), name(stays), beside(yields.Event, stays.Event)) + "; " + travelWords(h, res, yields, stays) + zone
 	case domain.ConflictCapacity:
 		what := "bookings"
 		if h.weaker {
@@ -31,7 +35,7 @@ func explain(h hit, res domain.Resource, loc *time.Location, yields, stays Candi
 	case domain.ConflictBuffer:
 		return sentence(a, b, name(yields), name(stays), beside(yields.Event, stays.Event)) +
 			"; set-up and travel time is short by " + Length(h.overlap.Duration()) + zone
-	case domain.ConflictOverlap:
+	case domain.ConflictOverlap, domain.ConflictTimeline:
 	}
 	verb, by := "overlaps", ""
 	switch {

@@ -35,17 +35,26 @@ func accepted(fingerprint string, f conflict.Found) bool {
 
 // settleClashes gives every touched booking its allocation and compares the clashes found with those known.
 func (w *world) settleClashes() {
+	concerned := slices.Clone(w.touched)
 	for _, id := range w.touched {
 		w.reallocate(id)
+	}
+	for _, id := range w.rejudged {
+		if !slices.Contains(w.touched, id) {
+			concerned = append(concerned, id)
+			w.reallocate(id)
+		}
 	}
 	w.promote()
 
 	known := map[string]domain.Conflict{}
-	for _, c := range w.in.Conflicts {
+	// Whether a vendor can keep a timeline is told by the timeline, not by bookings.
+	open := slices.DeleteFunc(slices.Clone(w.in.Conflicts), func(c domain.Conflict) bool { return c.Kind == domain.ConflictTimeline })
+	for _, c := range open {
 		known[string(c.ResourceID)+" "+PairKey(c.BookingID, c.OtherID)] = c
 	}
 	settled, judged := map[string]bool{}, map[domain.BookingID]bool{}
-	for _, id := range w.touched {
+	for _, id := range concerned {
 		judged[id] = true
 		b := w.bookings[id]
 		if res, ok := w.in.Resources[b.ResourceID]; ok && b.Blocks() && !b.Lapsed(w.in.Now) {
@@ -56,7 +65,7 @@ func (w *world) settleClashes() {
 		judged[o.by.BookingID] = true
 		w.detect(o.res, o.by, known, settled)
 	}
-	for _, c := range w.in.Conflicts {
+	for _, c := range open {
 		if settled[string(c.ResourceID)+" "+PairKey(c.BookingID, c.OtherID)] || !judged[c.BookingID] && !judged[c.OtherID] {
 			continue
 		}
@@ -97,9 +106,10 @@ type crowd struct {
 func (w *world) crowds() []crowd {
 	near := w.disturbed()
 	var out []crowd
+	judged := slices.Concat(w.touched, w.rejudged)
 	for _, c := range w.in.Conflicts {
 		res, ok := w.in.Resources[c.ResourceID]
-		if !ok || c.Kind != domain.ConflictCapacity || slices.Contains(w.touched, c.BookingID) || slices.Contains(w.touched, c.OtherID) {
+		if !ok || c.Kind != domain.ConflictCapacity || slices.Contains(judged, c.BookingID) || slices.Contains(judged, c.OtherID) {
 			continue
 		}
 		for _, o := range w.occupied[c.ResourceID] {
@@ -139,23 +149,22 @@ func (w *world) found(res domain.ResourceID, f conflict.Found, was domain.Confli
 
 // reallocate takes a booking's old stretch away and gives it its new one.
 func (w *world) reallocate(id domain.BookingID) {
-	had := false
-	allocation := domain.AllocationID("")
-	was := w.before[id]
+	had, was := false, Occupied{}
+	before, touched := w.before[id]
 	for res, list := range w.occupied {
-		if was == nil {
+		if touched && before == nil {
 			break // a new booking has none yet
 		}
 		w.occupied[res] = slices.DeleteFunc(list, func(o Occupied) bool {
 			if o.BookingID != id {
 				return false
 			}
-			had, allocation = true, o.AllocationID
+			had, was = true, o
 			return true
 		})
 	}
 	b := w.bookings[id]
-	if was != nil && was.Blocks() {
+	if before != nil && before.Blocks() {
 		had = true
 	}
 	res, ok := w.in.Resources[b.ResourceID]
@@ -166,10 +175,10 @@ func (w *world) reallocate(id domain.BookingID) {
 		}
 		return
 	}
-	if allocation == "" {
-		allocation = newID[domain.AllocationID](w)
+	if was.AllocationID == "" {
+		was.AllocationID = newID[domain.AllocationID](w)
 	}
-	o := Occupied{AllocationID: allocation, Occupied: conflict.Occupied{Candidate: w.candidate(*b, res)}}
+	o := Occupied{AllocationID: was.AllocationID, Occupied: conflict.Occupied{Candidate: w.candidate(*b, res)}}
 	o.Slot, o.Exclusive = conflict.Slot(res.Resource, o.Candidate, w.slots(o.Candidate, b.ResourceID))
 	if o.Status == domain.StatusTentative {
 		o.HeldUntil = b.HeldUntil
@@ -182,7 +191,9 @@ func (w *world) reallocate(id domain.BookingID) {
 		o.Slot = 0
 	}
 	w.occupied[b.ResourceID] = append(w.occupied[b.ResourceID], o)
-	w.moved[id] = o
+	if touched || o != was {
+		w.moved[id] = o
+	}
 }
 
 // promote lets confirmed allocations that overlapped when they were recorded take part in the exclusion constraint
@@ -211,10 +222,21 @@ func (w *world) promote() {
 // no room. Everything in them was read, so an allocation wholly inside one can be judged; beyond them it cannot.
 func (w *world) disturbed() []domain.Span {
 	var out []domain.Span
+	add := func(b *domain.Booking) {
+		span := b.When.Span
+		if res, ok := w.in.Resources[b.ResourceID]; ok {
+			span = conflict.EventOf(b.When, res.Loc)
+		}
+		out = append(out, Reach(span))
+	}
 	for _, id := range w.touched {
 		if was := w.before[id]; was != nil {
-			out = append(out, Reach(was.When.Span), Reach(w.bookings[id].When.Span))
+			add(was)
+			add(w.bookings[id])
 		}
+	}
+	for _, id := range w.rejudged {
+		add(w.bookings[id])
 	}
 	return out
 }
@@ -240,13 +262,21 @@ const reach = 38 * time.Hour
 func Reach(s domain.Span) domain.Span { return s.Pad(reach, reach) }
 
 // ReachOfNew is Reach for an entry that no link is known for and that names no booking of ours. It moves nothing and makes no
-// room, so what shares its time matters, and what may be the same event; for a wedding where there is one a day, the day.
-func ReachOfNew(res domain.Resource, c domain.Change) domain.Span {
-	busy := conflict.Busy(res, c.When.Span, c.Category)
+// room, so what shares its time matters, and what may be the same event; for a wedding where there is one a day, the day; and
+// for one that travels what the way leads to.
+func ReachOfNew(res Resource, c domain.Change) domain.Span {
+	busy := conflict.Busy(res.Resource, conflict.EventOf(c.When, res.Loc), c.Category)
+	apart := 2 * NearTime
+	if res.Capacity <= 1 && res.Travel != (domain.Travel{}) {
+		apart = domain.MaxWay
+		if res.Travel.SpeedKmh == 0 {
+			apart = max(2*NearTime, time.Duration(res.Travel.FixedMinutes)*time.Minute)
+		}
+	}
 	if res.OneWeddingADay && c.Category == domain.CategoryWedding {
 		return Reach(busy)
 	}
-	return busy.Pad(2*NearTime, 2*NearTime)
+	return busy.Pad(apart, apart)
 }
 
 func (w *world) neighbours(of conflict.Candidate, res Resource) []conflict.Candidate {

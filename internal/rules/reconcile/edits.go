@@ -74,6 +74,9 @@ func (w *world) taking(b domain.Booking, c domain.Change, time, texts bool) doma
 // updateCopy handles news of a copy of ours. The time is meant, the reduced texts of the copy are not.
 func (w *world) updateCopy(l *domain.Link, b domain.Booking, c domain.Change) Outcome {
 	switch {
+	case b.MergedInto != "":
+		w.resend[b.ID] = true
+		return Outcome{Effect: EffectEcho, BookingID: b.ID, Reason: "a copy of a booking that was linked with another, which goes away"}
 	case !w.in.From.Direction.Imports():
 		// Only we write there, so a hand on our copy is undone.
 		w.resend[b.ID] = true

@@ -42,6 +42,7 @@ func (w *world) appear(c domain.Change) Outcome {
 		if id != "" {
 			// The system has the event, so a copy of ours beside it would show the time as taken twice.
 			l := w.link(c, id, false)
+			l.How = how
 			l.RemovedAt, l.Agreed.Filtered = &w.in.Now, true
 			w.resend[id] = true
 		}
@@ -61,7 +62,7 @@ func (w *world) appear(c domain.Change) Outcome {
 	if how == byMarker {
 		return w.adopt(c, id)
 	}
-	w.link(c, id, false)
+	w.link(c, id, false).How = how
 	// The system turns out to have the event as its own, so our copy beside it, written or only wished for, goes away.
 	w.resend[id] = true
 	return Outcome{Effect: EffectLinked, BookingID: id, Reason: "same event as one known from another system, by " + how}
@@ -75,6 +76,7 @@ func (w *world) adopt(c domain.Change, id domain.BookingID) Outcome {
 		w.resend[id] = true
 	}
 	l := w.link(c, id, true)
+	l.How = byMarker
 	if w.hasOwnLink(id) {
 		// Another hand carried our copy to the system that has the event itself.
 		w.resend[id] = true
@@ -258,6 +260,13 @@ func (w *world) applyManual(want domain.Booking) Outcome {
 		return Outcome{Effect: EffectRejected, Reason: err.Error()}
 	}
 	b, known := w.bookings[want.ID]
+	if known && b.MergedInto != "" {
+		return Outcome{Effect: EffectRejected, Reason: "id: the booking was linked with booking " + string(b.MergedInto) + ", which stands for it"}
+	}
+	if known {
+		// Where a booking came from is not a matter of wishes.
+		want.SourceID, want.BesideID = b.SourceID, b.BesideID
+	}
 	if known && same(*b, want) {
 		return Outcome{Effect: EffectUnchanged, BookingID: b.ID}
 	}

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +22,9 @@ func (w *world) match(c domain.Change) (id domain.BookingID, how string) {
 			return c.Origin, byMarker
 		}
 	}
+	if id := w.chosen(c); id != "" {
+		return id, "a person's decision"
+	}
 	if c.UID != "" {
 		if id := w.sharedUID(c); id != "" {
 			return id, "shared UID"
@@ -28,7 +32,7 @@ func (w *world) match(c domain.Change) (id domain.BookingID, how string) {
 	}
 	best, bestScore := domain.BookingID(""), 0
 	for _, b := range w.bookings {
-		if b.ResourceID != w.in.From.ResourceID || w.duplicated(b.ID, c) || w.hasOwnLink(b.ID) {
+		if b.ResourceID != w.in.From.ResourceID || w.duplicated(b.ID, c) || w.hasOwnLink(b.ID) || w.parted(c, b.ID) {
 			continue
 		}
 		if s := Likeness(*b, c); s >= LikenessBar && (s > bestScore || s == bestScore && b.ID < best) {
@@ -38,7 +42,7 @@ func (w *world) match(c domain.Change) (id domain.BookingID, how string) {
 	if best == "" {
 		return "", ""
 	}
-	return best, "likeness"
+	return best, Alike(*w.bookings[best], asBooking(c)).String()
 }
 
 // hasCopyBeside reports whether our copy of a booking is there under another id than an entry's. Then an entry with the
@@ -83,7 +87,7 @@ func (w *world) sharedUID(c domain.Change) domain.BookingID {
 	var found []domain.BookingID
 	for _, l := range w.links {
 		if l.UID != c.UID || l.RemovedAt != nil || l.IntegrationID == w.in.From.ID || w.duplicated(l.BookingID, c) || !w.sameResource(l.BookingID) ||
-			w.hasOwnLink(l.BookingID) || slices.Contains(found, l.BookingID) {
+			w.hasOwnLink(l.BookingID) || w.parted(c, l.BookingID) || slices.Contains(found, l.BookingID) {
 			continue
 		}
 		if w.bookings[l.BookingID].When.Start.Equal(c.When.Start) {
@@ -114,7 +118,7 @@ func (w *world) seriesOf(uid string) bool {
 
 func (w *world) sameResource(id domain.BookingID) bool {
 	b, ok := w.bookings[id]
-	return ok && b.ResourceID == w.in.From.ResourceID
+	return ok && b.ResourceID == w.in.From.ResourceID && b.MergedInto == ""
 }
 
 // hasOwnLink reports whether the From system already has the booking as an entry of its own: one system does not hold one
@@ -126,11 +130,44 @@ func (w *world) hasOwnLink(id domain.BookingID) bool {
 	})
 }
 
-// LikenessBar is the score from which two entries count as the same real-world event.
+// LikenessBar is the score from which two entries count as the same real-world event without asking anybody.
 const LikenessBar = 80
 
-// NearTime is how far apart start and end may lie for two entries to be alike at all.
+// NearTime is how far apart start and end may lie for two entries to be alike without asking anybody.
 const NearTime = 15 * time.Minute
+
+// SuggestBar is the score from which a person is asked whether two bookings are one event, and SuggestNear how far apart
+// their starts may lie for that.
+const (
+	SuggestBar  = 40
+	SuggestNear = 2 * time.Hour
+)
+
+// Score is how alike two bookings are, with its parts in words, which name nobody.
+type Score struct {
+	Total int // 0..100
+	Parts []ScorePart
+}
+
+// ScorePart is one reason of a score.
+type ScorePart struct {
+	Points int    `json:"points"`
+	Text   string `json:"text"`
+}
+
+func (s *Score) add(points int, text string) {
+	s.Total += points
+	s.Parts = append(s.Parts, ScorePart{points, text})
+}
+
+// String is "likeness 95 of 100: same times +60, the same words +35".
+func (s Score) String() string {
+	parts := make([]string, len(s.Parts))
+	for i, p := range s.Parts {
+		parts[i] = fmt.Sprintf("%s %+d", p.Text, p.Points)
+	}
+	return fmt.Sprintf("likeness %d of 100: %s", s.Total, strings.Join(parts, ", "))
+}
 
 // Likeness scores 0..100 how likely a change tells of a known booking. Same times give at most 60, so times alone never
 // suffice: two consultations at the same hour are a double-booking, not one event.
@@ -138,26 +175,53 @@ func Likeness(b domain.Booking, c domain.Change) int {
 	if c.Op != domain.OpUpsert || c.Status == domain.StatusCancelled || b.Status == domain.StatusCancelled {
 		return 0
 	}
-	ds, de := distance(b.When.Start, c.When.Start), distance(b.When.End, c.When.End)
-	if ds > NearTime || de > NearTime {
+	if distance(b.When.Start, c.When.Start) > NearTime || distance(b.When.End, c.When.End) > NearTime || wordsShared(b.Details, c.Details) == 0 {
 		return 0
 	}
-	score := 50
-	if ds == 0 && de == 0 {
-		score = 60
+	return Alike(b, asBooking(c)).Total
+}
+
+func asBooking(c domain.Change) domain.Booking {
+	return domain.Booking{Category: c.Category, When: c.When, Details: c.Details}
+}
+
+// Alike scores how likely two bookings are one real-world event. It is the same from both sides. Different words about whose
+// event it is mean two events, whatever the times; where one of them says nothing about it, the times are left to say.
+func Alike(a, b domain.Booking) Score {
+	var s Score
+	ds, de := distance(a.When.Start, b.When.Start), distance(a.When.End, b.When.End)
+	allDay := (a.When.Kind == domain.TimeAllDay) != (b.When.Kind == domain.TimeAllDay)
+	switch {
+	case ds == 0 && de == 0:
+		s.add(60, "same times")
+	case ds <= NearTime && de <= NearTime:
+		s.add(50, "times less than 15 min apart")
+	case !a.When.Overlaps(b.When.Span):
+		return Score{}
+	case allDay:
+		s.add(30, "one lies in the day that the other takes")
+	case ds <= SuggestNear:
+		s.add(30, "they overlap and start less than 2 h apart")
+	default:
+		return Score{}
 	}
-	switch shared := wordsShared(b.Details, c.Details); {
+	shared := wordsShared(a.Details, b.Details)
+	switch {
 	case shared >= 0.75:
-		score += 35
+		s.add(35, "the same words")
 	case shared >= 0.6:
-		score += 25
-	case shared == 0:
-		return 0
+		s.add(25, "most words the same")
+	case shared > 0:
+		s.add(10, "some words the same")
+	case len(words(a.Details)) > 0 && len(words(b.Details)) > 0:
+		return Score{}
+	default:
+		s.add(0, "one of them does not say whose it is")
 	}
-	if b.Category == c.Category {
-		score += 5
+	if a.Category == b.Category {
+		s.add(5, "same category")
 	}
-	return score
+	return s
 }
 
 func distance(a, b time.Time) time.Duration {

@@ -40,8 +40,10 @@ func (w *world) wantPushes() {
 // wish decides what one system should hold of one booking.
 func (w *world) wish(b domain.Booking, target domain.Integration) (domain.PushOp, bool) {
 	var links []domain.Link
+	gained := false
 	for _, l := range w.linksOf(b.ID) {
 		links = append(links, *l)
+		gained = gained || l.IntegrationID == target.ID && w.gained[l]
 	}
 	s := StandingOf(links, target.ID)
 	from := target.ID == w.in.From.ID
@@ -56,7 +58,7 @@ func (w *world) wish(b domain.Booking, target domain.Integration) (domain.PushOp
 			return domain.PushPut, true
 		}
 		// Our copy beside the system's own entry would show the time as taken twice.
-		return domain.PushRemove, s.Mirror != nil || from && w.resend[b.ID]
+		return domain.PushRemove, s.Mirror != nil || gained || from && w.resend[b.ID]
 	case s.Filtered:
 		return domain.PushRemove, s.Mirror != nil || from && w.resend[b.ID]
 	case from && w.told[b.ID] && !w.resend[b.ID]:

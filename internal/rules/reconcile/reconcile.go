@@ -5,7 +5,8 @@
 // The questions it answers, in this order for each change:
 //
 //   - Which booking is meant? By mapping row, by the origin marker of a copy of ours, by shared UID, and at last by
-//     careful likeness (same resource, near-same time, same words). See match.go.
+//     careful likeness (same resource, near-same time, same words). What a person said about it comes before UID and
+//     likeness, and is never overturned by them. See match.go and link.go.
 //   - Is it news? Repeats, echoes of our own writes and stale versions have no effect.
 //   - Does the connection want it? See filter.go.
 //   - What becomes of the booking, its allocation and its conflicts? See effects.go and clashes.go.
@@ -23,6 +24,7 @@ import (
 
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/rules/conflict"
+	"github.com/wedsync/wedsync/internal/rules/place"
 )
 
 // Input is everything that a decision needs. The caller has locked the resources named in it.
@@ -42,6 +44,8 @@ type Input struct {
 	Exports   []domain.Integration             // connections of the organisation that take writes
 	Conflicts []domain.Conflict                // open, ignored or being carried out, of any booking concerned
 	Dismissed map[string]string                // PairKey to the fingerprint that a person accepted
+	Places    place.Known                      // the venues of the organisation; none where no text could name one
+	Choices   []domain.LinkChoice              // what persons said about pairs of the bookings concerned
 	// Random fills the random bits of new identifiers; nil = the system's own randomness.
 	Random func([]byte)
 }
@@ -53,6 +57,11 @@ type Item struct {
 	Manual *domain.Booking
 	// Settle is a person's answer to an edit conflict; From is its integration.
 	Settle *Settle
+	// Join and Part are a person's word that two bookings are one event, or that one is two.
+	Join *Join
+	Part *Part
+	// Rejudge names a booking that is looked at anew because the rules of its resource, or a venue, changed.
+	Rejudge domain.BookingID
 }
 
 // Resource is a resource with its loaded zone.
@@ -150,6 +159,12 @@ func Decide(in Input) Plan {
 			o = w.applyManual(*item.Manual)
 		case item.Settle != nil:
 			o = w.applySettle(*item.Settle)
+		case item.Join != nil:
+			o = w.applyJoin(*item.Join)
+		case item.Part != nil:
+			o = w.applyPart(*item.Part)
+		case item.Rejudge != "":
+			o = w.rejudge(item.Rejudge)
 		case item.Change != nil:
 			o = w.applyChange(*item.Change)
 		default:

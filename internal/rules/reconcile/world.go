@@ -16,11 +16,13 @@ type world struct {
 	bookings map[domain.BookingID]*domain.Booking
 	before   map[domain.BookingID]*domain.Booking // as read; nil entry for new ones
 	touched  []domain.BookingID                   // bookings whose version grew, in order
+	rejudged []domain.BookingID                   // looked at anew by the present rules; their versions stay
 	byPerson map[domain.BookingID]bool            // touched by a person or a resolution
 	told     map[domain.BookingID]bool            // touched by the From system's own entry: it knows already
 	byHand   map[domain.BookingID]bool            // moved by a hand on our copy in From: the systems that have it as their own do not know
 	resend   map[domain.BookingID]bool            // our copy in From was altered or deleted and must be restored
 	restore  map[domain.BookingID]bool            // the entry in From lost against the booking and is written over
+	gained   map[*domain.Link]bool                // entries that came to another booking: a wish for a copy beside them ends
 	filter   filter
 	reread   bool
 	edits    []domain.EditConflict
@@ -44,7 +46,7 @@ type world struct {
 func newWorld(in Input) *world {
 	w := &world{
 		in: in, bookings: map[domain.BookingID]*domain.Booking{}, before: map[domain.BookingID]*domain.Booking{},
-		byPerson: map[domain.BookingID]bool{}, byHand: map[domain.BookingID]bool{}, restore: map[domain.BookingID]bool{},
+		byPerson: map[domain.BookingID]bool{}, byHand: map[domain.BookingID]bool{}, gained: map[*domain.Link]bool{}, restore: map[domain.BookingID]bool{},
 		filter: newFilter(in.From.Sync.Filters), told: map[domain.BookingID]bool{}, resend: map[domain.BookingID]bool{},
 		byExternal: map[string]*domain.Link{}, byBooking: map[domain.BookingID][]*domain.Link{}, changed: map[*domain.Link]bool{}, newLinks: map[*domain.Link]bool{},
 		occupied: map[domain.ResourceID][]Occupied{}, moved: map[domain.BookingID]Occupied{}, freed: map[domain.BookingID]bool{},
@@ -117,8 +119,9 @@ func (w *world) touchLink(l *domain.Link) {
 func (w *world) linksOf(id domain.BookingID) []*domain.Link { return w.byBooking[id] }
 
 func (w *world) candidate(b domain.Booking, res Resource) conflict.Candidate {
-	return conflict.Candidate{BookingID: b.ID, Category: b.Category, Status: b.Status, Event: b.When.Span,
-		Busy: conflict.Busy(res.Resource, b.When.Span, b.Category), CreatedAt: b.CreatedAt}
+	event := conflict.EventOf(b.When, res.Loc)
+	return conflict.Candidate{BookingID: b.ID, Category: b.Category, Status: b.Status, Event: event,
+		Busy: conflict.Busy(res.Resource, event, b.Category), Place: w.in.Places.Find(b.Details.Location), CreatedAt: b.CreatedAt}
 }
 
 // plan collects what changed, in an order that does not depend on map iteration.
@@ -136,7 +139,7 @@ func (w *world) plan() Plan {
 	for _, id := range ids {
 		o := w.moved[id]
 		p.Allocations = append(p.Allocations, domain.Allocation{ID: o.AllocationID, OrgID: w.in.Org, BookingID: id,
-			ResourceID: w.resourceOf(id), Category: o.Category, Status: o.Status, Event: o.Event, Busy: o.Busy, Slot: o.Slot, Exclusive: o.Exclusive, ExpiresAt: o.HeldUntil})
+			ResourceID: w.resourceOf(id), Category: o.Category, Status: o.Status, Event: o.Event, Busy: o.Busy, Place: o.Place, Slot: o.Slot, Exclusive: o.Exclusive, ExpiresAt: o.HeldUntil})
 	}
 	for id := range w.freed {
 		p.Freed = append(p.Freed, id)

@@ -58,7 +58,7 @@ func Exchanges(r Request, stored bool) []Exchange {
 		return nil
 	}
 	x := &exchanges{Request: r, stored: stored, subject: conflict.Candidate{BookingID: r.Subject.ID, Category: r.Subject.Category, Status: r.Subject.Status,
-		Event: r.Subject.When.Span, CreatedAt: r.Subject.CreatedAt}}
+		Event: r.Subject.When.Span, Place: r.Place, CreatedAt: r.Subject.CreatedAt}}
 	// What changes hands is at most longestHanded long and clashes with the subject, so no more of the calendar matters.
 	around := x.subject.Event.Pad(longestHanded+r.Resource.BufferBefore, longestHanded+r.Resource.BufferAfter)
 	own := Other{Resource: r.Resource, Loc: r.Loc, Busy: without(near(r.Busy, around), r.Subject.ID)}
@@ -98,7 +98,7 @@ type exchanges struct {
 // hurdle is what a booking meets on a resource.
 type hurdle struct {
 	by       []conflict.Candidate // each once
-	offHours bool
+	offHours bool // or on a day that is kept free of clients
 }
 
 func (h hurdle) none() bool { return len(h.by) == 0 && !h.offHours }
@@ -111,7 +111,7 @@ func (x *exchanges) clashes(at Other, c conflict.Candidate, busy []conflict.Cand
 		if id == c.BookingID {
 			id = f.BookingID
 		}
-		if f.Kind == domain.ConflictOffHours {
+		if f.Kind == domain.ConflictOffHours || f.Kind == domain.ConflictBlackout {
 			h.offHours = true
 			continue
 		}

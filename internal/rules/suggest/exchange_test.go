@@ -92,7 +92,7 @@ func diaries(r suggest.Request, e suggest.Exchange) map[domain.ResourceID][]conf
 			all[c.BookingID] = c
 		}
 	}
-	subject := conflict.Candidate{BookingID: r.Subject.ID, Category: r.Subject.Category, Status: r.Subject.Status, Event: r.Subject.When.Span, CreatedAt: r.Subject.CreatedAt}
+	subject := conflict.Candidate{BookingID: r.Subject.ID, Category: r.Subject.Category, Status: r.Subject.Status, Event: r.Subject.When.Span, Place: r.Place, CreatedAt: r.Subject.CreatedAt}
 	all[subject.BookingID] = subject
 	at := r.Resource.ID
 	for _, s := range e.Steps {

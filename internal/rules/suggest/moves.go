@@ -99,7 +99,7 @@ func (s *search) findFree(days int) {
 			busy = append(busy, b)
 		}
 	}
-	free, err := availability.Free(s.Now, s.Resource, s.Loc, window, busy, availability.Want{Category: s.Subject.Category, Duration: length})
+	free, err := availability.Free(s.Now, s.Resource, s.Loc, window, busy, availability.Want{Category: s.Subject.Category, Duration: length, Place: s.Place})
 	if err != nil {
 		return // a window that has passed, or an unknown category: nothing can be offered
 	}

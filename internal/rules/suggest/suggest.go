@@ -29,6 +29,7 @@ const (
 // Request is a booking that should give way, and the calendars around it.
 type Request struct {
 	Subject  domain.Booking // its details are not looked at
+	Place    domain.Point   // where it is; zero when that is not known
 	Resource domain.Resource
 	Loc      *time.Location // zone of Resource
 	// Busy are the resource's blocking bookings within WideHorizon days and two more of the subject. An entry of
@@ -197,7 +198,7 @@ func fits(picks []way, w way, v variety) bool {
 // clear asks package conflict about one placement.
 func (s *search) clear(res domain.Resource, loc *time.Location, span domain.Span, busy []conflict.Candidate) bool {
 	c := conflict.Candidate{BookingID: s.Subject.ID, Category: s.Subject.Category, Status: s.Subject.Status, Event: span,
-		Busy: conflict.Busy(res, span, s.Subject.Category), CreatedAt: s.Subject.CreatedAt}
+		Busy: conflict.Busy(res, span, s.Subject.Category), Place: s.Place, CreatedAt: s.Subject.CreatedAt}
 	// Two days more than anything that could clash; what is left is few.
 	around := c.Busy.Pad(48*time.Hour, 48*time.Hour)
 	s.near = s.near[:0]

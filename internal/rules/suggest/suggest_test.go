@@ -274,20 +274,31 @@ func drawRequest(t *rapid.T) suggest.Request {
 		d := calendartime.DateOf(start, london)
 		subject.When = domain.When{Span: calendartime.AllDay(london, d, d.AddDays(rapid.IntRange(1, 3).Draw(t, "days"))), Zone: "Europe/London", Kind: domain.TimeAllDay}
 	}
-	r := suggest.Request{Subject: subject, Resource: res, Loc: london, Max: rapid.IntRange(0, 8).Draw(t, "max"),
+	towns := []domain.Point{{}, {Lat: 51.3811, Lon: -2.3590}, {Lat: 51.4478, Lon: -2.6450}, {Lat: 48.8566, Lon: 2.3522}}
+	if rapid.Bool().Draw(t, "travels") {
+		res.Travel = domain.Travel{SpeedKmh: rapid.SampledFrom([]int{0, 20, 60, 300}).Draw(t, "speed"), FixedMinutes: rapid.IntRange(0, 90).Draw(t, "fixed")}
+	}
+	if rapid.Bool().Draw(t, "blackout") {
+		first := rapid.IntRange(20, 31).Draw(t, "blackout from")
+		res.Blackouts = []domain.Blackout{{From: fmt.Sprintf("2027-10-%d", first), To: fmt.Sprintf("2027-11-%02d", rapid.IntRange(1, 9).Draw(t, "blackout to")), Yearly: rapid.Bool().Draw(t, "yearly")}}
+	}
+	r := suggest.Request{Subject: subject, Place: rapid.SampledFrom(towns).Draw(t, "place"), Resource: res, Loc: london, Max: rapid.IntRange(0, 8).Draw(t, "max"),
 		Now: at("2027-10-30 00:00").Add(time.Duration(rapid.IntRange(-2000, 200).Draw(t, "now")) * quarter)}
 	entries := func(owner domain.Resource, label string) (busy []conflict.Candidate) {
 		for i := range rapid.IntRange(0, 25).Draw(t, label) {
 			id := fmt.Sprintf("%s%d", label, i)
 			from := at("2027-10-15 00:00").Add(time.Duration(rapid.IntRange(0, 30*96).Draw(t, id)) * 5 * time.Minute * 3)
-			busy = append(busy, booked(owner, id, rapid.SampledFrom(domain.Categories()).Draw(t, id+" category"),
-				domain.Span{Start: from, End: from.Add(time.Duration(rapid.IntRange(1, 400).Draw(t, id+" length")) * quarter)}))
+			b := booked(owner, id, rapid.SampledFrom(domain.Categories()).Draw(t, id+" category"),
+				domain.Span{Start: from, End: from.Add(time.Duration(rapid.IntRange(1, 400).Draw(t, id+" length")) * quarter)})
+			b.Place = rapid.SampledFrom(towns).Draw(t, id+" place")
+			busy = append(busy, b)
 		}
 		return busy
 	}
 	r.Busy = entries(res, "busy")
 	for i := range rapid.IntRange(0, 3).Draw(t, "others") {
 		other := photographer(fmt.Sprintf("other%d", i))
+		other.Travel = res.Travel
 		r.Others = append(r.Others, suggest.Other{Resource: other, Loc: london, Busy: entries(other, fmt.Sprintf("other%d-", i))})
 	}
 	return r
@@ -316,6 +327,7 @@ func TestAlternativesKeepTheirPromises(t *testing.T) {
 				}
 			}
 			c := booked(res, "subject", r.Subject.Category, a.When.Span)
+			c.Place = r.Place
 			if found := conflict.Detect(r.Now, res, london, c, busy); len(found) > 0 {
 				t.Fatalf("%v clashes: %+v", tell(got[i:i+1]), found)
 			}
@@ -369,6 +381,7 @@ func TestAlternativesKeepTheirPromises(t *testing.T) {
 		room := 0
 		for start := r.Subject.When.Start.Add(-13 * 24 * time.Hour).Truncate(15 * time.Minute); start.Before(r.Subject.When.Start.Add(13 * 24 * time.Hour)); start = start.Add(15 * time.Minute) {
 			c := booked(r.Resource, "subject", r.Subject.Category, domain.Span{Start: start, End: start.Add(r.Subject.When.Duration())})
+			c.Place = r.Place
 			if !start.Before(r.Now.Add(suggest.LeadTime)) && !start.Equal(r.Subject.When.Start) && conflict.Clear(r.Now, r.Resource, london, c, r.Busy) {
 				room++
 			}

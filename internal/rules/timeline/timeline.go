@@ -107,16 +107,20 @@ type Clash struct {
 	MissingMinutes int `json:"missing_minutes"`
 }
 
+// Measured knows the way of a resource between two places by their names, in whole minutes; ok is false where it does not.
+type Measured func(resource domain.ResourceID, from, to string) (way time.Duration, ok bool)
+
 // Clashes returns every pair of items of the same resource that do not go together, the earliest first. spans are those of
-// Resolve; items without a resource are in nobody's way.
-func Clashes(plan domain.TimelinePlan, spans map[string]domain.Span) []Clash {
+// Resolve; items without a resource are in nobody's way. A way takes what the plan's journeys say, else what measured says,
+// which may be nil, else the plan's usual time.
+func Clashes(plan domain.TimelinePlan, spans map[string]domain.Span, measured Measured) []Clash {
 	byVendor := map[domain.ResourceID][]domain.TimelineItem{}
 	for _, item := range plan.Items {
 		if item.ResourceID != "" {
 			byVendor[item.ResourceID] = append(byVendor[item.ResourceID], item)
 		}
 	}
-	ways := travel(plan)
+	ways := travel(plan, measured)
 	out := []Clash{}
 	for vendor, items := range byVendor {
 		slices.SortFunc(items, func(a, b domain.TimelineItem) int {
@@ -125,8 +129,8 @@ func Clashes(plan domain.TimelinePlan, spans map[string]domain.Span) []Clash {
 		for i, a := range items {
 			for _, b := range items[i+1:] {
 				gap := spans[b.Key].Start.Sub(spans[a.Key].End)
-				way := ways.between(a.Place, b.Place)
-				c := Clash{ResourceID: vendor, First: a.Key, Second: b.Key, MissingMinutes: int((way - gap) / time.Minute)}
+				way := ways.between(vendor, a.Place, b.Place)
+				c := Clash{ResourceID: vendor, First: a.Key, Second: b.Key, MissingMinutes: int((way - gap + time.Minute - 1) / time.Minute)}
 				switch apart := way > 0 || different(a.Place, b.Place); {
 				case gap < 0 && apart:
 					c.Kind = TwoPlaces
@@ -149,12 +153,13 @@ func Clashes(plan domain.TimelinePlan, spans map[string]domain.Span) []Clash {
 
 // ways knows how long it takes from place to place.
 type ways struct {
-	usual  time.Duration
-	listed map[[2]string]time.Duration
+	usual    time.Duration
+	listed   map[[2]string]time.Duration
+	measured Measured
 }
 
-func travel(p domain.TimelinePlan) ways {
-	w := ways{usual: time.Duration(p.TravelMinutes) * time.Minute, listed: map[[2]string]time.Duration{}}
+func travel(p domain.TimelinePlan, measured Measured) ways {
+	w := ways{measured: measured, usual: time.Duration(p.TravelMinutes) * time.Minute, listed: map[[2]string]time.Duration{}}
 	for _, j := range p.Journeys {
 		from, to := place(j.From), place(j.To)
 		took := time.Duration(j.Minutes) * time.Minute
@@ -164,12 +169,17 @@ func travel(p domain.TimelinePlan) ways {
 }
 
 // between is 0 for one place, and where a place is not said: an item without one is wherever the vendor is.
-func (w ways) between(a, b string) time.Duration {
+func (w ways) between(vendor domain.ResourceID, a, b string) time.Duration {
 	if !different(a, b) {
 		return 0
 	}
 	if took, ok := w.listed[[2]string{place(a), place(b)}]; ok {
 		return took
+	}
+	if w.measured != nil {
+		if took, ok := w.measured(vendor, a, b); ok {
+			return took
+		}
 	}
 	return w.usual
 }

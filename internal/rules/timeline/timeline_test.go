@@ -112,7 +112,7 @@ func TestEverythingShiftsWithTheWeddingAndOrderDoesNotMatter(t *testing.T) {
 				t.Errorf("%s is at %v, want %v", key, after[key], want)
 			}
 		}
-		if d := cmp.Diff(timeline.Clashes(p, before), timeline.Clashes(shuffled, after)); d != "" {
+		if d := cmp.Diff(timeline.Clashes(p, before, nil), timeline.Clashes(shuffled, after, nil)); d != "" {
 			t.Errorf("clashes differ after a shift: %s", d)
 		}
 	})
@@ -129,7 +129,7 @@ func TestClashesAreExactlyThePairsWithoutRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 		found := map[string]timeline.Clash{}
-		for _, c := range timeline.Clashes(p, spans) {
+		for _, c := range timeline.Clashes(p, spans, nil) {
 			if spans[c.Second].Start.Before(spans[c.First].Start) {
 				t.Errorf("%s comes before %s", c.Second, c.First)
 			}
@@ -197,7 +197,7 @@ func TestClashesSayWhatIsWrong(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(c.want, timeline.Clashes(c.plan, spans)); d != "" {
+		if d := cmp.Diff(c.want, timeline.Clashes(c.plan, spans, nil)); d != "" {
 			t.Errorf("%s: %s", name, d)
 		}
 	}
