@@ -118,7 +118,7 @@ type Near struct {
 }
 
 const nearColumns = `a.id, a.org_id, a.booking_id, a.resource_id, a.category, a.status, a.starts_at, a.ends_at, a.busy_from, a.busy_to, a.slot,
-	a.exclusive, a.booked_at, a.expires_at`
+	a.exclusive, a.booked_at, a.expires_at, a.place`
 
 // AllocationsNear returns the allocations that overlap any of the stretches, each once. Holds that are over are left out,
 // cancelled or not. It reads through the b-tree
@@ -136,7 +136,7 @@ func (r *Reads) AllocationsNear(near []Near, out *[]BusyAllocation) {
 	if near = merge(near); len(near) == 0 {
 		return
 	}
-	read(r, "read allocations", out, nearQuery, scanBusy, r.tx.Org,
+	read(r, "read allocations", out, nearQuery, r.tx.scanBusy, r.tx.Org,
 		column(near, func(n Near) domain.ResourceID { return n.Resource }),
 		column(near, func(n Near) time.Time { return n.Span.Start }),
 		column(near, func(n Near) time.Time { return n.Span.End }),
@@ -170,7 +170,7 @@ func (r *Reads) Neighbours(span domain.Span, resources *[]domain.Resource, near 
 	read(r, "read resources", resources, "SELECT "+resourceColumns+" FROM resources WHERE org_id = $1 ORDER BY id LIMIT "+neighbours, r.tx.scanResource, r.tx.Org)
 	read(r, "read allocations", near, `WITH near AS MATERIALIZED (SELECT id AS resource_id, $2::timestamptz AS f, $3::timestamptz AS t,
 			$4::timestamptz AS since FROM resources WHERE org_id = $1 ORDER BY id LIMIT `+neighbours+`)
-		`+nearSelect("UNION ALL", "$5", ""), scanBusy, r.tx.Org, span.Start, span.End, span.Start.Add(-longStay), r.tx.Now)
+		`+nearSelect("UNION ALL", "$5", ""), r.tx.scanBusy, r.tx.Org, span.Start, span.End, span.Start.Add(-longStay), r.tx.Now)
 }
 
 // merge joins stretches of one resource that overlap or touch.
@@ -292,16 +292,17 @@ func (tx *Tx) StoreEffects(ctx context.Context, e Effects) error {
 	b := &pgx.Batch{}
 	if len(e.Bookings) > 0 {
 		b.Queue(`INSERT INTO bookings (id, org_id, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private, free,
-				source_id, created_at, updated_at, version, beside_id, held_until)
+				source_id, created_at, updated_at, version, beside_id, held_until, merged_into)
 			SELECT id, $1, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private, free, source_id, created_at, updated_at, version, beside_id,
-				held_until
+				held_until, merged_into
 			FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[], $10::bytea[],
-				$11::bool[], $12::bool[], $13::uuid[], $14::timestamptz[], $15::timestamptz[], $16::bigint[], $17::uuid[], $18::timestamptz[])
+				$11::bool[], $12::bool[], $13::uuid[], $14::timestamptz[], $15::timestamptz[], $16::bigint[], $17::uuid[], $18::timestamptz[], $19::uuid[])
 				AS n(id, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private, free, source_id, created_at, updated_at, version,
-					beside_id, held_until)
+					beside_id, held_until, merged_into)
 			ON CONFLICT (org_id, id) DO UPDATE SET resource_id = excluded.resource_id, category = excluded.category, status = excluded.status,
 				starts_at = excluded.starts_at, ends_at = excluded.ends_at, zone = excluded.zone, time_kind = excluded.time_kind,
-				details = excluded.details, private = excluded.private, free = excluded.free, updated_at = excluded.updated_at, version = excluded.version, held_until = excluded.held_until`,
+				details = excluded.details, private = excluded.private, free = excluded.free, source_id = excluded.source_id,
+				updated_at = excluded.updated_at, version = excluded.version, held_until = excluded.held_until, merged_into = excluded.merged_into`,
 			tx.Org,
 			column(e.Bookings, func(x domain.Booking) domain.BookingID { return x.ID }),
 			column(e.Bookings, func(x domain.Booking) domain.ResourceID { return x.ResourceID }),
@@ -319,7 +320,8 @@ func (tx *Tx) StoreEffects(ctx context.Context, e Effects) error {
 			column(e.Bookings, func(x domain.Booking) time.Time { return x.UpdatedAt }),
 			column(e.Bookings, func(x domain.Booking) int64 { return x.Version }),
 			column(e.Bookings, func(x domain.Booking) domain.BookingID { return x.BesideID }),
-			column(e.Bookings, func(x domain.Booking) *time.Time { return instant(x.HeldUntil) }))
+			column(e.Bookings, func(x domain.Booking) *time.Time { return instant(x.HeldUntil) }),
+			column(e.Bookings, func(x domain.Booking) domain.BookingID { return x.MergedInto }))
 	}
 	gone := slices.Clone(e.Freed)
 	for _, a := range e.Allocations {
@@ -329,11 +331,11 @@ func (tx *Tx) StoreEffects(ctx context.Context, e Effects) error {
 		b.Queue(`DELETE FROM allocations WHERE org_id = $1 AND booking_id = ANY($2::uuid[])`, tx.Org, arrayOf(gone))
 	}
 	if len(e.Allocations) > 0 {
-		b.Queue(`INSERT INTO allocations (id, org_id, booking_id, resource_id, category, status, starts_at, ends_at, busy_from, busy_to, slot, exclusive, booked_at, expires_at)
-			SELECT id, $1, booking_id, resource_id, category, status, starts_at, ends_at, busy_from, busy_to, slot, exclusive, booked_at, expires_at
+		b.Queue(`INSERT INTO allocations (id, org_id, booking_id, resource_id, category, status, starts_at, ends_at, busy_from, busy_to, slot, exclusive, booked_at, expires_at, place)
+			SELECT id, $1, booking_id, resource_id, category, status, starts_at, ends_at, busy_from, busy_to, slot, exclusive, booked_at, expires_at, place
 			FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[],
-				$11::int[], $12::bool[], $13::timestamptz[], $14::timestamptz[])
-				AS n(id, booking_id, resource_id, category, status, starts_at, ends_at, busy_from, busy_to, slot, exclusive, booked_at, expires_at)
+				$11::int[], $12::bool[], $13::timestamptz[], $14::timestamptz[], $15::bytea[])
+				AS n(id, booking_id, resource_id, category, status, starts_at, ends_at, busy_from, busy_to, slot, exclusive, booked_at, expires_at, place)
 			ON CONFLICT DO NOTHING`,
 			tx.Org,
 			column(e.Allocations, func(x domain.Allocation) domain.AllocationID { return x.ID }),
@@ -349,6 +351,7 @@ func (tx *Tx) StoreEffects(ctx context.Context, e Effects) error {
 			column(e.Allocations, func(x domain.Allocation) bool { return x.Exclusive }),
 			column(e.Allocations, func(x domain.Allocation) time.Time { return e.BookedAt[x.BookingID] }),
 			column(e.Allocations, func(x domain.Allocation) *time.Time { return instant(x.ExpiresAt) }),
+			column(e.Allocations, func(x domain.Allocation) []byte { return tx.sealPlace(x.ID, x.Place) }),
 		).Exec(func(tag pgconn.CommandTag) error {
 			if tag.RowsAffected() != int64(len(e.Allocations)) {
 				return domain.E(domain.KindConflict, "the time was taken by another booking")
@@ -374,14 +377,16 @@ func (tx *Tx) queueLinks(b *pgx.Batch, links []domain.Link) {
 	if len(links) == 0 {
 		return
 	}
-	b.Queue(`INSERT INTO links (id, org_id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version, written_version, removed_at, updated_at, agreed)
-		SELECT id, $1, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version, written_version, removed_at, updated_at, agreed
+	b.Queue(`INSERT INTO links (id, org_id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version, written_version, removed_at, updated_at, agreed, how, home_id)
+		SELECT id, $1, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version, written_version, removed_at, updated_at, agreed, how, home_id
 		FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::bool[], $9::text[], $10::bigint[], $11::bigint[],
-			$12::timestamptz[], $13::timestamptz[], $14::text[])
-			AS n(id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version, written_version, removed_at, updated_at, agreed)
+			$12::timestamptz[], $13::timestamptz[], $14::text[], $15::text[], $16::uuid[])
+			AS n(id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version, written_version, removed_at, updated_at, agreed,
+				how, home_id)
 		ON CONFLICT (org_id, integration_id, external_id) DO UPDATE SET booking_id = excluded.booking_id, uid = excluded.uid,
 			revision = excluded.revision, mirror = excluded.mirror, hash = excluded.hash, remote_version = excluded.remote_version,
-			written_version = greatest(links.written_version, excluded.written_version), removed_at = excluded.removed_at, updated_at = excluded.updated_at, agreed = excluded.agreed`,
+			written_version = greatest(links.written_version, excluded.written_version), removed_at = excluded.removed_at, updated_at = excluded.updated_at,
+			agreed = excluded.agreed, how = excluded.how, home_id = excluded.home_id`,
 		tx.Org,
 		column(links, func(x domain.Link) domain.LinkID { return x.ID }),
 		column(links, func(x domain.Link) domain.IntegrationID { return x.IntegrationID }),
@@ -395,7 +400,9 @@ func (tx *Tx) queueLinks(b *pgx.Batch, links []domain.Link) {
 		column(links, func(x domain.Link) int64 { return x.WrittenVersion }),
 		column(links, func(x domain.Link) *time.Time { return x.RemovedAt }),
 		column(links, func(x domain.Link) time.Time { return x.UpdatedAt }),
-		column(links, func(x domain.Link) string { return agreedText(x.Agreed) }))
+		column(links, func(x domain.Link) string { return agreedText(x.Agreed) }),
+		column(links, func(x domain.Link) string { return clip(x.How, 500) }),
+		column(links, func(x domain.Link) domain.BookingID { return x.HomeID }))
 }
 
 func (tx *Tx) queueConflicts(b *pgx.Batch, rows []ConflictRow) {
@@ -456,7 +463,7 @@ func (tx *Tx) UnseenLinks(ctx context.Context, integration domain.IntegrationID,
 		return nil, 0, fault("count links", err)
 	}
 	rows, err := tx.Query(ctx, `SELECT l.id, l.org_id, l.integration_id, l.booking_id, l.external_id, l.uid, l.revision, l.mirror, l.hash, l.remote_version,
-			l.written_version, l.agreed, l.seen_run, l.removed_at, l.updated_at
+			l.written_version, l.agreed, l.seen_run, l.removed_at, l.updated_at, l.how, l.home_id
 		FROM links l JOIN bookings b ON b.org_id = l.org_id AND b.id = l.booking_id
 		WHERE l.org_id = $1 AND l.integration_id = $2 AND l.removed_at IS NULL AND b.ends_at > $3
 			AND l.seen_run IS DISTINCT FROM $4 AND l.updated_at < $5 ORDER BY l.id LIMIT $6`,
@@ -482,7 +489,7 @@ func (tx *Tx) TouchedLinks(ctx context.Context, integration domain.IntegrationID
 // ("entry#id"), in the order of their ids.
 func (tx *Tx) LinksNamed(ctx context.Context, integration domain.IntegrationID, ids []string) ([]domain.Link, error) {
 	rows, err := tx.Query(ctx, `SELECT id, org_id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version,
-			written_version, agreed, seen_run, removed_at, updated_at
+			written_version, agreed, seen_run, removed_at, updated_at, how, home_id
 		FROM links WHERE org_id = $1 AND integration_id = $2 AND removed_at IS NULL AND (external_id = ANY($3::text[])
 			OR strpos(external_id, '#') > 0 AND (split_part(external_id, '#', 1) = ANY($3::text[]) OR split_part(external_id, '#', 2) = ANY($3::text[])))
 		ORDER BY external_id`, tx.Org, integration, ids)

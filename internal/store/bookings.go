@@ -11,7 +11,7 @@ import (
 )
 
 const bookingColumns = `id, org_id, resource_id, category, status, starts_at, ends_at, zone, time_kind, details, private, free,
-	source_id, beside_id, created_at, updated_at, version, held_until`
+	source_id, beside_id, created_at, updated_at, version, held_until, merged_into`
 
 // longStay is where a stretch of time stops being short. Short ones are found by their start, at most this far before
 // the time asked for; the few long ones have indexes of their own. The migration's generated columns use the same limit.
@@ -23,7 +23,7 @@ func (tx *Tx) scanBooking(row pgx.Row) (domain.Booking, error) {
 	var sealed []byte
 	var held *time.Time
 	err := row.Scan(&b.ID, &b.OrgID, &b.ResourceID, &b.Category, &b.Status, &b.When.Start, &b.When.End, &b.When.Zone,
-		&b.When.Kind, &sealed, &b.Private, &b.Free, &b.SourceID, &b.BesideID, &b.CreatedAt, &b.UpdatedAt, &b.Version, &held)
+		&b.When.Kind, &sealed, &b.Private, &b.Free, &b.SourceID, &b.BesideID, &b.CreatedAt, &b.UpdatedAt, &b.Version, &held, &b.MergedInto)
 	if err != nil {
 		return b, err
 	}
@@ -136,12 +136,12 @@ func bookingQuery(org domain.OrgID, f BookingFilter, p Page, limit int) (*query,
 }
 
 const linkColumns = `id, org_id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version,
-	written_version, agreed, seen_run, removed_at, updated_at`
+	written_version, agreed, seen_run, removed_at, updated_at, how, home_id`
 
 func scanLink(row pgx.Row) (l domain.Link, err error) {
 	var agreed string
 	err = row.Scan(&l.ID, &l.OrgID, &l.IntegrationID, &l.BookingID, &l.ExternalID, &l.UID, &l.Revision, &l.Mirror, &l.Hash,
-		&l.RemoteVersion, &l.WrittenVersion, &agreed, &l.SeenRun, &l.RemovedAt, &l.UpdatedAt)
+		&l.RemoteVersion, &l.WrittenVersion, &agreed, &l.SeenRun, &l.RemovedAt, &l.UpdatedAt, &l.How, &l.HomeID)
 	if err != nil {
 		return l, err
 	}
@@ -171,7 +171,7 @@ func (tx *Tx) BusyBetween(ctx context.Context, resources []domain.ResourceID, sp
 		return nil, domain.Invalid("span", "end must be after start")
 	}
 	rows, err := tx.Query(ctx, busyQuery, tx.Org, arrayOf(resources), span.Start, span.End, span.Start.Add(-longStay), tx.Now)
-	out, err := collect(rows, err, scanBusy)
+	out, err := collect(rows, err, tx.scanBusy)
 	if err != nil {
 		return nil, fault("read allocations", err)
 	}
@@ -180,17 +180,24 @@ func (tx *Tx) BusyBetween(ctx context.Context, resources []domain.ResourceID, sp
 }
 
 const allocationColumns = `id, org_id, booking_id, resource_id, category, status, starts_at, ends_at, busy_from, busy_to, slot,
-	exclusive, booked_at, expires_at`
+	exclusive, booked_at, expires_at, place`
 
 const busyQuery = "SELECT " + allocationColumns + ` FROM allocations WHERE org_id = $1 AND resource_id = ANY($2::uuid[])
 		AND NOT long AND busy_from < $4 AND busy_from > $5 AND busy_to > $3 AND (expires_at IS NULL OR expires_at > $6)
 	UNION ALL SELECT ` + allocationColumns + ` FROM allocations WHERE org_id = $1 AND resource_id = ANY($2::uuid[])
 		AND long AND busy_to > $3 AND busy_from < $4 AND (expires_at IS NULL OR expires_at > $6)`
 
-func scanBusy(row pgx.Row) (a BusyAllocation, err error) {
+func (tx *Tx) scanBusy(row pgx.Row) (a BusyAllocation, err error) {
 	var expires *time.Time
+	var place []byte
 	err = row.Scan(&a.ID, &a.OrgID, &a.BookingID, &a.ResourceID, &a.Category, &a.Status, &a.Event.Start, &a.Event.End,
-		&a.Busy.Start, &a.Busy.End, &a.Slot, &a.Exclusive, &a.BookedAt, &expires)
+		&a.Busy.Start, &a.Busy.End, &a.Slot, &a.Exclusive, &a.BookedAt, &expires, &place)
+	if err != nil {
+		return a, err
+	}
+	if a.Place, err = tx.openPlace(a.ID, place); err != nil {
+		return a, err
+	}
 	a.ExpiresAt = moment(expires)
 	a.Event = domain.Span{Start: a.Event.Start.UTC(), End: a.Event.End.UTC()}
 	a.Busy = domain.Span{Start: a.Busy.Start.UTC(), End: a.Busy.End.UTC()}

@@ -70,6 +70,12 @@ func (b *bundle) fill(org domain.OrgID) {
 			ExternalID: "e", Kind: domain.EditRemoved, State: domain.EditOpen, There: domain.Change{Op: domain.OpRemove}, DetectedAt: tx.Now, UpdatedAt: tx.Now}}}); err != nil {
 			return err
 		}
+		if err := tx.CreateVenue(ctx, domain.Venue{ID: domain.NewID[domain.VenueID](tx.Now), Name: "Barn", Point: domain.Point{Lat: 51, Lon: -2}}); err != nil {
+			return err
+		}
+		if err := tx.PutLinkChoice(ctx, string(k.ID)+"+x", domain.LinkChoice{BookingID: k.ID, OtherID: k.ID, Decision: domain.DecidedLinked, By: "test", Reason: "test"}); err != nil {
+			return err
+		}
 		if err := tx.SaveTimeline(ctx, domain.Timeline{BookingID: k.ID, Version: 1}, 0); err != nil {
 			return err
 		}

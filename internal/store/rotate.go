@@ -28,6 +28,8 @@ var sealedColumns = []sealedColumn{
 	{"holds", "request", 500},
 	{"recipients", "contact", 500},
 	{"shares", "texts", 500},
+	{"allocations", "place", 500},
+	{"venues", "about", 500},
 	{"deliveries", "content", 50}, // bodies can be large
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
@@ -31,6 +32,31 @@ func (tx *Tx) openDetails(id domain.BookingID, sealed []byte) (domain.Details, e
 		return d, fmt.Errorf("details of booking %s: not the JSON that was sealed", id)
 	}
 	return d, nil
+}
+
+// sealPlace seals latitude and longitude as 8 bytes each, big-endian; a place that is not known is NULL.
+func (tx *Tx) sealPlace(id domain.AllocationID, p domain.Point) []byte {
+	if !p.Known() {
+		return nil
+	}
+	var text [16]byte
+	binary.BigEndian.PutUint64(text[:8], math.Float64bits(p.Lat))
+	binary.BigEndian.PutUint64(text[8:], math.Float64bits(p.Lon))
+	return tx.sealer.Seal(text[:], "allocations", "place", string(id))
+}
+
+func (tx *Tx) openPlace(id domain.AllocationID, sealed []byte) (domain.Point, error) {
+	if len(sealed) == 0 {
+		return domain.Point{}, nil
+	}
+	text, err := tx.sealer.Open(sealed, "allocations", "place", string(id))
+	if err != nil {
+		return domain.Point{}, fmt.Errorf("place of allocation %s: %w", id, err)
+	}
+	if len(text) != 16 {
+		return domain.Point{}, fmt.Errorf("place of allocation %s: not the two numbers that were sealed", id)
+	}
+	return domain.Point{Lat: math.Float64frombits(binary.BigEndian.Uint64(text[:8])), Lon: math.Float64frombits(binary.BigEndian.Uint64(text[8:]))}, nil
 }
 
 func (tx *Tx) sealName(id domain.ResourceID, name string) []byte {

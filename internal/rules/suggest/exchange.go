@@ -98,7 +98,7 @@ type exchanges struct {
 // hurdle is what a booking meets on a resource.
 type hurdle struct {
 	by       []conflict.Candidate // each once
-	offHours bool // or on a day that is kept free of clients
+	offHours bool                 // or on a day that is kept free of clients
 }
 
 func (h hurdle) none() bool { return len(h.by) == 0 && !h.offHours }
