@@ -19,6 +19,7 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/rules/calendartime"
 	"github.com/wedsync/wedsync/internal/rules/conflict"
+	"github.com/wedsync/wedsync/internal/rules/place"
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
 	"github.com/wedsync/wedsync/internal/store"
 )
@@ -187,6 +188,10 @@ func gather(ctx context.Context, tx *store.Tx, from domain.Integration, items []
 			keys.ExternalIDs, keys.Bookings = append(keys.ExternalIDs, it.Settle.Edit.ExternalID), append(keys.Bookings, it.Settle.Edit.BookingID)
 			continue
 		}
+		if it.Change == nil {
+			keys.Bookings = append(keys.Bookings, bookingsOf(it)...)
+			continue
+		}
 		keys.ExternalIDs = append(keys.ExternalIDs, it.Change.ExternalID)
 		if it.Change.Op == domain.OpRemove {
 			keys.Removed = append(keys.Removed, it.Change.ExternalID)
@@ -244,9 +249,20 @@ func gather(ctx context.Context, tx *store.Tx, from domain.Integration, items []
 			break
 		}
 	}
+	var (
+		venues []domain.Venue
+		judged []domain.LinkChoice
+	)
 	second := tx.Reads()
 	second.AllocationsNear(in.stretches(), &near)
 	second.Conflicts(slices.Sorted(maps.Keys(in.Bookings)), &known)
+	placed := in.namesPlaces()
+	if placed {
+		second.Venues(&venues)
+	}
+	if len(in.fresh) > 0 {
+		second.LinkChoices(slices.Sorted(maps.Keys(in.Bookings)), &in.Choices)
+	}
 	if err := second.Do(ctx); err != nil {
 		return in, err
 	}
@@ -272,6 +288,10 @@ func gather(ctx context.Context, tx *store.Tx, from domain.Integration, items []
 		if len(alike) > 0 {
 			third.Bookings(alike, &more)
 			third.Links(store.LinkKeys{Bookings: alike}, &links)
+			third.LinkChoices(alike, &judged)
+			if !placed {
+				third.Venues(&venues)
+			}
 		}
 		if err := third.Do(ctx); err != nil {
 			return in, err
@@ -279,8 +299,9 @@ func gather(ctx context.Context, tx *store.Tx, from domain.Integration, items []
 		for _, b := range more {
 			in.Bookings[b.ID] = b
 		}
-		in.Links = append(in.Links, links...)
+		in.Links, in.Choices = append(in.Links, links...), append(in.Choices, judged...)
 	}
+	in.Places = place.Learn(venues)
 	in.Conflicts, in.Dismissed = known.Open, known.Dismissed
 	return in, nil
 }
@@ -301,13 +322,13 @@ func (in *knowledge) know(resources []domain.Resource) error {
 // that no link is known for.
 func (in *knowledge) stretches() []store.Near {
 	var near []store.Near
-	around := func(id domain.ResourceID, w domain.Span, c domain.Category) {
+	around := func(id domain.ResourceID, w domain.When, c domain.Category) {
 		if res, ok := in.Resources[id]; ok && w.Valid() {
-			near = append(near, store.Near{Resource: id, Span: reconcile.Reach(conflict.Busy(res.Resource, w, c))})
+			near = append(near, store.Near{Resource: id, Span: reconcile.Reach(conflict.Busy(res.Resource, conflict.EventOf(w, res.Loc), c))})
 		}
 	}
 	for _, b := range in.Bookings {
-		around(b.ResourceID, b.When.Span, b.Category)
+		around(b.ResourceID, b.When, b.Category)
 	}
 	linked := map[string]domain.BookingID{}
 	for _, l := range in.Links {
@@ -325,23 +346,25 @@ func (in *knowledge) stretches() []store.Near {
 	for _, it := range in.Items {
 		switch {
 		case it.Manual != nil:
-			around(it.Manual.ResourceID, it.Manual.When.Span, it.Manual.Category)
+			around(it.Manual.ResourceID, it.Manual.When, it.Manual.Category)
 		case it.Settle != nil:
-			around(in.Bookings[it.Settle.Edit.BookingID].ResourceID, it.Settle.Edit.There.When.Span, domain.CategoryWedding)
+			around(in.Bookings[it.Settle.Edit.BookingID].ResourceID, it.Settle.Edit.There.When, domain.CategoryWedding)
+		case it.Change == nil:
+			// Of these the bookings are known already, times included.
 		case it.Change.Op != domain.OpUpsert:
 		case linked[it.Change.ExternalID] == "" && it.Change.Origin == "" && times[it.Change.ExternalID] == 1:
 			// Most of a first listing: read widely, each page would bring half the calendar along.
 			if res, ok := in.Resources[in.From.ResourceID]; ok && it.Change.When.Valid() {
-				near = append(near, store.Near{Resource: in.From.ResourceID, Span: reconcile.ReachOfNew(res.Resource, *it.Change)})
+				near = append(near, store.Near{Resource: in.From.ResourceID, Span: reconcile.ReachOfNew(res, *it.Change)})
 			}
 			in.fresh = append(in.fresh, *it.Change)
 		default:
-			around(in.From.ResourceID, it.Change.When.Span, it.Change.Category)
+			around(in.From.ResourceID, it.Change.When, it.Change.Category)
 			// A mirror edited by a person keeps the booking's category, which may have wider buffers.
-			around(in.From.ResourceID, it.Change.When.Span, domain.CategoryWedding)
+			around(in.From.ResourceID, it.Change.When, domain.CategoryWedding)
 			if id, ok := linked[it.Change.ExternalID]; ok {
 				// Somebody may have given the booking to another resource; there it stays when its time changes.
-				around(in.Bookings[id].ResourceID, it.Change.When.Span, domain.CategoryWedding)
+				around(in.Bookings[id].ResourceID, it.Change.When, domain.CategoryWedding)
 			} else {
 				in.fresh = append(in.fresh, *it.Change)
 			}
@@ -379,5 +402,36 @@ func (in *knowledge) occupy(near []store.BusyAllocation) []domain.BookingID {
 func nearTime(a, b time.Time) bool { return a.Sub(b).Abs() <= reconcile.NearTime }
 
 func candidate(a store.BusyAllocation) conflict.Candidate {
-	return conflict.Candidate{BookingID: a.BookingID, Category: a.Category, Status: a.Status, Event: a.Event, Busy: a.Busy, CreatedAt: a.BookedAt}
+	return conflict.Candidate{BookingID: a.BookingID, Category: a.Category, Status: a.Status, Event: a.Event, Busy: a.Busy, Place: a.Place, CreatedAt: a.BookedAt}
+}
+
+// Candidate is a stored allocation as the rules see it.
+func Candidate(a store.BusyAllocation) conflict.Candidate { return candidate(a) }
+
+// bookingsOf lists the bookings that a person's word or a new look concerns.
+func bookingsOf(it reconcile.Item) []domain.BookingID {
+	switch {
+	case it.Join != nil:
+		return append([]domain.BookingID{it.Join.Keep, it.Join.Drop}, it.Join.Along...)
+	case it.Part != nil && it.Part.Back != "":
+		return append([]domain.BookingID{it.Part.From, it.Part.Back}, it.Part.Along...)
+	case it.Part != nil:
+		return []domain.BookingID{it.Part.From}
+	case it.Rejudge != "":
+		return []domain.BookingID{it.Rejudge}
+	}
+	return nil
+}
+
+// namesPlaces reports whether anything could be at a known venue.
+func (in *knowledge) namesPlaces() bool {
+	for _, b := range in.Bookings {
+		if b.Details.Location != "" {
+			return true
+		}
+	}
+	return slices.ContainsFunc(in.Items, func(it reconcile.Item) bool {
+		return it.Change != nil && it.Change.Details.Location != "" || it.Manual != nil && it.Manual.Details.Location != "" ||
+			it.Settle != nil && it.Settle.Edit.There.Details.Location != ""
+	})
 }

@@ -24,9 +24,14 @@ func ClashOf(ctx context.Context, tx *store.Tx, c domain.Conflict) (found confli
 	for _, id := range ids {
 		// Of a crowd the other one named is an example; the rest may still be too many.
 		b, ok := bookings[id]
-		if example := c.Kind == domain.ConflictCapacity && id == c.OtherID; !example && (!ok || !b.Blocks() || b.ResourceID != c.ResourceID) {
+		if example := c.Kind == domain.ConflictCapacity && id == c.OtherID; !example && (!ok || !b.Blocks() || b.ResourceID != c.ResourceID && c.Kind != domain.ConflictTimeline) {
 			return found, false, nil
 		}
+	}
+	if c.Kind == domain.ConflictTimeline {
+		// It is the timeline that tells when it is mended.
+		b := bookings[c.BookingID]
+		return conflict.Found{Kind: c.Kind, Severity: c.Severity, BookingID: c.BookingID, Overlap: c.Overlap, Explanation: c.Explanation}, b.When.End.After(tx.Now), nil
 	}
 	resource, err := tx.Resource(ctx, c.ResourceID)
 	if err != nil {
@@ -37,7 +42,8 @@ func ClashOf(ctx context.Context, tx *store.Tx, c domain.Conflict) (found confli
 		return found, false, err
 	}
 	b := bookings[c.BookingID]
-	subject := conflict.Candidate{BookingID: b.ID, Category: b.Category, Status: b.Status, Event: b.When.Span, Busy: conflict.Busy(resource, b.When.Span, b.Category),
+	event := conflict.EventOf(b.When, loc)
+	subject := conflict.Candidate{BookingID: b.ID, Category: b.Category, Status: b.Status, Event: event, Busy: conflict.Busy(resource, event, b.Category),
 		CreatedAt: b.CreatedAt}
 	near, err := tx.AllocationsNear(ctx, []store.Near{{Resource: c.ResourceID, Span: reconcile.Reach(subject.Busy)}})
 	if err != nil {
@@ -45,9 +51,11 @@ func ClashOf(ctx context.Context, tx *store.Tx, c domain.Conflict) (found confli
 	}
 	var neighbours []conflict.Candidate
 	for _, a := range near {
-		if a.BookingID != b.ID {
-			neighbours = append(neighbours, candidate(a))
+		if a.BookingID == b.ID {
+			subject.Place = a.Place
+			continue
 		}
+		neighbours = append(neighbours, candidate(a))
 	}
 	for _, f := range conflict.Detect(tx.Now, resource, loc, subject, neighbours) {
 		if reconcile.PairKey(f.BookingID, f.OtherID) == reconcile.PairKey(c.BookingID, c.OtherID) ||

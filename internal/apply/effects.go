@@ -98,8 +98,12 @@ func subjectsOf(ctx context.Context, tx *store.Tx, in reconcile.Input, planned m
 	return out, err
 }
 
-// Propose looks for ways out of a conflict as things stand now.
+// Propose looks for ways out of a conflict as things stand now. A timeline that a vendor cannot keep has none: it must be
+// changed itself.
 func Propose(ctx context.Context, tx *store.Tx, c domain.Conflict) ([]domain.Alternative, error) {
+	if c.Kind == domain.ConflictTimeline {
+		return nil, nil
+	}
 	return ProposeFor(ctx, tx, c.BookingID)
 }
 
@@ -168,12 +172,14 @@ func waysWithin(ctx context.Context, tx *store.Tx, known map[domain.ResourceID]r
 		}
 	}
 	busy := map[domain.ResourceID][]conflict.Candidate{}
-	for _, a := range overlay(own) {
-		if a.BookingID != subject.ID {
-			busy[a.ResourceID] = append(busy[a.ResourceID], candidate(a))
-		}
-	}
 	request := suggest.Request{Subject: subject, Now: tx.Now, Max: 5}
+	for _, a := range overlay(own) {
+		if a.BookingID == subject.ID {
+			request.Place = a.Place
+			continue
+		}
+		busy[a.ResourceID] = append(busy[a.ResourceID], candidate(a))
+	}
 	for _, id := range slices.Sorted(maps.Keys(all)) {
 		loc, err := calendartime.LoadZone(all[id].Zone)
 		if err != nil {

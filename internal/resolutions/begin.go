@@ -137,6 +137,9 @@ func carry(ctx context.Context, tx *store.Tx, c domain.Conflict, d domain.Resolu
 
 // altered is the booking as it was decided to be. It completes the decision.
 func altered(ctx context.Context, tx *store.Tx, c domain.Conflict, d *domain.Resolution) (domain.Booking, error) {
+	if c.Kind == domain.ConflictTimeline {
+		return domain.Booking{}, domain.Invalid("action", "what a vendor cannot keep of a timeline is mended in the timeline, put off by ignore, or accepted by keep_both")
+	}
 	if d.BookingID != c.BookingID && (c.OtherID == "" || d.BookingID != c.OtherID) {
 		return domain.Booking{}, domain.Invalid("booking_id", "must be one of the two bookings that clash")
 	}

@@ -7,6 +7,9 @@
 // plan or the wedding changes, and is put back then. Items of the wedding's own resource are never exported, because the
 // wedding's booking takes that time already.
 //
+// What a vendor cannot keep of the timeline is a conflict of the vendor's resource and the wedding's booking, of kind timeline:
+// it opens, changes and clears in the transaction that changes the timeline.
+//
 // The times come from rules/timeline. Test it with go test ./internal/timelines (needs PostgreSQL).
 package timelines
 
@@ -69,11 +72,15 @@ func view(ctx context.Context, tx *store.Tx, t domain.Timeline) (View, error) {
 	if err != nil {
 		return View{}, err
 	}
-	v := View{Timeline: t, Zone: wedding.When.Zone, Times: make([]Time, len(t.Items)), Clashes: timeline.Clashes(t.TimelinePlan, spans)}
 	confirmed, err := tx.Confirmations(ctx, t.BookingID)
 	if err != nil {
 		return View{}, err
 	}
+	clashes, err := clashesOf(ctx, tx, t.TimelinePlan, spans)
+	if err != nil {
+		return View{}, err
+	}
+	v := View{Timeline: t, Zone: wedding.When.Zone, Times: make([]Time, len(t.Items)), Clashes: clashes}
 	for i, item := range t.Items {
 		v.Times[i].Span = spans[item.Key]
 		if c := share.Latest(confirmed, item); c != nil {
@@ -140,6 +147,9 @@ func Set(ctx context.Context, tx *store.Tx, wedding domain.BookingID, plan domai
 	if err := tx.SaveTimeline(ctx, t, expect); err != nil {
 		return View{}, err
 	}
+	if err := report(ctx, tx, t, b); err != nil {
+		return View{}, err
+	}
 	if err := audit(ctx, tx, t, by, "timeline.set"); err != nil {
 		return View{}, err
 	}
@@ -178,6 +188,9 @@ func Follow(ctx context.Context, tx *store.Tx, wedding domain.BookingID, by stri
 	if err := export(ctx, tx, &t, b, by); err != nil {
 		return err
 	}
+	if err := report(ctx, tx, t, b); err != nil {
+		return err
+	}
 	return tx.SaveTimeline(ctx, t, t.Version)
 }
 
@@ -193,6 +206,9 @@ func Remove(ctx context.Context, tx *store.Tx, wedding domain.BookingID, by stri
 	}
 	t.Items = nil
 	if err := export(ctx, tx, &t, b, by); err != nil {
+		return err
+	}
+	if err := report(ctx, tx, t, b); err != nil {
 		return err
 	}
 	if err := tx.DeleteTimeline(ctx, wedding); err != nil {
@@ -286,5 +302,10 @@ func current(ctx context.Context, tx *store.Tx, id domain.BookingID) (domain.Boo
 	if id == "" {
 		return domain.Booking{}, nil
 	}
-	return tx.Booking(ctx, id)
+	b, err := tx.Booking(ctx, id)
+	if err == nil && b.MergedInto != "" {
+		// A person said that the vendor's own entry is the same: that booking stands for the item now.
+		b, err = tx.Booking(ctx, b.MergedInto)
+	}
+	return b, err
 }

@@ -88,7 +88,7 @@ func (w *world) applyJoin(j Join) Outcome {
 	}
 	w.put(*keep)
 	now := *w.bookings[keep.ID]
-	for _, l := range w.linksOf(drop.ID) {
+	for _, l := range slices.Clone(w.linksOf(drop.ID)) {
 		w.unask(l)
 		if l.Mirror {
 			continue
@@ -96,7 +96,7 @@ func (w *world) applyJoin(j Join) Outcome {
 		if l.HomeID == "" {
 			l.HomeID = drop.ID
 		}
-		l.BookingID, w.gained[l] = keep.ID, true
+		w.rebook(l, keep.ID)
 		rebase(l, now)
 		w.touchLink(l)
 	}
@@ -113,6 +113,13 @@ func (w *world) applyJoin(j Join) Outcome {
 // ownIn reports whether a system has a booking as a live entry of its own.
 func (w *world) ownIn(id domain.BookingID, in domain.IntegrationID) bool {
 	return slices.ContainsFunc(w.linksOf(id), func(l *domain.Link) bool { return l.IntegrationID == in && !l.Mirror && l.RemovedAt == nil })
+}
+
+// rebook gives an entry to another booking.
+func (w *world) rebook(l *domain.Link, id domain.BookingID) {
+	w.byBooking[l.BookingID] = slices.DeleteFunc(slices.Clone(w.byBooking[l.BookingID]), func(o *domain.Link) bool { return o == l })
+	l.BookingID, w.gained[l] = id, true
+	w.byBooking[id] = append(w.byBooking[id], l)
 }
 
 // rebase makes a booking the one that an entry's later news is compared with; what the entry says stays known.
@@ -191,7 +198,7 @@ func (w *world) depart(b *domain.Booking, p Part, moved []*domain.Link) {
 	live := false
 	for _, l := range moved {
 		w.unask(l)
-		l.BookingID, w.gained[l] = b.ID, true
+		w.rebook(l, b.ID)
 		if !slices.Contains(p.Along, l.HomeID) {
 			l.HomeID = ""
 		}

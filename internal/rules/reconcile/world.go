@@ -29,7 +29,7 @@ type world struct {
 
 	links      []*domain.Link // stable order
 	byExternal map[string]*domain.Link
-	byBooking  map[domain.BookingID][]*domain.Link // a link never changes its booking
+	byBooking  map[domain.BookingID][]*domain.Link // see rebook
 	changed    map[*domain.Link]bool
 	newLinks   map[*domain.Link]bool
 
