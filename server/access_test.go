@@ -40,6 +40,7 @@ var (
 	idNotification = func(x tenant) string { return string(x.notification) }
 
 	idQuarantine = func(x tenant) string { return string(x.quarantine) }
+	idVenue      = func(x tenant) string { return string(x.venue) }
 )
 
 // expectations has an entry for every row of the table; a row without one fails the test.
@@ -53,6 +54,18 @@ func expectations() map[string]expectation {
 		"receive-webhook":       {path: func(x tenant) string { return "/v1/webhooks/" + string(x.integration) }, body: "{}", ok: 503},
 		"receive-notice":        {path: func(x tenant) string { return "/v1/notify/" + string(x.integration) }, body: "{}", ok: 503},
 		"list-providers":        {ok: 200},
+
+		"link-bookings":         {path: at("/v1/bookings/{id}/link", idBooking), body: `{"booking_id":"00000000-0000-7000-8000-000000000000"}`, ok: 422},
+		"unlink-bookings":       {path: at("/v1/bookings/{id}/unlink", idBooking), body: `{}`, ok: 422},
+		"list-link-suggestions": {ok: 200},
+		"add-blackout":          {path: at("/v1/resources/{id}/blackouts", idResource), body: `{"from":"2031-12-24"}`, ok: 201},
+		"list-blackouts":        {path: at("/v1/resources/{id}/blackouts", idResource), ok: 200},
+		"remove-blackout":       {path: at("/v1/resources/{id}/blackouts/00000000-0000-7000-8000-000000000000", idResource), ok: 404},
+		"create-venue":          {body: `{"name":"x","latitude":0,"longitude":0}`, ok: 422},
+		"list-venues":           {ok: 200},
+		"get-venue":             {path: at("/v1/venues/{id}", idVenue), ok: 200},
+		"update-venue":          {path: at("/v1/venues/{id}", idVenue), body: `{"version":99}`, ok: 409},
+		"delete-venue":          {path: at("/v1/venues/{id}?reason=%00", idVenue), ok: 422},
 
 		"answer-webhook-handshake": {path: func(x tenant) string { return "/v1/webhooks/" + string(x.integration) }, ok: 503},
 
@@ -282,14 +295,14 @@ func TestForeignIDsAreUnknown(t *testing.T) {
 		if got.status != http.StatusNotFound {
 			t.Errorf("%s %s with an id of another organisation: %d %s, want 404", r.Method, r.Path, got.status, got.body)
 		}
-		nothing := tenant{integration: "no-uuid", resource: "no-uuid", booking: "no-uuid", conflict: "no-uuid", edit: "no-uuid", delivery: "no-uuid", run: "no-uuid", sub: "no-uuid", replay: "no-uuid", quarantine: "no-uuid", recipient: "no-uuid", notification: "no-uuid"}
+		nothing := tenant{integration: "no-uuid", resource: "no-uuid", booking: "no-uuid", conflict: "no-uuid", edit: "no-uuid", delivery: "no-uuid", run: "no-uuid", sub: "no-uuid", replay: "no-uuid", quarantine: "no-uuid", venue: "no-uuid", recipient: "no-uuid", notification: "no-uuid"}
 		if got := b.call(r, e, nothing, admin); got.status != http.StatusNotFound {
 			t.Errorf("%s %s with what is no id: %d %s, want 404", r.Method, r.Path, got.status, got.body)
 		}
 		unknown := "00000000-0000-7000-8000-000000000000"
 		nobody := tenant{integration: domain.IntegrationID(unknown), resource: domain.ResourceID(unknown), booking: domain.BookingID(unknown),
 			conflict: domain.ConflictID(unknown), edit: domain.EditConflictID(unknown), delivery: domain.DeliveryID(unknown), run: domain.SyncRunID(unknown), sub: domain.SubscriptionID(unknown),
-			replay: domain.ReplayID(unknown), quarantine: domain.QuarantineID(unknown), recipient: domain.RecipientID(unknown),
+			replay: domain.ReplayID(unknown), quarantine: domain.QuarantineID(unknown), venue: domain.VenueID(unknown), recipient: domain.RecipientID(unknown),
 			notification: domain.NotificationID(unknown)}
 		same := b.call(r, e, nobody, admin)
 		if !r.page && !strings.EqualFold(withoutRequestID(string(same.body)), withoutRequestID(string(got.body))) {
@@ -328,7 +341,7 @@ func withoutRequestID(s string) string {
 func TestListsShowOnlyTheCallersOrganisation(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	foreign := []string{string(b.b.org), string(b.b.resource), string(b.b.integration), string(b.b.booking), string(b.b.conflict), string(b.b.delivery), string(b.b.run), string(b.b.sub), string(b.b.replay)}
+	foreign := []string{string(b.b.org), string(b.b.resource), string(b.b.integration), string(b.b.booking), string(b.b.conflict), string(b.b.delivery), string(b.b.run), string(b.b.sub), string(b.b.replay), string(b.b.venue)}
 	admin := b.token(b.a.org, domain.RoleAdmin)
 	for _, r := range Routes() {
 		if r.Method != http.MethodGet || strings.Contains(r.Path, "{") || r.endless || r.Access.level() == 0 || r.ID == "get-availability" {

@@ -49,8 +49,15 @@ type linkView struct {
 	IntegrationID domain.IntegrationID `json:"integration_id"`
 	ExternalID    string               `json:"external_id"`
 	Mirror        bool                 `json:"mirror" doc:"A copy that WedSync wrote"`
+	How           string               `json:"how,omitempty" doc:"How it was found to be of this booking; absent for the entry that made it"`
+	HomeID        domain.BookingID     `json:"home_id,omitempty" doc:"The booking that it had before a person linked that one with this"`
 	RemovedAt     *time.Time           `json:"removed_at,omitempty"`
 	UpdatedAt     time.Time            `json:"updated_at"`
+}
+
+func viewLink(l domain.Link) linkView {
+	return linkView{ID: l.ID, IntegrationID: l.IntegrationID, ExternalID: l.ExternalID, Mirror: l.Mirror, How: l.How, HomeID: l.HomeID,
+		RemovedAt: l.RemovedAt, UpdatedAt: l.UpdatedAt}
 }
 
 type bookingOutput struct {
@@ -115,8 +122,7 @@ func (s *Server) getBooking(ctx context.Context, in *IDParam) (*bookingOutput, e
 	}
 	out := bookingAnswer(b)
 	for _, l := range links {
-		out.Body.Copies = append(out.Body.Copies, linkView{ID: l.ID, IntegrationID: l.IntegrationID, ExternalID: l.ExternalID,
-			Mirror: l.Mirror, RemovedAt: l.RemovedAt, UpdatedAt: l.UpdatedAt})
+		out.Body.Copies = append(out.Body.Copies, viewLink(l))
 	}
 	return out, nil
 }

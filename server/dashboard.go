@@ -265,6 +265,12 @@ func kindTitle(k domain.ConflictKind) string {
 		return "Over capacity"
 	case domain.ConflictOffHours:
 		return "Outside working hours"
+	case domain.ConflictTravel:
+		return "Too far apart"
+	case domain.ConflictBlackout:
+		return "On a day without clients"
+	case domain.ConflictTimeline:
+		return "Timeline cannot be kept"
 	}
 	return sentence(string(k))
 }

@@ -44,6 +44,8 @@ type explainOutput struct {
 		Reason    string                 `json:"reason" doc:"In words"`
 		Origin    *originView            `json:"origin,omitempty"`
 		Systems   []systemView           `json:"systems" doc:"Which systems show it, and why or why not"`
+		Merged    domain.BookingID       `json:"merged_into,omitempty" doc:"The booking that a person said it is the same as"`
+		Choices   []domain.LinkChoice    `json:"choices" doc:"What persons said about it being one with other bookings"`
 		Held      []domain.HeldRemoval   `json:"held" doc:"Removals of its entries that were held, newest first"`
 		Changes   []domain.BookingChange `json:"changes" doc:"Its history, newest first: names of fields, never values"`
 		More      bool                   `json:"more,omitempty" doc:"The history goes on; pass the last version as below"`
@@ -55,6 +57,7 @@ type explainOutput struct {
 func newExplanation() *explainOutput {
 	out := &explainOutput{}
 	out.Body.Systems, out.Body.Held, out.Body.Changes = []systemView{}, []domain.HeldRemoval{}, []domain.BookingChange{}
+	out.Body.Choices = []domain.LinkChoice{}
 	return out
 }
 
@@ -177,6 +180,11 @@ func (o *explainOutput) booking(ctx context.Context, tx *store.Tx, id domain.Boo
 	if held != nil {
 		out.Held = held
 	}
+	choices, err := tx.LinkChoices(ctx, []domain.BookingID{id})
+	if err != nil {
+		return err
+	}
+	out.Merged, out.Choices = b.MergedInto, append(out.Choices, choices...)
 	if len(changes) > explainedChanges {
 		changes, out.More = changes[:explainedChanges], true
 	}
@@ -200,7 +208,7 @@ func (o *explainOutput) booking(ctx context.Context, tx *store.Tx, id domain.Boo
 		for _, l := range links {
 			if l.IntegrationID == i.ID {
 				in.Links, in.Held = append(in.Links, l), in.Held || waiting[l.ID]
-				v.Entries = append(v.Entries, linkView{ID: l.ID, IntegrationID: l.IntegrationID, ExternalID: l.ExternalID, Mirror: l.Mirror, RemovedAt: l.RemovedAt, UpdatedAt: l.UpdatedAt})
+				v.Entries = append(v.Entries, viewLink(l))
 			}
 		}
 		for n := range pushes {
@@ -216,7 +224,10 @@ func (o *explainOutput) booking(ctx context.Context, tx *store.Tx, id domain.Boo
 		out.Systems = append(out.Systems, v)
 	}
 	out.Reason = "no system shows it"
-	if showing > 0 {
+	switch {
+	case b.MergedInto != "":
+		out.Reason = "a person said that it is the same event as booking " + string(b.MergedInto) + ", which stands for it"
+	case showing > 0:
 		out.Reason = "systems show it"
 	}
 	return o.origin(ctx, tx, b, links, systems)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -27,6 +28,9 @@ func viewResource(r domain.Resource) resourceView {
 	if r.Skills == nil {
 		r.Skills = []string{}
 	}
+	if r.Blackouts == nil {
+		r.Blackouts = []domain.Blackout{}
+	}
 	return resourceView{Resource: r, BufferBeforeMinutes: int64(r.BufferBefore / time.Minute), BufferAfterMinutes: int64(r.BufferAfter / time.Minute)}
 }
 
@@ -46,6 +50,7 @@ type createResourceInput struct {
 		Hours               domain.WorkingHours `json:"working_hours,omitempty" maxItems:"28" doc:"Local hours in minutes after midnight; empty = around the clock"`
 		Skills              []string            `json:"skills,omitempty" maxItems:"20"`
 		OneWeddingADay      bool                `json:"one_wedding_a_day,omitempty" default:"true"`
+		Travel              domain.Travel       `json:"travel,omitempty" doc:"How long the way from one booking to the next takes; without it ways are part of the buffers"`
 		Reason              string              `json:"reason,omitempty" maxLength:"500"`
 	}
 }
@@ -66,7 +71,7 @@ func (s *Server) createResource(ctx context.Context, in *createResourceInput) (*
 	}
 	r := domain.Resource{ID: id, OrgID: who.Org, Name: b.Name, Kind: b.Kind, Zone: b.Zone, Capacity: b.Capacity,
 		BufferBefore: time.Duration(b.BufferBeforeMinutes) * time.Minute, BufferAfter: time.Duration(b.BufferAfterMinutes) * time.Minute,
-		Hours: b.Hours, Skills: b.Skills, OneWeddingADay: b.OneWeddingADay}
+		Hours: b.Hours, Skills: b.Skills, OneWeddingADay: b.OneWeddingADay, Travel: b.Travel}
 	if _, err := loadZone("body.zone", r.Zone); err != nil {
 		return nil, err
 	}
@@ -94,7 +99,9 @@ func (s *Server) createResource(ctx context.Context, in *createResourceInput) (*
 func resourceFacts(r domain.Resource) map[string]string {
 	return map[string]string{"kind": string(r.Kind), "zone": r.Zone, "capacity": strconv.Itoa(r.Capacity),
 		"buffer_before": r.BufferBefore.String(), "buffer_after": r.BufferAfter.String(), "one_wedding_a_day": strconv.FormatBool(r.OneWeddingADay),
-		"stretches_of_hours": strconv.Itoa(len(r.Hours)), "skills": strconv.Itoa(len(r.Skills)), "version": strconv.FormatInt(max(r.Version, 1), 10)}
+		"stretches_of_hours": strconv.Itoa(len(r.Hours)), "skills": strconv.Itoa(len(r.Skills)), "blackouts": strconv.Itoa(len(r.Blackouts)),
+		"travel":  fmt.Sprintf("%d km/h, at least %d min, else %d min", r.Travel.SpeedKmh, r.Travel.MinMinutes, r.Travel.FixedMinutes),
+		"version": strconv.FormatInt(max(r.Version, 1), 10)}
 }
 
 func (s *Server) readResource(ctx context.Context, id domain.ResourceID) (r domain.Resource, err error) {
@@ -148,12 +155,12 @@ type updateResourceInput struct {
 		Hours               *domain.WorkingHours `json:"working_hours,omitempty" maxItems:"28"`
 		Skills              *[]string            `json:"skills,omitempty" maxItems:"20"`
 		OneWeddingADay      *bool                `json:"one_wedding_a_day,omitempty"`
+		Travel              *domain.Travel       `json:"travel,omitempty" doc:"Replaces all three values"`
 		Reason              string               `json:"reason,omitempty" maxLength:"500"`
 	}
 }
 
-// updateResource changes what is asked for. Bookings that exist keep the buffers with which they were taken until they
-// change themselves.
+// updateResource changes what is asked for. Where rules changed, coming bookings are looked at anew in the same transaction.
 func (s *Server) updateResource(ctx context.Context, in *updateResourceInput) (*resourceOutput, error) {
 	who, b := callerOf(ctx), &in.Body
 	reason, err := checkReason(b.Reason)
@@ -187,6 +194,7 @@ func (s *Server) updateResource(ctx context.Context, in *updateResourceInput) (*
 		assign(&r.Hours, b.Hours)
 		assign(&r.Skills, b.Skills)
 		assign(&r.OneWeddingADay, b.OneWeddingADay)
+		assign(&r.Travel, b.Travel)
 		if b.BufferBeforeMinutes != nil {
 			r.BufferBefore = time.Duration(*b.BufferBeforeMinutes) * time.Minute
 		}
@@ -197,6 +205,9 @@ func (s *Server) updateResource(ctx context.Context, in *updateResourceInput) (*
 			return err
 		}
 		if now, err = tx.Resource(ctx, id); err != nil {
+			return err
+		}
+		if err := rejudged(ctx, tx, was, now); err != nil {
 			return err
 		}
 		return tx.Audit(ctx, domain.AuditEntry{Actor: who.Subject, Action: "resource.update", Reason: reason,

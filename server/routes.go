@@ -95,6 +95,16 @@ func Routes() []Route {
 		{Method: "GET", Path: "/v1/resources/{id}", Access: AccessViewer, ID: "get-resource", Tag: tagBookings, Summary: "Read a resource", mount: typed((*Server).getResource)},
 		{Method: "PATCH", Path: "/v1/resources/{id}", Access: AccessAdmin, ID: "update-resource", Tag: tagBookings, Summary: "Change a resource", mount: typed((*Server).updateResource)},
 
+		{Method: "POST", Path: "/v1/resources/{id}/blackouts", Access: AccessOperator, ID: "add-blackout", Tag: tagBookings, Summary: "Keep days of a resource free of clients", status: 201, mount: typed((*Server).addBlackout)},
+		{Method: "GET", Path: "/v1/resources/{id}/blackouts", Access: AccessViewer, ID: "list-blackouts", Tag: tagBookings, Summary: "List the days that a resource keeps free of clients", mount: typed((*Server).listBlackouts)},
+		{Method: "DELETE", Path: "/v1/resources/{id}/blackouts/{blackout}", Access: AccessOperator, ID: "remove-blackout", Tag: tagBookings, Summary: "Open days of a resource for clients again", status: 204, mount: typed((*Server).removeBlackout)},
+
+		{Method: "POST", Path: "/v1/venues", Access: AccessOperator, ID: "create-venue", Tag: tagBookings, Summary: "Make a place known", status: 201, mount: typed((*Server).createVenue)},
+		{Method: "GET", Path: "/v1/venues", Access: AccessViewer, ID: "list-venues", Tag: tagBookings, Summary: "List the known venues, 500 at most", mount: typed((*Server).listVenues)},
+		{Method: "GET", Path: "/v1/venues/{id}", Access: AccessViewer, ID: "get-venue", Tag: tagBookings, Summary: "Read a known venue", mount: typed((*Server).getVenue)},
+		{Method: "PATCH", Path: "/v1/venues/{id}", Access: AccessOperator, ID: "update-venue", Tag: tagBookings, Summary: "Change a known venue", mount: typed((*Server).updateVenue)},
+		{Method: "DELETE", Path: "/v1/venues/{id}", Access: AccessOperator, ID: "delete-venue", Tag: tagBookings, Summary: "Forget a venue", status: 204, mount: typed((*Server).deleteVenue)},
+
 		{Method: "POST", Path: "/v1/resources/{id}/feeds", Access: AccessAdmin, ID: "create-feed", Tag: tagBookings, Summary: "Publish the calendar of a resource; its address is shown this once", status: 201, mount: typed((*Server).createFeed)},
 		{Method: "GET", Path: "/v1/resources/{id}/feeds", Access: AccessAdmin, ID: "list-feeds", Tag: tagBookings, Summary: "List the published calendars of a resource", mount: typed((*Server).listFeeds)},
 		{Method: "DELETE", Path: "/v1/resources/{id}/feeds/{feed}", Access: AccessAdmin, ID: "revoke-feed", Tag: tagBookings, Summary: "End a published calendar for good", status: 204, mount: typed((*Server).revokeFeed)},
@@ -115,6 +125,9 @@ func Routes() []Route {
 		{Method: "POST", Path: "/s/{token}/confirm", Access: AccessPublic, ID: "confirm-share", Tag: tagBookings, Summary: "Confirm an item of the timeline by a vendor's link", mount: raw((*Server).confirmShare)},
 		{Method: "GET", Path: "/s/{token}/live", Access: AccessPublic, ID: "follow-share", Tag: tagBookings, Summary: "Hear that a shared wedding changed", endless: true, mount: raw((*Server).followShare)},
 		{Method: "GET", Path: "/v1/bookings/{id}/explain", Access: AccessViewer, ID: "explain-booking", Tag: tagBookings, Summary: "Explain a booking: where it came from, which systems show it and why, and every change", mount: typed((*Server).explainBooking)},
+		{Method: "POST", Path: "/v1/bookings/{id}/link", Access: AccessOperator, ID: "link-bookings", Tag: tagBookings, Summary: "Say that another booking is the same event", mount: typed((*Server).linkBookings)},
+		{Method: "POST", Path: "/v1/bookings/{id}/unlink", Access: AccessOperator, ID: "unlink-bookings", Tag: tagBookings, Summary: "Say that a linked booking, or an entry of a system, is another event", mount: typed((*Server).unlinkBookings)},
+		{Method: "GET", Path: "/v1/link-suggestions", Access: AccessViewer, ID: "list-link-suggestions", Tag: tagBookings, Summary: "List pairs of bookings that are probably one event, likeliest first", mount: typed((*Server).listLinkSuggestions)},
 		{Method: "GET", Path: "/v1/availability", Access: AccessViewer, ID: "get-availability", Tag: tagBookings, Summary: "Find out when a resource is free, and why not at other times", mount: typed((*Server).getAvailability)},
 		{Method: "GET", Path: "/v1/availability/search", Access: AccessViewer, ID: "search-availability", Tag: tagBookings, Summary: "Find out who is free on a date", mount: typed((*Server).searchAvailability)},
 		{Method: "GET", Path: "/v1/suggestions", Access: AccessViewer, ID: "get-suggestions", Tag: tagBookings, Summary: "Find other times, other resources and exchanges for a booking", mount: typed((*Server).getSuggestions)},

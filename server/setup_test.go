@@ -198,6 +198,7 @@ type tenant struct {
 	sub         domain.SubscriptionID
 	replay      domain.ReplayID
 	quarantine  domain.QuarantineID // restored, with nothing left
+	venue       domain.VenueID
 	recipient   domain.RecipientID
 
 	notification domain.NotificationID
@@ -369,6 +370,10 @@ func (b *bundle) tenant() tenant {
 		}
 		if _, err := tx.AddNotification(ctx, domain.Notification{ID: x.notification, RecipientID: x.recipient, Channel: domain.ChannelEmail, Kind: domain.NotifyReconnect,
 			Severity: domain.SeverityHigh, Subject: "integration/" + string(x.integration), Fact: "test", State: domain.NotificationSent}); err != nil {
+			return err
+		}
+		x.venue = domain.NewID[domain.VenueID](now)
+		if err := tx.CreateVenue(ctx, domain.Venue{ID: x.venue, Name: "Hall of " + string(x.venue), Point: domain.Point{Lat: 51, Lon: -2}}); err != nil {
 			return err
 		}
 		key := newSecret(now)

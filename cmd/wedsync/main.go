@@ -78,5 +78,6 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(recipientCommand(), notificationCommand(), shareCommand())
 	root.AddCommand(calendarCommand())
 	root.AddCommand(holdCommand(), availabilityCommand(), whoIsFreeCommand(), suggestCommand())
+	root.AddCommand(bookingCommand(), venueCommand(), blackoutCommand())
 	return root
 }

@@ -92,7 +92,7 @@ func ofResource(all []Source, id domain.ResourceID) []Source {
 }
 
 func candidate(a store.BusyAllocation) conflict.Candidate {
-	return conflict.Candidate{BookingID: a.BookingID, Category: a.Category, Status: a.Status, Event: a.Event, Busy: a.Busy, CreatedAt: a.BookedAt}
+	return conflict.Candidate{BookingID: a.BookingID, Category: a.Category, Status: a.Status, Event: a.Event, Busy: a.Busy, Place: a.Place, CreatedAt: a.BookedAt}
 }
 
 // byResource sorts what is taken by resource, leaving a booking out.

@@ -70,7 +70,7 @@ func lookAt(ctx context.Context, tx *store.Tx, b domain.Booking) (s scene, err e
 		if a.BookingID == b.ID {
 			continue
 		}
-		c := conflict.Candidate{BookingID: a.BookingID, Category: a.Category, Status: a.Status, Event: a.Event, Busy: a.Busy, CreatedAt: a.BookedAt}
+		c := conflict.Candidate{BookingID: a.BookingID, Category: a.Category, Status: a.Status, Event: a.Event, Busy: a.Busy, Place: a.Place, CreatedAt: a.BookedAt}
 		if s.holds[a.BookingID].Shared {
 			s.shared = append(s.shared, c)
 		} else {

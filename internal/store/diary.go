@@ -88,7 +88,7 @@ func (r *Reads) Searched(ask ResourceAsk, span domain.Span, resources *[]ShutRes
 		skills[i] = strings.ToLower(s)
 	}
 	read(r, "search resources", resources, searchedQuery, scanShut, r.tx.Org, after, string(ask.Kind), arrayOf(skills))
-	read(r, "read allocations of a search", near, searchedNearQuery, scanBusy, r.tx.Org, after, string(ask.Kind), arrayOf(skills),
+	read(r, "read allocations of a search", near, searchedNearQuery, r.tx.scanBusy, r.tx.Org, after, string(ask.Kind), arrayOf(skills),
 		span.Start, span.End, r.tx.Now)
 }
 
