@@ -76,7 +76,9 @@ func bookingCommand() *cobra.Command {
 		return func(args []string) string { return "/v1/bookings/" + url.PathEscape(args[0]) + suffix }
 	}
 	var reason, other, entry, resource, from, to string
-	why := func(f *pflag.FlagSet) { f.StringVar(&reason, "reason", "", "why, for the audit trail; no personal data") }
+	why := func(f *pflag.FlagSet) {
+		f.StringVar(&reason, "reason", "", "why, for the audit trail; no personal data")
+	}
 	cmd.AddCommand(
 		remoteCommand("link BOOKING OTHER", "Say that OTHER is the same event as BOOKING, which goes on", 2, http.MethodPost, at("/link"),
 			func(args []string) (any, error) { return map[string]any{"booking_id": args[1], "reason": reason}, nil }, why),

@@ -8,6 +8,7 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/rules/calendartime"
 	"github.com/wedsync/wedsync/internal/rules/conflict"
+	"github.com/wedsync/wedsync/internal/rules/place"
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
 	"github.com/wedsync/wedsync/internal/rules/suggest"
 	"github.com/wedsync/wedsync/internal/store"
@@ -44,8 +45,12 @@ func Suggest(ctx context.Context, tx *store.Tx, asked Asked) (Advice, error) {
 	var (
 		resources []domain.Resource
 		mine      []store.BusyAllocation
+		venues    []domain.Venue
 	)
 	r := tx.Reads()
+	if b.Details.Location != "" {
+		r.Venues(&venues)
+	}
 	r.Resources([]domain.ResourceID{b.ResourceID}, &resources)
 	r.AllocationsNear([]store.Near{{Resource: b.ResourceID, Span: b.When.Pad(own, own)}}, &mine)
 	if err := r.Do(ctx); err != nil {
@@ -58,13 +63,14 @@ func Suggest(ctx context.Context, tx *store.Tx, asked Asked) (Advice, error) {
 	if err != nil {
 		return Advice{}, domain.E(domain.KindInternal, "zone of a stored resource: %w", err)
 	}
-	request := suggest.Request{Subject: b, Resource: resources[0], Loc: loc, Now: tx.Now, Max: asked.Max, Skills: asked.Skills,
+	request := suggest.Request{Subject: b, Place: place.Learn(venues).Find(b.Details.Location), Resource: resources[0], Loc: loc, Now: tx.Now, Max: asked.Max, Skills: asked.Skills,
 		Busy: byResource(mine, b.ID)[b.ResourceID]}
 	if request.Skills == nil {
 		request.Skills = resources[0].Skills
 	}
-	subject := conflict.Candidate{BookingID: b.ID, Category: b.Category, Status: b.Status, Event: b.When.Span,
-		Busy: conflict.Busy(resources[0], b.When.Span, b.Category), CreatedAt: b.CreatedAt}
+	event := conflict.EventOf(b.When, loc)
+	subject := conflict.Candidate{BookingID: b.ID, Category: b.Category, Status: b.Status, Event: event,
+		Busy: conflict.Busy(resources[0], event, b.Category), Place: request.Place, CreatedAt: b.CreatedAt}
 	a := Advice{Clashes: conflict.Detect(tx.Now, resources[0], loc, subject, request.Busy)}
 	a.Fits = len(a.Clashes) == 0
 	if err := others(ctx, tx, &request, reach(subject, request.Busy, a.Clashes)); err != nil {

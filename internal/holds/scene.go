@@ -7,6 +7,7 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/rules/calendartime"
 	"github.com/wedsync/wedsync/internal/rules/conflict"
+	"github.com/wedsync/wedsync/internal/rules/place"
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
 	"github.com/wedsync/wedsync/internal/store"
 )
@@ -22,16 +23,23 @@ type scene struct {
 	holds   map[domain.BookingID]domain.Hold
 }
 
-func candidateOf(res domain.Resource, b domain.Booking, created time.Time) conflict.Candidate {
-	return conflict.Candidate{BookingID: b.ID, Category: b.Category, Status: b.Status, Event: b.When.Span,
-		Busy: conflict.Busy(res, b.When.Span, b.Category), CreatedAt: created}
+func candidateOf(res domain.Resource, loc *time.Location, b domain.Booking, created time.Time) conflict.Candidate {
+	event := conflict.EventOf(b.When, loc)
+	return conflict.Candidate{BookingID: b.ID, Category: b.Category, Status: b.Status, Event: event,
+		Busy: conflict.Busy(res, event, b.Category), CreatedAt: created}
 }
 
 // lookAt locks the resource of a booking and reads what is taken around it. The holds among that are locked too.
 func lookAt(ctx context.Context, tx *store.Tx, b domain.Booking) (s scene, err error) {
-	var resources []domain.Resource
+	var (
+		resources []domain.Resource
+		venues    []domain.Venue
+	)
 	r := tx.Reads()
 	r.LockResources([]domain.ResourceID{b.ResourceID}, &resources)
+	if b.Details.Location != "" {
+		r.Venues(&venues)
+	}
 	if err := r.Do(ctx); err != nil {
 		return s, err
 	}
@@ -46,7 +54,8 @@ func lookAt(ctx context.Context, tx *store.Tx, b domain.Booking) (s scene, err e
 	if created.IsZero() {
 		created = tx.Now
 	}
-	s.subject = candidateOf(s.res, b, created)
+	s.subject = candidateOf(s.res, s.loc, b, created)
+	s.subject.Place = place.Learn(venues).Find(b.Details.Location)
 	near, err := tx.AllocationsNear(ctx, []store.Near{{Resource: b.ResourceID, Span: reconcile.Reach(s.subject.Busy)}})
 	if err != nil {
 		return s, err
