@@ -133,7 +133,7 @@ func (d *Desk) Place(ctx context.Context, org domain.OrgID, id domain.BookingID,
 	})
 	var refused *Refusal
 	if errors.As(err, &refused) {
-		refused.Ways = d.waysFor(ctx, org, domain.Booking{ID: id, OrgID: org, ResourceID: w.ResourceID, Category: w.Category, When: w.When})
+		refused.Ways = d.waysFor(ctx, org, domain.Booking{ID: id, OrgID: org, ResourceID: w.ResourceID, Category: w.Category, When: w.When, Details: w.Details})
 	}
 	return v, err
 }
