@@ -21,5 +21,6 @@
 //
 // # Testing
 //
-// go test ./internal/notify needs PostgreSQL; mail and Slack are simulators.
+// go test ./internal/notify tries what is said. Planning and sending are tried where they belong together, by the workflow on
+// PostgreSQL with mail and Slack as simulators and a clock that skips: go test ./workflows -run 'Mail|Slack|Digest|Hold'.
 package notify
