@@ -311,3 +311,96 @@ func TestWrongPlansChangeNothing(t *testing.T) {
 		t.Errorf("a timeline of a consultation: %v", err)
 	}
 }
+
+// told tells the open conflicts of timelines as "vendor severity: explanation".
+func (d *day) clashes() (out []string) {
+	d.t.Helper()
+	d.tenant(func(ctx context.Context, tx *store.Tx) error {
+		list, _, err := tx.Conflicts(ctx, store.ConflictFilter{State: domain.ConflictOpen}, store.Page{Limit: 50})
+		for _, c := range list {
+			if c.Kind == domain.ConflictTimeline {
+				if c.BookingID != d.wedding || c.OtherID != "" {
+					d.t.Errorf("a conflict of %s and %q", c.BookingID, c.OtherID)
+				}
+				who := map[domain.ResourceID]string{d.person: "person", d.band: "band", d.flower: "flower"}[c.ResourceID]
+				out = append(out, who+" "+string(c.Severity)+": "+c.Explanation)
+			}
+		}
+		return err
+	})
+	slices.Sort(out)
+	return out
+}
+
+func TestWhatAVendorCannotKeepIsAConflictUntilItIsMended(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	plan := func(gap int) domain.TimelinePlan {
+		return domain.TimelinePlan{TravelMinutes: 30, Items: []domain.TimelineItem{
+			{Key: "vows", Kind: domain.TimelineCeremony, Title: "Marigold", Place: "Assembly Rooms", ResourceID: d.band, DurationMinutes: 60},
+			{Key: "party", Kind: domain.TimelineMusic, Title: "Party", Place: "Ashton Court", ResourceID: d.band, After: "vows", OffsetMinutes: gap, DurationMinutes: 120},
+			{Key: "arch", Kind: domain.TimelineSetup, Title: "Arch", Place: "Chapel", ResourceID: d.flower, After: "vows", Edge: domain.EdgeStart, OffsetMinutes: -60, DurationMinutes: 60},
+			{Key: "tables", Kind: domain.TimelineSetup, Title: "Tables", Place: "Barn", ResourceID: d.flower, After: "vows", Edge: domain.EdgeStart, OffsetMinutes: -30, DurationMinutes: 60},
+		}}
+	}
+	want := func(list ...string) {
+		t.Helper()
+		if got := d.clashes(); !slices.Equal(got, list) {
+			t.Fatalf("conflicts are %q, want %q", got, list)
+		}
+	}
+	const twoPlaces = "flower high: in the timeline of the wedding, setup 13:00-14:00 and setup 13:30-14:30 on Sat 12 June 2027 are in two places at once, by 1 h (Europe/London)"
+	if _, err := d.set(plan(20), 0); err != nil {
+		t.Fatal(err)
+	}
+	want("band medium: in the timeline of the wedding, ceremony 14:00-15:00 and music 15:20-17:20 on Sat 12 June 2027 have too little time in between for the way, by 10 min (Europe/London)", twoPlaces)
+	// Known venues and the band's speed say more than the usual half hour.
+	d.tenant(func(ctx context.Context, tx *store.Tx) error {
+		for name, p := range map[string]domain.Point{"Assembly Rooms": {Lat: 51.3811, Lon: -2.3590}, "Ashton Court": {Lat: 51.4478, Lon: -2.6450}} {
+			if err := tx.CreateVenue(ctx, domain.Venue{ID: domain.NewID[domain.VenueID](d.now), Name: name, Point: p}); err != nil {
+				return err
+			}
+		}
+		r, err := tx.Resource(ctx, d.band)
+		if err != nil {
+			return err
+		}
+		r.Travel.SpeedKmh = 50
+		return tx.UpdateResource(ctx, r, r.Version)
+	})
+	if _, err := d.set(plan(20), 1); err != nil {
+		t.Fatal(err)
+	}
+	want("band medium: in the timeline of the wedding, ceremony 14:00-15:00 and music 15:20-17:20 on Sat 12 June 2027 have too little time in between for the way, by 6 min (Europe/London)", twoPlaces)
+	if _, err := d.set(plan(26), 2); err != nil {
+		t.Fatal(err)
+	}
+	want(twoPlaces)
+	// The wedding moves; what clashes moves with it and is the same conflict.
+	d.change(func(b *domain.Booking) {
+		b.When.Start, b.When.End = b.When.Start.Add(time.Hour), b.When.End.Add(time.Hour)
+	})
+	d.follow()
+	want("flower high: in the timeline of the wedding, setup 14:00-15:00 and setup 14:30-15:30 on Sat 12 June 2027 are in two places at once, by 1 h (Europe/London)")
+	// A person accepts it, and it is not told again.
+	d.tenant(func(ctx context.Context, tx *store.Tx) error {
+		list, _, err := tx.Conflicts(ctx, store.ConflictFilter{State: domain.ConflictOpen}, store.Page{Limit: 50})
+		if err != nil {
+			return err
+		}
+		c := list[0]
+		c.State, c.ClosedAt = domain.ConflictDismissed, &tx.Now
+		return tx.UpdateConflict(ctx, c, c.Version)
+	})
+	if _, err := d.set(plan(27), 3); err != nil {
+		t.Fatal(err)
+	}
+	want()
+	if _, err := d.set(plan(0), 4); err != nil {
+		t.Fatal(err)
+	}
+	want("band medium: in the timeline of the wedding, ceremony 15:00-16:00 and music 16:00-18:00 on Sat 12 June 2027 have too little time in between for the way, by 26 min (Europe/London)")
+	d.change(func(b *domain.Booking) { b.Status = domain.StatusCancelled })
+	d.follow()
+	want()
+}
