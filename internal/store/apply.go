@@ -462,8 +462,7 @@ func (tx *Tx) UnseenLinks(ctx context.Context, integration domain.IntegrationID,
 	if err != nil {
 		return nil, 0, fault("count links", err)
 	}
-	rows, err := tx.Query(ctx, `SELECT l.id, l.org_id, l.integration_id, l.booking_id, l.external_id, l.uid, l.revision, l.mirror, l.hash, l.remote_version,
-			l.written_version, l.agreed, l.seen_run, l.removed_at, l.updated_at, l.how, l.home_id
+	rows, err := tx.Query(ctx, `SELECT `+linkColumnsOfL+`
 		FROM links l JOIN bookings b ON b.org_id = l.org_id AND b.id = l.booking_id
 		WHERE l.org_id = $1 AND l.integration_id = $2 AND l.removed_at IS NULL AND b.ends_at > $3
 			AND l.seen_run IS DISTINCT FROM $4 AND l.updated_at < $5 ORDER BY l.id LIMIT $6`,
@@ -475,8 +474,7 @@ func (tx *Tx) UnseenLinks(ctx context.Context, integration domain.IntegrationID,
 // TouchedLinks returns up to limit live links of bookings not over yet that a full listing did not contain and that were
 // changed since the run began: the entry was written meanwhile, or only its link was, after it had been removed there.
 func (tx *Tx) TouchedLinks(ctx context.Context, integration domain.IntegrationID, run domain.SyncRun, limit int) ([]domain.Link, error) {
-	rows, err := tx.Query(ctx, `SELECT l.id, l.org_id, l.integration_id, l.booking_id, l.external_id, l.uid, l.revision, l.mirror, l.hash, l.remote_version,
-			l.written_version, l.agreed, l.seen_run, l.removed_at, l.updated_at
+	rows, err := tx.Query(ctx, `SELECT `+linkColumnsOfL+`
 		FROM links l JOIN bookings b ON b.org_id = l.org_id AND b.id = l.booking_id
 		WHERE l.org_id = $1 AND l.integration_id = $2 AND l.removed_at IS NULL AND b.ends_at > $3
 			AND l.seen_run IS DISTINCT FROM $4 AND l.updated_at >= $5 ORDER BY l.id LIMIT $6`,
@@ -488,8 +486,7 @@ func (tx *Tx) TouchedLinks(ctx context.Context, integration domain.IntegrationID
 // LinksNamed returns the live links of entries with one of the ids, of their parts ("id#part"), and of parts of that name
 // ("entry#id"), in the order of their ids.
 func (tx *Tx) LinksNamed(ctx context.Context, integration domain.IntegrationID, ids []string) ([]domain.Link, error) {
-	rows, err := tx.Query(ctx, `SELECT id, org_id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version,
-			written_version, agreed, seen_run, removed_at, updated_at, how, home_id
+	rows, err := tx.Query(ctx, `SELECT `+linkColumns+`
 		FROM links WHERE org_id = $1 AND integration_id = $2 AND removed_at IS NULL AND (external_id = ANY($3::text[])
 			OR strpos(external_id, '#') > 0 AND (split_part(external_id, '#', 1) = ANY($3::text[]) OR split_part(external_id, '#', 2) = ANY($3::text[])))
 		ORDER BY external_id`, tx.Org, integration, ids)

@@ -135,8 +135,13 @@ func bookingQuery(org domain.OrgID, f BookingFilter, p Page, limit int) (*query,
 	return q, nil
 }
 
-const linkColumns = `id, org_id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version,
+// linkColumns are what scanLink reads, and linkColumnsOfL the same of a table named l.
+const (
+	linkColumns = `id, org_id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version,
 	written_version, agreed, seen_run, removed_at, updated_at, how, home_id`
+	linkColumnsOfL = `l.id, l.org_id, l.integration_id, l.booking_id, l.external_id, l.uid, l.revision, l.mirror, l.hash, l.remote_version,
+	l.written_version, l.agreed, l.seen_run, l.removed_at, l.updated_at, l.how, l.home_id`
+)
 
 func scanLink(row pgx.Row) (l domain.Link, err error) {
 	var agreed string

@@ -36,8 +36,7 @@ func Entry(externalID string) string {
 // LinksToGo returns the live links of bookings not over yet that removals of entries would end, parts included. Copies
 // of ours are left out: their removal cancels nothing.
 func (tx *Tx) LinksToGo(ctx context.Context, integration domain.IntegrationID, entries []string) ([]domain.Link, error) {
-	const head = `SELECT l.id, l.org_id, l.integration_id, l.booking_id, l.external_id, l.uid, l.revision, l.mirror, l.hash, l.remote_version,
-			l.written_version, l.agreed, l.seen_run, l.removed_at, l.updated_at, l.how, l.home_id
+	const head = `SELECT ` + linkColumnsOfL + `
 		FROM links l JOIN bookings b ON b.org_id = l.org_id AND b.id = l.booking_id
 		WHERE l.org_id = $1 AND l.integration_id = $2 AND l.removed_at IS NULL AND NOT l.mirror AND b.ends_at > $4 AND `
 	rows, err := tx.Query(ctx, head+`l.external_id = ANY($3::text[])
@@ -71,8 +70,7 @@ func (tx *Tx) CountRemovals(ctx context.Context, integration domain.IntegrationI
 
 // OwnLinks returns the live links of an integration to bookings not over yet: those of its own entries, or our copies.
 func (tx *Tx) OwnLinks(ctx context.Context, integration domain.IntegrationID, mirrors bool) ([]domain.Link, error) {
-	rows, err := tx.Query(ctx, `SELECT l.id, l.org_id, l.integration_id, l.booking_id, l.external_id, l.uid, l.revision, l.mirror, l.hash, l.remote_version,
-			l.written_version, l.agreed, l.seen_run, l.removed_at, l.updated_at, l.how, l.home_id
+	rows, err := tx.Query(ctx, `SELECT `+linkColumnsOfL+`
 		FROM links l JOIN bookings b ON b.org_id = l.org_id AND b.id = l.booking_id
 		WHERE l.org_id = $1 AND l.integration_id = $2 AND l.removed_at IS NULL AND l.mirror = $3 AND b.ends_at > $4 ORDER BY l.id`,
 		tx.Org, integration, mirrors, tx.Now)
