@@ -4,8 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/domain"
@@ -140,5 +145,95 @@ func TestExclusionHoldsWithoutTheLocks(t *testing.T) {
 	}
 	if n := s.count("SELECT count(*) FROM bookings"); n != 1 {
 		t.Errorf("%d bookings: half of the effects stayed", n)
+	}
+}
+
+func TestManyWritersNeverFillARoomBeyondItsPlaces(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	const places = 3
+	room := s.newResource(s.org, domain.Resource{Capacity: places, BufferBefore: 15 * time.Minute, BufferAfter: 30 * time.Minute})
+	var sources []domain.Integration
+	for n := range 4 {
+		sources = append(sources, s.newIntegration(s.org, fmt.Sprintf("room %d", n), domain.DirectionImport, room.ID))
+	}
+	const writers = 64
+	errs := make([]error, writers)
+	var wg sync.WaitGroup
+	for n := range writers {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(n), 2))
+			for round := range 3 {
+				from := float64(rng.IntN(48)) / 4
+				c := change(fmt.Sprintf("w%d-%d", n, round%2), domain.CategoryVendor, from, from+0.5+rng.Float64())
+				c.Details.Title = fmt.Sprintf("couple %d %d", n, round%2)
+				err := domain.E(domain.KindUnavailable, "not tried")
+				for try := 0; try < 5 && domain.KindOf(err) == domain.KindUnavailable; try++ {
+					err = s.Tenant(t.Context(), s.org, func(ctx context.Context, tx *store.Tx) error {
+						_, err := apply.Changes(ctx, tx, sources[n%len(sources)], []domain.Change{c})
+						return err
+					})
+				}
+				if err != nil {
+					errs[n] = err
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for n, err := range errs {
+		if err != nil {
+			t.Errorf("writer %d: %v", n, err)
+		}
+	}
+	conn := s.owner()
+	rows, err := conn.Query(t.Context(), `SELECT booking_id::text, starts_at, ends_at, busy_from, busy_to, slot, exclusive FROM allocations WHERE resource_id = $1`, string(room.ID))
+	s.must(err)
+	type taken struct {
+		id          string
+		event, busy domain.Span
+		slot        int
+		exclusive   bool
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (x taken, err error) {
+		err = row.Scan(&x.id, &x.event.Start, &x.event.End, &x.busy.Start, &x.busy.End, &x.slot, &x.exclusive)
+		return x, err
+	})
+	s.must(err)
+	if len(all) != 2*writers {
+		t.Fatalf("%d bookings, want %d", len(all), 2*writers)
+	}
+	rows, err = conn.Query(t.Context(), `SELECT booking_id::text || ' ' || other_id::text FROM conflicts WHERE state = 'open' AND kind = 'capacity' AND resource_id = $1`, string(room.ID))
+	s.must(err)
+	reported, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	s.must(err)
+	named := strings.Join(reported, " ")
+	crowded := 0
+	for _, at := range all {
+		holding, present := 0, []string{}
+		for _, x := range all {
+			if x.busy.End.Sub(x.event.End) != room.BufferAfter || x.event.Start.Sub(x.busy.Start) != room.BufferBefore || x.slot < 0 || x.slot >= places {
+				t.Fatalf("%+v has other buffers or places than the room", x)
+			}
+			if x.exclusive && !x.busy.Start.After(at.busy.Start) && x.busy.End.After(at.busy.Start) {
+				holding++
+			}
+			if !x.event.Start.After(at.event.Start) && x.event.End.After(at.event.Start) {
+				present = append(present, x.id)
+			}
+		}
+		if holding > places {
+			t.Fatalf("%d hold the room at %s", holding, at.busy.Start)
+		}
+		if len(present) > places {
+			crowded++
+			if !slices.ContainsFunc(present, func(id string) bool { return strings.Contains(named, id) }) {
+				t.Errorf("%d are in the room at %s, and nobody was told", len(present), at.event.Start)
+			}
+		}
+	}
+	if crowded == 0 {
+		t.Error("it was never crowded, so nothing was tried")
 	}
 }

@@ -2,7 +2,9 @@ package reconcile
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
@@ -65,6 +67,7 @@ func (w *world) settleClashes() {
 		judged[o.by.BookingID] = true
 		w.detect(o.res, o.by, known, settled)
 	}
+	w.detectLeftCrowds(open, known, settled, judged)
 	for _, c := range open {
 		if settled[string(c.ResourceID)+" "+PairKey(c.BookingID, c.OtherID)] || !judged[c.BookingID] && !judged[c.OtherID] {
 			continue
@@ -119,6 +122,57 @@ func (w *world) crowds() []crowd {
 		}
 	}
 	return out
+}
+
+// detectLeftCrowds finds the crowds of which nobody would be told any more. A capacity conflict names two of all who are
+// there at once: when one of them goes, the conflict goes, and the others may still be too many.
+func (w *world) detectLeftCrowds(open []domain.Conflict, known map[string]domain.Conflict, settled map[string]bool, judged map[domain.BookingID]bool) {
+	near := w.disturbed()
+	if len(near) == 0 {
+		return
+	}
+	named := map[domain.BookingID]bool{}
+	name := func(kind domain.ConflictKind, a, b domain.BookingID) {
+		if kind == domain.ConflictCapacity {
+			named[a], named[b] = true, true
+		}
+	}
+	for _, c := range open {
+		if !judged[c.BookingID] && !judged[c.OtherID] {
+			name(c.Kind, c.BookingID, c.OtherID)
+		}
+	}
+	for pair := range w.in.Dismissed { // a person accepted it
+		a, b, _ := strings.Cut(pair, "+")
+		name(domain.ConflictCapacity, domain.BookingID(a), domain.BookingID(b))
+	}
+	told := 0
+	for _, resID := range slices.Sorted(maps.Keys(w.occupied)) {
+		res, ok := w.in.Resources[resID]
+		if !ok || res.Capacity <= 1 {
+			continue
+		}
+		list := w.occupied[resID]
+		for _, o := range list {
+			for ; told < len(w.clashes); told++ {
+				name(w.clashes[told].Kind, w.clashes[told].BookingID, w.clashes[told].OtherID)
+			}
+			if judged[o.BookingID] || named[o.BookingID] || !slices.ContainsFunc(near, func(s domain.Span) bool { return s.Contains(o.Busy) }) {
+				continue
+			}
+			there, heard := 0, false
+			for _, p := range list {
+				if !p.Event.Start.After(o.Event.Start) && p.Event.End.After(o.Event.Start) {
+					there++
+					heard = heard || named[p.BookingID]
+				}
+			}
+			if there > res.Capacity && !heard {
+				judged[o.BookingID] = true
+				w.detect(res, o.Candidate, known, settled)
+			}
+		}
+	}
 }
 
 func (w *world) found(res domain.ResourceID, f conflict.Found, was domain.Conflict) {
