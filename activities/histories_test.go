@@ -379,6 +379,9 @@ func (h *history) settle() {
 		h.advance(7 * time.Hour) // everything is due again
 		did := false
 		for _, p := range h.places {
+			for p.run != "" && h.wrong == nil { // what is left of a run that began before
+				did = h.read(p) || did
+			}
 			h.read(p)
 			for p.run != "" && h.wrong == nil {
 				did = h.read(p) || did

@@ -38,8 +38,8 @@ func (tx *Tx) StartSyncRun(ctx context.Context, r domain.SyncRun) (run domain.Sy
 		return run, "", err
 	}
 	tag, err := tx.Exec(ctx, `INSERT INTO sync_runs (id, org_id, integration_id, full_run, state, cursor, requested_by, started_at, expected)
-		SELECT $1, $2, i.id, $4, 'running', CASE WHEN $4 THEN '' ELSE i.sync_cursor END, $5, $6,
-			CASE WHEN $4 THEN (SELECT count(*) FROM links l WHERE l.org_id = $2 AND l.integration_id = $3) ELSE 0 END
+		SELECT $1, $2, i.id, $4 OR i.sync_cursor = '', 'running', CASE WHEN $4 THEN '' ELSE i.sync_cursor END, $5, $6,
+			CASE WHEN $4 OR i.sync_cursor = '' THEN (SELECT count(*) FROM links l WHERE l.org_id = $2 AND l.integration_id = $3) ELSE 0 END
 		FROM integrations i WHERE i.org_id = $2 AND i.id = $3 ON CONFLICT (id) DO NOTHING`,
 		r.ID, tx.Org, r.IntegrationID, r.Full, r.RequestedBy, tx.Now)
 	if err != nil {
