@@ -378,7 +378,7 @@ func (a *Syncs) confirmRemovals(ctx context.Context, ref SyncRef) (ConfirmRemova
 		}
 		var askable bool
 		reader, askable = provider.As[provider.Reader](opened)
-		if unseen, out.Quarantined, err = guard.SiftAbsent(ctx, tx, integration, run, unseen, askable); err != nil || !askable || integration.LastSyncAt == nil {
+		if unseen, out.Quarantined, err = guard.SiftAbsent(ctx, tx, integration, run, unseen, askable); err != nil || !askable {
 			return err
 		}
 		// What was touched while it was listed is not missing, so it counts for no quarantine. But it may be gone: no later page
