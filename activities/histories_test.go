@@ -66,6 +66,7 @@ type history struct {
 	places  []*place
 	log     []string
 	depth   int
+	first   time.Time // no entry lies before it: what is over is not missed
 	hours   int
 	wrong   error
 	events  []string
@@ -83,7 +84,7 @@ type place struct {
 }
 
 func newHistory(d *desk, seed uint64) *history {
-	h := &history{desk: d, Rand: rand.New(rand.NewPCG(seed, 3)), org: domain.NewID[domain.OrgID](d.clock()), deleted: map[string]bool{},
+	h := &history{desk: d, Rand: rand.New(rand.NewPCG(seed, 3)), org: domain.NewID[domain.OrgID](d.clock()), first: d.clock().Truncate(24*time.Hour).AddDate(0, 3, 0), deleted: map[string]bool{},
 		times: map[string]map[string]bool{}}
 	d.must(d.CreateOrganization(d.t.Context(), domain.Organization{ID: h.org, Name: "Studio", Zone: "Europe/London"}, "admin"))
 	h.person = domain.NewID[domain.ResourceID](d.clock())
@@ -260,7 +261,7 @@ func (h *history) write(p *place) bool {
 
 func (h *history) anyWhen() domain.When {
 	h.hours += 5
-	start := day.AddDate(0, 3, 0).Add(time.Duration(h.hours)*time.Hour + time.Duration(h.IntN(60))*time.Second)
+	start := h.first.Add(time.Duration(h.hours)*time.Hour + time.Duration(h.IntN(60))*time.Second)
 	return domain.When{Span: domain.Span{Start: start, End: start.Add(time.Hour)}, Zone: "Europe/London", Kind: domain.TimeZoned}
 }
 
