@@ -28,7 +28,8 @@ func scanSyncRunWith(row pgx.Row, withCursor bool) (r domain.SyncRun, cursor str
 }
 
 // StartSyncRun stores a run, or finds the one with that id, and returns it as stored with the cursor at which it stands:
-// the integration's for a new run that is not full, "" for a full one. A full one expects as many entries as are known
+// the integration's for a new run that is not full, "" for a full one. One that begins at "" lists everything, so it is full
+// too: what was known before and is not listed may be gone. A full one expects as many entries as are known
 // already. An id that belongs to another integration is KindConflict.
 func (tx *Tx) StartSyncRun(ctx context.Context, r domain.SyncRun) (run domain.SyncRun, cursor string, err error) {
 	if _, err := domain.ParseID[domain.SyncRunID]("id", string(r.ID)); err != nil {

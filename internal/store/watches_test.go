@@ -364,8 +364,15 @@ func TestFullRunExpectsWhatIsKnownUntilTheSystemSaysHowManyThereAre(t *testing.T
 		})
 		return r
 	}
-	if n := begin(false).Expected; n != 0 {
-		t.Errorf("a pull of changes expects %d entries", n)
+	if r := begin(false); !r.Full || r.Expected != 1 {
+		t.Errorf("a pull from the beginning is full %t and expects %d entries, one is known", r.Full, r.Expected)
+	}
+	b.tenant(org, func(tx *Tx) error {
+		_, err := tx.Exec(t.Context(), "UPDATE integrations SET sync_cursor = 'c' WHERE id = $1", i.ID)
+		return err
+	})
+	if r := begin(false); r.Full || r.Expected != 0 {
+		t.Errorf("a pull of changes is full %t and expects %d entries", r.Full, r.Expected)
 	}
 	run := begin(true)
 	if run.Expected != 1 {
