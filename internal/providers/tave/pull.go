@@ -70,7 +70,7 @@ func (c *connection) begin(ctx context.Context) (cursor, error) {
 		if err != nil {
 			return cur, err
 		}
-		items, err := stubs(l.items)
+		items, err := summaries(l.items)
 		if err != nil {
 			return cur, err
 		}
@@ -92,14 +92,14 @@ func (r resource) by(order string) url.Values {
 	return q
 }
 
-// stub is what every entity tells.
-type stub struct {
+// summary is what every entity tells.
+type summary struct {
 	ID       string `json:"id"`
 	Modified string `json:"modified"`
 	JobID    string `json:"jobId"`
 }
 
-func (s stub) at() int64 {
+func (s summary) at() int64 {
 	if t := instant(s.Modified); !t.IsZero() {
 		return t.Unix()
 	}
@@ -107,10 +107,10 @@ func (s stub) at() int64 {
 }
 
 // mark is a watermark at an item: not ahead of the servers, however far in the future one entry is dated.
-func (s stub) mark(servers time.Time) int64 { return min(s.at(), servers.Unix()) }
+func (s summary) mark(servers time.Time) int64 { return min(s.at(), servers.Unix()) }
 
-func stubs(items []json.RawMessage) ([]stub, error) {
-	out, err := decode[stub](items)
+func summaries(items []json.RawMessage) ([]summary, error) {
+	out, err := decode[summary](items)
 	for _, s := range out {
 		if err == nil && !validID(s.ID) {
 			err = domain.E(domain.KindUnavailable, "an item of a list has no id")
@@ -165,12 +165,12 @@ func (p *pulled) emit(ctx context.Context, id string) error {
 	if f.Sample {
 		return nil
 	}
-	p.cur.note(seenOf(ofJobs, f.ID, stub{Modified: f.Modified}.at()), p.servers)
+	p.cur.note(seenOf(ofJobs, f.ID, summary{Modified: f.Modified}.at()), p.servers)
 	for _, e := range *f.Events {
 		if err := p.emitEvent(ctx, e, f); err != nil {
 			return err
 		}
-		p.cur.note(seenOf(ofEvents, e.ID, stub{Modified: e.Modified}.at()), p.servers)
+		p.cur.note(seenOf(ofEvents, e.ID, summary{Modified: e.Modified}.at()), p.servers)
 	}
 	if !f.hasDate() {
 		p.look(jobPrefix + f.ID)
@@ -212,7 +212,7 @@ func (p *pulled) next(ctx context.Context, low, high int) (items []json.RawMessa
 		return nil, false, false, err
 	}
 	p.servers = l.at
-	have, err := stubs(l.items)
+	have, err := summaries(l.items)
 	if err != nil {
 		return nil, false, false, err
 	}
@@ -249,7 +249,7 @@ func (p *pulled) sweepJobs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	jobs, err := stubs(items)
+	jobs, err := summaries(items)
 	if err != nil {
 		return err
 	}
@@ -302,7 +302,7 @@ func (p *pulled) news(ctx context.Context) error {
 		return err
 	}
 	p.servers = l.at
-	items, err := stubs(l.items)
+	items, err := summaries(l.items)
 	if err != nil {
 		return err
 	}
@@ -340,7 +340,7 @@ func (p *pulled) news(ctx context.Context) error {
 }
 
 // joins reports whether a window takes up where the one before ended: nothing between both was missed.
-func (p *pulled) joins(items []stub) bool {
+func (p *pulled) joins(items []summary) bool {
 	if len(items) == 0 {
 		return false
 	}
@@ -376,7 +376,7 @@ func (p *pulled) turn() error {
 }
 
 // follow tells of the entries that an item of news concerns.
-func (p *pulled) follow(ctx context.Context, s stub, raw json.RawMessage) error {
+func (p *pulled) follow(ctx context.Context, s summary, raw json.RawMessage) error {
 	switch p.cur.List {
 	case ofJobs:
 		return p.emit(ctx, s.ID)
