@@ -79,13 +79,23 @@ type BeginResolutionInput struct {
 
 // BeginResolution takes a decision up: the booking changes here at once, in the transaction that checks that its new
 // time is free, and the wishes for the outside systems are stored with it. A decision that would only make another
-// clash is refused and nothing changes.
+// clash is refused and nothing changes, but that the conflict gets new ways out: what was proposed may be taken by now.
 //
 // A decision is taken once; running it again returns where the conflict stands.
 func (a *Conflicts) BeginResolution(ctx context.Context, in BeginResolutionInput) (ConflictView, error) {
-	return a.change(ctx, in.ConflictRef, func(ctx context.Context, tx *store.Tx) error {
-		return resolutions.Begin(ctx, tx, in.Conflict, in.DecisionID)
+	refused := false
+	v, err := a.change(ctx, in.ConflictRef, func(ctx context.Context, tx *store.Tx) error {
+		err := resolutions.Begin(ctx, tx, in.Conflict, in.DecisionID)
+		refused = domain.KindOf(err) == domain.KindConflict
+		return err
 	})
+	if refused {
+		// The person is told why the decision was refused also where new ways cannot be looked for now; a reminder does.
+		_, _ = a.change(ctx, in.ConflictRef, func(ctx context.Context, tx *store.Tx) error {
+			return resolutions.Renew(ctx, tx, in.Conflict)
+		})
+	}
+	return v, err
 }
 
 // ApplyConflictPolicy lets the organisation's policy look at a conflict, and begins what it decides. It acts once: running

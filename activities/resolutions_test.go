@@ -445,6 +445,55 @@ func TestDecisionOntoAThirdBookingThatClashesAlreadyIsRefused(t *testing.T) {
 	d.wantKind(err, domain.KindInvalid)
 }
 
+func TestProposalThatWasTakenMeanwhileIsReplaced(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	c, _, consult := d.clash()
+	way := func() domain.Alternative {
+		t.Helper()
+		list := d.conflict(c.ID).Alternatives
+		n := slices.IndexFunc(list, func(a domain.Alternative) bool { return a.Action == domain.ActionMove && a.BookingID == consult })
+		if n < 0 {
+			t.Fatalf("no way out by moving: %+v", list)
+		}
+		return list[n]
+	}
+	first := way()
+	other := change("other", domain.CategoryVendor, 0, 1)
+	other.When = first.When
+	d.arrive(d.crm, other)
+	_, err := call(d, d.resolver().BeginResolution, d.decide(c, domain.Resolution{Action: domain.ActionMove, BookingID: consult, When: &first.When}))
+	d.wantKind(err, domain.KindConflict)
+	second := way()
+	if second.When.Overlaps(first.When.Span) {
+		t.Fatalf("%v is proposed again, although it is taken", first.When)
+	}
+	d.advance(time.Second)
+	if got := d.begin(c, domain.Resolution{Action: domain.ActionMove, BookingID: consult, When: &second.When}); got.State != domain.ConflictResolving {
+		t.Errorf("view is %+v", got)
+	}
+}
+
+func TestProposalThatADecisionTakesIsReplacedInOtherConflicts(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	c, _, consult := d.clash()
+	d.arrive(d.crm, change("third", domain.CategoryVendor, 15, 16))
+	open := d.conflicts(domain.ConflictOpen)
+	n := slices.IndexFunc(open, func(o domain.Conflict) bool { return o.ID != c.ID })
+	if n < 0 || len(open[n].Alternatives) == 0 {
+		t.Fatalf("open conflicts: %+v", open)
+	}
+	proposed := open[n].Alternatives[0].When
+	d.advance(time.Second)
+	d.begin(c, domain.Resolution{Action: domain.ActionMove, BookingID: consult, When: &proposed})
+	for _, a := range d.conflict(open[n].ID).Alternatives {
+		if a.When.Overlaps(proposed.Span) {
+			t.Errorf("%v is proposed still, although a decision took it", a.When)
+		}
+	}
+}
+
 func TestOfTwoDecisionsAtOnceOneWins(t *testing.T) {
 	t.Parallel()
 	d := setup(t)

@@ -230,6 +230,7 @@ func (s *saturday) resolve(c domain.Conflict, n int) (status int, err error) {
 func (s *saturday) decide() {
 	s.await("every conflict is decided", func() error {
 		open := s.conflicts(domain.ConflictOpen)
+		var refused []error
 		for _, c := range open {
 			n := slices.IndexFunc(c.Alternatives, func(a domain.Alternative) bool { return a.Action == domain.ActionMove })
 			if n < 0 {
@@ -240,12 +241,14 @@ func (s *saturday) decide() {
 				continue
 			}
 			// A proposal may have been taken by the decision before, or the conflict be settled by it.
-			if _, err := s.resolve(c, n); err != nil && domain.KindOf(err) != domain.KindConflict && domain.KindOf(err) != domain.KindNotFound {
+			_, err := s.resolve(c, n)
+			if err != nil && domain.KindOf(err) != domain.KindConflict && domain.KindOf(err) != domain.KindNotFound {
 				return err
 			}
+			refused = append(refused, err)
 		}
 		if len(open) > 0 {
-			return fmt.Errorf("%d are open", len(open))
+			return fmt.Errorf("%d are open: %w", len(open), errors.Join(refused...))
 		}
 		return nil
 	})

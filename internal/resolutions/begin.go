@@ -15,7 +15,8 @@ import (
 const byPolicy = "policy/"
 
 // Begin takes a stored decision up. A decision that would only make another clash, or that cannot be had any more, is
-// refused with KindConflict or KindInvalid, and nothing may be stored then. One that was taken before changes nothing.
+// refused with KindConflict or KindInvalid, and nothing may be stored then; Renew looks for other ways after it. One that was
+// taken before changes nothing.
 func Begin(ctx context.Context, tx *store.Tx, id domain.ConflictID, decisionID string) error {
 	of, decision, first, err := tx.TakeDecision(ctx, decisionID)
 	if err != nil || !first {
@@ -132,7 +133,10 @@ func carry(ctx context.Context, tx *store.Tx, c domain.Conflict, d domain.Resolu
 	if err := tx.UpdateConflict(ctx, c, c.Version); err != nil {
 		return err
 	}
-	return emit(ctx, tx, domain.TopicConflictUpdated, c, nil)
+	if err := emit(ctx, tx, domain.TopicConflictUpdated, c, nil); err != nil || !booking.Blocks() {
+		return err
+	}
+	return renewOthers(ctx, tx, c.ID, booking.Shape())
 }
 
 // altered is the booking as it was decided to be. It completes the decision.
