@@ -12,6 +12,7 @@ import (
 	"github.com/wedsync/wedsync/activities"
 	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/resolutions"
 	"github.com/wedsync/wedsync/internal/store"
 )
 
@@ -443,6 +444,60 @@ func TestDecisionOntoAThirdBookingThatClashesAlreadyIsRefused(t *testing.T) {
 	past := d.decide(c, domain.Resolution{Action: domain.ActionMove, BookingID: consult, When: new(span(-24*50, -24*50+1))})
 	_, err = call(d, d.resolver().BeginResolution, past)
 	d.wantKind(err, domain.KindInvalid)
+}
+
+// withdraw calls off the decision that is carried out.
+func (d *desk) withdraw(c domain.Conflict, version int64) (now domain.Conflict, err error) {
+	d.t.Helper()
+	err = d.Tenant(d.t.Context(), d.org, func(ctx context.Context, tx *store.Tx) (err error) {
+		now, err = resolutions.Withdraw(ctx, tx, c.ID, version, "robin", "the couple changed their mind")
+		return err
+	})
+	return now, err
+}
+
+func TestDecisionThatWaitsForASystemThatIsDownIsCalledOff(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	c, _, consult := d.clash()
+	was := d.booking(consult).When
+	if _, err := d.withdraw(c, c.Version); domain.KindOf(err) != domain.KindConflict {
+		t.Fatalf("nothing is being carried out, and it came to %v", err)
+	}
+	d.begin(c, moveTo(consult, -10, -9))
+	d.write(d.cal)
+	d.verify(c)
+	version := d.conflict(c.ID).Version
+	if _, err := d.withdraw(c, version-1); domain.KindOf(err) != domain.KindConflict {
+		t.Fatalf("an old version came to %v", err)
+	}
+	now, err := d.withdraw(c, version)
+	if err != nil || now.State != domain.ConflictUndoing {
+		t.Fatalf("it is %s, %v", now.State, err)
+	}
+	if got := d.booking(consult).When; !got.Equal(was) {
+		t.Errorf("the booking is at %v still", got)
+	}
+	if _, err := d.withdraw(c, now.Version); domain.KindOf(err) != domain.KindConflict {
+		t.Errorf("calling it off twice came to %v", err)
+	}
+	for range 4 {
+		d.verify(c)
+		d.write(d.crm)
+		d.write(d.cal)
+	}
+	got := d.conflict(c.ID)
+	if got.State != domain.ConflictOpen || !strings.Contains(got.Resolution.Error, "called off by robin") {
+		t.Errorf("the conflict is %s, %q", got.State, got.Resolution.Error)
+	}
+	for _, e := range d.atCRM.entries {
+		if e.When.Equal(span(-10, -9)) {
+			t.Errorf("the CRM took a decision that was called off")
+		}
+	}
+	if d.audited("conflict.withdraw", "conflict/"+string(c.ID)) != 1 || d.told(domain.TopicConflictRefused) != 0 {
+		t.Error("the audit trail must say who called it off, and no system refused")
+	}
 }
 
 func TestProposalThatWasTakenMeanwhileIsReplaced(t *testing.T) {

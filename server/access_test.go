@@ -120,6 +120,7 @@ func expectations() map[string]expectation {
 		"preview-conflict-policies": {ok: 200},
 		"apply-conflict-policies":   {ok: 202},
 
+		"withdraw-decision":     {path: at("/v1/conflicts/{id}/withdraw", idConflict), body: `{"version":99}`, ok: 409},
 		"list-edit-conflicts":   {ok: 200},
 		"get-edit-conflict":     {path: at("/v1/edit-conflicts/{id}", idEdit), ok: 200},
 		"resolve-edit-conflict": {path: at("/v1/edit-conflicts/{id}/resolve", idEdit), body: `{"choice":"both","version":99}`, ok: 409},

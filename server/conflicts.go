@@ -8,6 +8,7 @@ import (
 
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/resolutions"
 	"github.com/wedsync/wedsync/internal/store"
 )
 
@@ -173,6 +174,41 @@ func (s *Server) resolveConflict(ctx context.Context, in *resolveInput) (*resolv
 	out := &resolveOutput{Location: "/v1/conflicts/" + string(c.ID)}
 	out.Body.State, out.Body.DecisionID, out.Body.ConflictID = result.State, string(decision), c.ID
 	return out, nil
+}
+
+type withdrawInput struct {
+	IDParam
+	VersionHeader
+	Body struct {
+		Reason  string `json:"reason,omitempty" maxLength:"500" doc:"Why, in your words; no personal data"`
+		Version int64  `json:"version,omitempty" minimum:"1" doc:"Of the conflict as you saw it, unless If-Match says it"`
+	}
+}
+
+// withdrawDecision turns a decision round that is being carried out. The workflow is told by the outbox.
+func (s *Server) withdrawDecision(ctx context.Context, in *withdrawInput) (*conflictOutput, error) {
+	who := callerOf(ctx)
+	reason, err := checkReason(in.Body.Reason)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.readConflict(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	version, err := in.expect(in.Body.Version, c.Version)
+	if err != nil {
+		return nil, decidedBy(err, c)
+	}
+	err = s.deps.Store.Tenant(ctx, who.Org, func(ctx context.Context, tx *store.Tx) (err error) {
+		c, err = resolutions.Withdraw(ctx, tx, c.ID, version, who.Subject, reason)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	c = whole(c)
+	return &conflictOutput{ETag: etag(c.Version), Body: c}, nil
 }
 
 // decide completes a decision from the conflict, and refuses one that cannot be carried out.

@@ -83,7 +83,7 @@ type deliveryRow struct {
 func (s *Server) dashboard(c echo.Context) error {
 	notices := map[string]string{
 		"pause": "The integration is paused. What arrives is kept.", "resume": "The integration goes on.",
-		"resync": "The resync was accepted. Its progress is on the live list.", "resolve": "Your decision was accepted and is being carried out.",
+		"resync": "The resync was accepted. Its progress is on the live list.", "withdraw": "The decision is called off and is being taken back in every system.", "resolve": "Your decision was accepted and is being carried out.",
 		"approve": "The held removals are carried out. Entries that are there after all stay.",
 		"restore": "The bookings stay, and are written back where the connection writes.",
 	}
@@ -425,6 +425,12 @@ func (s *Server) doConflict(c echo.Context) error {
 		return s.done(c, "", malformed("version", "must be a number"))
 	}
 	in.Body.Version = version
+	if form.Get("choice") == "withdraw" {
+		off := &withdrawInput{IDParam: in.IDParam}
+		off.Body.Version, off.Body.Reason = version, in.Body.Reason
+		_, err = s.withdrawDecision(c.Request().Context(), off)
+		return s.done(c, "withdraw", err)
+	}
 	switch choice := form.Get("choice"); choice {
 	case string(domain.ActionKeepBoth), string(domain.ActionCancel), string(domain.ActionTentative):
 		in.Body.Action = domain.ResolveAction(choice)

@@ -275,6 +275,13 @@ func conflictCommand() *cobra.Command {
 				f.Int64Var(&version, "version", 0, "of the conflict as you saw it")
 				f.StringVar(&reason, "reason", "", "why, for the audit trail")
 			}),
+		remoteCommand("withdraw ID", "Call off a decision that is being carried out", 1, http.MethodPost,
+			func(a []string) string { return "/v1/conflicts/" + a[0] + "/withdraw" },
+			func([]string) (any, error) { return map[string]any{"reason": reason, "version": version}, nil },
+			func(f *pflag.FlagSet) {
+				f.Int64Var(&version, "version", 0, "of the conflict as you saw it")
+				f.StringVar(&reason, "reason", "", "why, for the audit trail")
+			}),
 	)
 	return cmd
 }

@@ -93,6 +93,7 @@ func TestRemoteCommandsAskWhatTheirHelpSays(t *testing.T) {
 			`/resolve {"action":"ignore","reason":"later","until":"2027-06-01T09:00:00Z","version":3}`},
 		{"conflict resolve " + someID + " --action move --booking " + someID + " --start 2027-06-01T09:00:00Z --end 2027-06-01T10:00:00Z --version 3", `POST /v1/conflicts/` + someID +
 			`/resolve {"action":"move","booking_id":"` + someID + `","reason":"","version":3,"when":{"end":"2027-06-01T10:00:00Z","start":"2027-06-01T09:00:00Z"}}`},
+		{"conflict withdraw " + someID + " --version 4 --reason changed", `POST /v1/conflicts/` + someID + `/withdraw {"reason":"changed","version":4}`},
 		{"conflict policy list", "GET /v1/conflict-policies"},
 		{"conflict policy set vendor consultation --rule higher_category --then cancel --reason rule", `PUT /v1/conflict-policies/vendor/consultation {"reason":"rule","rule":"higher_category","then":"cancel"}`},
 		{"conflict policy set vendor vendor --rule source_priority --source " + someID, `PUT /v1/conflict-policies/vendor/vendor {"reason":"","rule":"source_priority","sources":["` + someID + `"]}`},

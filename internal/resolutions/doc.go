@@ -9,8 +9,8 @@
 // A conflict closes when every system that has the booking shows what was decided and the two no longer clash. A system
 // that refuses for good turns it round: the booking is put back here, and the systems take it back one by one, the last
 // written first, each read back before the next. When all have, the conflict is open again with new proposals. One that
-// does not take it back is shown as stuck and tried again, at last every six hours; the others are not held up by it. Where
-// somebody else changed the booking meanwhile, that change stands and the conflict is judged anew.
+// does not take it back is shown as stuck and tried again, at last every six hours; the others are not held up by it. A person may call a decision off while it is carried out (Withdraw), which
+// goes the same way. Where somebody else changed the booking meanwhile, that change stands and the conflict is judged anew.
 //
 // Every step leaves a line in the audit trail with who and why. Test it on real Postgres (go test ./internal/resolutions
 // ./activities).

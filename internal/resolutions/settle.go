@@ -88,7 +88,12 @@ func (o *Outlook) settleForward(ctx context.Context, tx *store.Tx, answers map[d
 		}
 		switch s.Step.State {
 		case domain.StepRefused:
-			return Progress{Step: "a system refused, so the decision is taken back: " + s.Step.Reason, Again: true}, o.turnRound(ctx, tx, s.Integration.ID, s.Step.Reason)
+			entry := domain.AuditEntry{Actor: actor, Action: "conflict.undo", Reason: s.Step.Reason}
+			if err := o.turnRound(ctx, tx, s.Integration.ID, entry); err != nil {
+				return Progress{}, err
+			}
+			return Progress{Step: "a system refused, so the decision is taken back: " + entry.Reason, Again: true},
+				emit(ctx, tx, domain.TopicConflictRefused, o.Conflict, map[string]string{"integration": string(s.Integration.ID), "by": o.Conflict.Resolution.By})
 		case domain.StepWaiting:
 			waiting, concerned = waiting+1, concerned+1
 		case domain.StepWritten:
@@ -132,9 +137,10 @@ func (o *Outlook) close(ctx context.Context, tx *store.Tx, read int) error {
 		Subject: "conflict/" + string(c.ID), After: map[string]string{"state": string(c.State), "by": c.Resolution.By}}, domain.TopicConflictClosed)
 }
 
-// turnRound puts the booking back here and begins to take the decision back in the systems: the one that refused first,
-// then those that have not been written, then the others, the last written first.
-func (o *Outlook) turnRound(ctx context.Context, tx *store.Tx, by domain.IntegrationID, reason string) error {
+// turnRound puts the booking back here and begins to take the decision back in the systems: the one that refused first, if
+// one did, then those that have not been written, then the others, the last written first. why says who turns it round, and
+// the reason.
+func (o *Outlook) turnRound(ctx context.Context, tx *store.Tx, by domain.IntegrationID, why domain.AuditEntry) error {
 	c := o.Conflict
 	steps := o.steps()
 	slices.SortStableFunc(steps, func(a, b domain.ResolutionStep) int {
@@ -153,7 +159,7 @@ func (o *Outlook) turnRound(ctx context.Context, tx *store.Tx, by domain.Integra
 		if st := &steps[n]; st.State != domain.StepByHand {
 			st.State, st.At, st.Tries = domain.StepToUndo, tx.Now, 0
 			if st.IntegrationID == by {
-				st.Reason = "it refused: " + reason
+				st.Reason = "it refused: " + why.Reason
 			} else {
 				st.Reason = ""
 			}
@@ -163,19 +169,20 @@ func (o *Outlook) turnRound(ctx context.Context, tx *store.Tx, by domain.Integra
 	}
 	booking, before := o.Booking, c.Resolution.Before
 	booking.ResourceID, booking.Status, booking.When = before.ResourceID, before.Status, before.When
-	c.State, c.Resolution.Error, c.Resolution.Steps = domain.ConflictUndoing, reason, steps
-	if err := record(ctx, tx, c, domain.AuditEntry{Actor: actor, Action: "conflict.undo", Reason: reason, Subject: "conflict/" + string(c.ID),
-		Before: map[string]string{"by": c.Resolution.By, "action": string(c.Resolution.Action)},
-		After:  map[string]string{"state": string(c.State), "booking": string(booking.ID), "integration": string(by)}}, ""); err != nil {
+	c.State, c.Resolution.Error, c.Resolution.Steps = domain.ConflictUndoing, why.Reason, steps
+	why.Subject = "conflict/" + string(c.ID)
+	why.Before = map[string]string{"by": c.Resolution.By, "action": string(c.Resolution.Action)}
+	why.After = map[string]string{"state": string(c.State), "booking": string(booking.ID)}
+	if by != "" {
+		why.After["integration"] = string(by)
+	}
+	if err := record(ctx, tx, c, why, ""); err != nil {
 		return err
 	}
-	if _, err := apply.Manual(ctx, tx, booking, actor, "a system refused the change", domain.Cause{Kind: domain.CauseResolution, ID: string(c.ID)}); err != nil {
+	if _, err := apply.Manual(ctx, tx, booking, why.Actor, "a decision is taken back", domain.Cause{Kind: domain.CauseResolution, ID: string(c.ID)}); err != nil {
 		return err
 	}
 	if err := tx.HoldPushes(ctx, booking.ID, tx.Now.Add(held), "waits for its turn while a decision is taken back"); err != nil {
-		return err
-	}
-	if err := emit(ctx, tx, domain.TopicConflictRefused, c, map[string]string{"integration": string(by), "by": c.Resolution.By}); err != nil {
 		return err
 	}
 	return emit(ctx, tx, domain.TopicConflictUpdated, c, nil)
