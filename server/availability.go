@@ -25,7 +25,7 @@ type availabilityInput struct {
 type blockedView struct {
 	Start     time.Time        `json:"start"`
 	End       time.Time        `json:"end"`
-	Rule      string           `json:"rule" example:"buffer" doc:"overlap, travel, buffer, capacity, same_day, blackout, off_hours, past or too_short"`
+	Rule      string           `json:"rule" example:"buffer" doc:"overlap, travel, buffer, capacity, same_day, blackout, off_hours, past, lead_time or too_short"`
 	Reason    string           `json:"reason" doc:"In words, by the clock of the resource"`
 	BookingID domain.BookingID `json:"booking_id,omitempty" doc:"The booking in the way"`
 }

@@ -50,6 +50,7 @@ type createResourceInput struct {
 		Hours               domain.WorkingHours `json:"working_hours,omitempty" maxItems:"28" doc:"Local hours in minutes after midnight; empty = around the clock"`
 		Skills              []string            `json:"skills,omitempty" maxItems:"20"`
 		OneWeddingADay      bool                `json:"one_wedding_a_day,omitempty" default:"true"`
+		LeadMinutes         int                 `json:"lead_minutes,omitempty" minimum:"0" maximum:"527040" doc:"Nothing is offered that begins sooner than this from now; suggestions never offer the next two hours"`
 		Travel              domain.Travel       `json:"travel,omitempty" doc:"How long the way from one booking to the next takes; without it ways are part of the buffers"`
 		Reason              string              `json:"reason,omitempty" maxLength:"500"`
 	}
@@ -71,7 +72,7 @@ func (s *Server) createResource(ctx context.Context, in *createResourceInput) (*
 	}
 	r := domain.Resource{ID: id, OrgID: who.Org, Name: b.Name, Kind: b.Kind, Zone: b.Zone, Capacity: b.Capacity,
 		BufferBefore: time.Duration(b.BufferBeforeMinutes) * time.Minute, BufferAfter: time.Duration(b.BufferAfterMinutes) * time.Minute,
-		Hours: b.Hours, Skills: b.Skills, OneWeddingADay: b.OneWeddingADay, Travel: b.Travel}
+		Hours: b.Hours, Skills: b.Skills, OneWeddingADay: b.OneWeddingADay, LeadMinutes: b.LeadMinutes, Travel: b.Travel}
 	if _, err := loadZone("body.zone", r.Zone); err != nil {
 		return nil, err
 	}
@@ -99,7 +100,7 @@ func (s *Server) createResource(ctx context.Context, in *createResourceInput) (*
 func resourceFacts(r domain.Resource) map[string]string {
 	return map[string]string{"kind": string(r.Kind), "zone": r.Zone, "capacity": strconv.Itoa(r.Capacity),
 		"buffer_before": r.BufferBefore.String(), "buffer_after": r.BufferAfter.String(), "one_wedding_a_day": strconv.FormatBool(r.OneWeddingADay),
-		"stretches_of_hours": strconv.Itoa(len(r.Hours)), "skills": strconv.Itoa(len(r.Skills)), "blackouts": strconv.Itoa(len(r.Blackouts)),
+		"stretches_of_hours": strconv.Itoa(len(r.Hours)), "skills": strconv.Itoa(len(r.Skills)), "blackouts": strconv.Itoa(len(r.Blackouts)), "lead_minutes": strconv.Itoa(r.LeadMinutes),
 		"travel":  fmt.Sprintf("%d km/h, at least %d min, else %d min", r.Travel.SpeedKmh, r.Travel.MinMinutes, r.Travel.FixedMinutes),
 		"version": strconv.FormatInt(max(r.Version, 1), 10)}
 }
@@ -155,6 +156,7 @@ type updateResourceInput struct {
 		Hours               *domain.WorkingHours `json:"working_hours,omitempty" maxItems:"28"`
 		Skills              *[]string            `json:"skills,omitempty" maxItems:"20"`
 		OneWeddingADay      *bool                `json:"one_wedding_a_day,omitempty"`
+		LeadMinutes         *int                 `json:"lead_minutes,omitempty" minimum:"0" maximum:"527040"`
 		Travel              *domain.Travel       `json:"travel,omitempty" doc:"Replaces all three values"`
 		Reason              string               `json:"reason,omitempty" maxLength:"500"`
 	}
@@ -194,6 +196,7 @@ func (s *Server) updateResource(ctx context.Context, in *updateResourceInput) (*
 		assign(&r.Hours, b.Hours)
 		assign(&r.Skills, b.Skills)
 		assign(&r.OneWeddingADay, b.OneWeddingADay)
+		assign(&r.LeadMinutes, b.LeadMinutes)
 		assign(&r.Travel, b.Travel)
 		if b.BufferBeforeMinutes != nil {
 			r.BufferBefore = time.Duration(*b.BufferBeforeMinutes) * time.Minute

@@ -34,6 +34,9 @@ type Resource struct {
 	Skills       []string      `json:"skills"` // what it can do, for suggesting another resource; at most 20
 	// OneWeddingADay refuses a second wedding on the same local day even where the hours do not touch.
 	OneWeddingADay bool `json:"one_wedding_a_day"`
+	// LeadMinutes is how long before its beginning a booking is offered to the resource at the latest, 0..MaxLeadMinutes. It
+	// guides what is offered; it neither refuses nor reports what is booked all the same.
+	LeadMinutes int `json:"lead_minutes"`
 	// Travel is how long the way from one booking to the next takes. It counts where one booking is served at a time.
 	Travel    Travel     `json:"travel"`
 	Blackouts []Blackout `json:"blackouts"` // days without clients, in the order in which they were added; at most 100
@@ -53,6 +56,9 @@ type DayHours struct {
 	From    int          `json:"from"`    // minutes after local midnight, 0..1439
 	To      int          `json:"to"`      // minutes after local midnight, From+1..1440
 }
+
+// MaxLeadMinutes bounds Resource.LeadMinutes: a leap year.
+const MaxLeadMinutes = 366 * 24 * 60
 
 // Validate checks the resource's limits.
 func (r Resource) Validate() error {
@@ -76,6 +82,9 @@ func (r Resource) Validate() error {
 	}
 	if r.BufferAfter < 0 || r.BufferAfter > maxBuffer {
 		return Invalid("buffer_after_minutes", "must be 0 to 2880")
+	}
+	if r.LeadMinutes < 0 || r.LeadMinutes > MaxLeadMinutes {
+		return Invalid("lead_minutes", "must be 0 to %d", MaxLeadMinutes)
 	}
 	if len(r.Skills) > 20 {
 		return Invalid("skills", "at most 20, has %d", len(r.Skills))

@@ -106,7 +106,7 @@ var searchedNearQuery = `WITH near AS MATERIALIZED (SELECT id AS resource_id, $5
 func scanShut(row pgx.Row) (r ShutResource, err error) {
 	var before, after int64
 	err = row.Scan(&r.ID, &r.OrgID, &r.sealed, &r.Kind, &r.Zone, &r.Capacity, &before, &after, &r.Hours, &r.Skills,
-		&r.OneWeddingADay, &r.CreatedAt, &r.UpdatedAt, &r.Version, &r.Travel.SpeedKmh, &r.Travel.MinMinutes, &r.Travel.FixedMinutes, &r.Blackouts)
+		&r.OneWeddingADay, &r.CreatedAt, &r.UpdatedAt, &r.Version, &r.Travel.SpeedKmh, &r.Travel.MinMinutes, &r.Travel.FixedMinutes, &r.Blackouts, &r.LeadMinutes)
 	r.BufferBefore, r.BufferAfter = time.Duration(before)*time.Second, time.Duration(after)*time.Second
 	return r, err
 }

@@ -10,7 +10,7 @@ import (
 )
 
 const resourceColumns = `id, org_id, name, kind, zone, capacity, buffer_before_seconds, buffer_after_seconds, working_hours,
-	skills, one_wedding_a_day, created_at, updated_at, version, travel_speed_kmh, travel_min_minutes, travel_fixed_minutes, blackouts`
+	skills, one_wedding_a_day, created_at, updated_at, version, travel_speed_kmh, travel_min_minutes, travel_fixed_minutes, blackouts, lead_minutes`
 
 // scanResource reads a row of resourceColumns and opens the name.
 func (tx *Tx) scanResource(row pgx.Row) (domain.Resource, error) {
@@ -18,7 +18,7 @@ func (tx *Tx) scanResource(row pgx.Row) (domain.Resource, error) {
 	var name []byte
 	var before, after int64
 	err := row.Scan(&r.ID, &r.OrgID, &name, &r.Kind, &r.Zone, &r.Capacity, &before, &after, &r.Hours, &r.Skills,
-		&r.OneWeddingADay, &r.CreatedAt, &r.UpdatedAt, &r.Version, &r.Travel.SpeedKmh, &r.Travel.MinMinutes, &r.Travel.FixedMinutes, &r.Blackouts)
+		&r.OneWeddingADay, &r.CreatedAt, &r.UpdatedAt, &r.Version, &r.Travel.SpeedKmh, &r.Travel.MinMinutes, &r.Travel.FixedMinutes, &r.Blackouts, &r.LeadMinutes)
 	if err != nil {
 		return r, err
 	}
@@ -36,11 +36,11 @@ func (tx *Tx) CreateResource(ctx context.Context, r domain.Resource) error {
 	}
 	_, err := tx.Exec(ctx, `INSERT INTO resources (id, org_id, name, kind, zone, capacity, buffer_before_seconds,
 			buffer_after_seconds, working_hours, skills, one_wedding_a_day, created_at, updated_at, version, travel_speed_kmh,
-			travel_min_minutes, travel_fixed_minutes, blackouts)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, 1, $13, $14, $15, $16)`,
+			travel_min_minutes, travel_fixed_minutes, blackouts, lead_minutes)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, 1, $13, $14, $15, $16, $17)`,
 		r.ID, tx.Org, tx.sealName(r.ID, r.Name), string(r.Kind), r.Zone, r.Capacity, seconds(r.BufferBefore),
 		seconds(r.BufferAfter), hours(r.Hours), texts(r.Skills), r.OneWeddingADay, tx.Now, r.Travel.SpeedKmh, r.Travel.MinMinutes,
-		r.Travel.FixedMinutes, blackouts(r.Blackouts))
+		r.Travel.FixedMinutes, blackouts(r.Blackouts), r.LeadMinutes)
 	if err != nil {
 		return fault("create resource", err)
 	}
@@ -81,11 +81,11 @@ func (tx *Tx) UpdateResource(ctx context.Context, r domain.Resource, expectVersi
 	}
 	tag, err := tx.Exec(ctx, `UPDATE resources SET name = $3, kind = $4, zone = $5, capacity = $6, buffer_before_seconds = $7,
 			buffer_after_seconds = $8, working_hours = $9, skills = $10, one_wedding_a_day = $11, updated_at = $12,
-			version = version + 1, travel_speed_kmh = $14, travel_min_minutes = $15, travel_fixed_minutes = $16, blackouts = $17
+			version = version + 1, travel_speed_kmh = $14, travel_min_minutes = $15, travel_fixed_minutes = $16, blackouts = $17, lead_minutes = $18
 		WHERE org_id = $1 AND id = $2 AND version = $13`,
 		tx.Org, r.ID, tx.sealName(r.ID, r.Name), string(r.Kind), r.Zone, r.Capacity, seconds(r.BufferBefore),
 		seconds(r.BufferAfter), hours(r.Hours), texts(r.Skills), r.OneWeddingADay, tx.Now, expectVersion, r.Travel.SpeedKmh, r.Travel.MinMinutes,
-		r.Travel.FixedMinutes, blackouts(r.Blackouts))
+		r.Travel.FixedMinutes, blackouts(r.Blackouts), r.LeadMinutes)
 	if err != nil {
 		return fault("update resource", err)
 	}

@@ -113,7 +113,7 @@ func (b *bundle) resource(org domain.OrgID) domain.Resource {
 	r := domain.Resource{ID: domain.NewID[domain.ResourceID](b.clock.now()), Name: "Ada Lovelace", Kind: domain.ResourcePerson,
 		Zone: "Europe/Berlin", Capacity: 1, BufferBefore: time.Hour, BufferAfter: 30 * time.Minute,
 		Hours:  domain.WorkingHours{{Weekday: time.Monday, From: 540, To: 1020}},
-		Skills: []string{"video"}, OneWeddingADay: true, Travel: domain.Travel{SpeedKmh: 50, MinMinutes: 10, FixedMinutes: 30},
+		Skills: []string{"video"}, OneWeddingADay: true, LeadMinutes: 90, Travel: domain.Travel{SpeedKmh: 50, MinMinutes: 10, FixedMinutes: 30},
 		Blackouts: []domain.Blackout{{ID: domain.NewID[domain.BlackoutID](b.clock.now()), From: "2031-12-24", To: "2031-12-26", Yearly: true, Reason: "closed"}}}
 	b.tenant(org, func(tx *Tx) error { return tx.CreateResource(b.t.Context(), r) })
 	return r

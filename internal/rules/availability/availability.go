@@ -23,6 +23,7 @@ const (
 	RuleTravel   = string(domain.ConflictTravel)   // too near to another booking for the way from or to it
 	RuleBlackout = string(domain.ConflictBlackout) // kept free of clients
 	RulePast     = "past"                          // before now
+	RuleLead     = "lead_time"                     // sooner than the resource takes bookings
 	RuleTooShort = "too_short"                     // free, but shorter than wanted
 )
 
@@ -114,6 +115,9 @@ func obstacles(now time.Time, res domain.Resource, loc *time.Location, window do
 		add(obstacle{span: span, rule: rule, by: by})
 	}
 	block(domain.Span{Start: window.Start, End: now.UTC()}, RulePast, conflict.Candidate{})
+	if lead := time.Duration(res.LeadMinutes) * time.Minute; lead > 0 {
+		block(domain.Span{Start: now.UTC(), End: now.UTC().Add(lead)}, RuleLead, conflict.Candidate{})
+	}
 	live := make([]conflict.Candidate, 0, len(busy))
 	for _, b := range busy {
 		if b.Status != domain.StatusCancelled && b.Event.End.After(now) {
@@ -240,6 +244,8 @@ func (o obstacle) words(res domain.Resource, loc *time.Location) string {
 	switch o.rule {
 	case RulePast:
 		return "already over"
+	case RuleLead:
+		return fmt.Sprintf("sooner than the %s ahead at which the resource takes bookings", conflict.Length(time.Duration(res.LeadMinutes)*time.Minute))
 	case RuleOffHours:
 		return "outside working hours"
 	case RuleSameDay:

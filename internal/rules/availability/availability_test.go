@@ -193,6 +193,7 @@ func TestWindowsAgreesWithConflict(t *testing.T) {
 		res.OneWeddingADay = rapid.Bool().Draw(t, "one wedding a day")
 		res.BufferBefore = time.Duration(rapid.IntRange(0, 8).Draw(t, "before")) * quarter
 		res.BufferAfter = time.Duration(rapid.IntRange(0, 8).Draw(t, "after")) * quarter
+		res.LeadMinutes = max(rapid.IntRange(-20, 96).Draw(t, "lead")*15, 0)
 		if rapid.Bool().Draw(t, "no hours") {
 			res.Hours = nil
 		}
@@ -218,6 +219,7 @@ func TestWindowsAgreesWithConflict(t *testing.T) {
 		}
 		now := window.Start.Add(time.Duration(rapid.IntRange(-96, 192).Draw(t, "now")) * quarter)
 		want := availability.Want{Category: rapid.SampledFrom(domain.Categories()).Draw(t, "category"), Duration: time.Duration(rapid.IntRange(1, 60).Draw(t, "duration")) * quarter, Place: rapid.SampledFrom(towns).Draw(t, "place")}
+		soonest := now.Add(time.Duration(res.LeadMinutes) * time.Minute)
 		got, err := availability.Windows(now, res, london, window, busy, want)
 		if err != nil {
 			t.Fatal(err)
@@ -235,7 +237,7 @@ func TestWindowsAgreesWithConflict(t *testing.T) {
 			return conflict.Detect(now, res, london, wanted, busy)
 		}
 		for _, f := range got.Free {
-			if !window.Contains(f) || f.Duration() < want.Duration || f.Start.Before(now) {
+			if !window.Contains(f) || f.Duration() < want.Duration || f.Start.Before(soonest) {
 				t.Fatalf("free %s of %s in %s at %s", f, f.Duration(), window, now)
 			}
 			start := f.Start.Add(time.Duration(rapid.Int64Range(0, int64(f.Duration()/quarter)-1).Draw(t, "from")) * quarter)
@@ -246,7 +248,7 @@ func TestWindowsAgreesWithConflict(t *testing.T) {
 		}
 		for start := window.Start; !start.Add(want.Duration).After(window.End); start = start.Add(quarter) {
 			event := domain.Span{Start: start, End: start.Add(want.Duration)}
-			if _, _, whole := calendartime.WholeDays(event, london); whole || start.Before(now) {
+			if _, _, whole := calendartime.WholeDays(event, london); whole || start.Before(soonest) {
 				continue
 			}
 			offered := slices.ContainsFunc(got.Free, func(f domain.Span) bool { return f.Contains(event) })

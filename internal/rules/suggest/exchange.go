@@ -51,7 +51,7 @@ const (
 // Exchanges returns ranked exchanges, best first. Each leaves no clash of the bookings that it touches, as far as Busy
 // tells; for Others it must reach as far around the bookings that clash with the subject as around the subject. Only
 // bookings of clients change hands, of resources of the same kind with the skills needed; a wedding within Freeze does not,
-// and nothing that begins within LeadTime. stored says that the subject exists: then a single booking handed over is left
+// and nothing that begins within LeadTime or the lead of a resource concerned. stored says that the subject exists: then a single booking handed over is left
 // to the way out of the conflict between the two.
 func Exchanges(r Request, stored bool) []Exchange {
 	if !r.Subject.Blocks() || !r.Subject.When.Valid() || r.Loc == nil || r.Subject.When.Start.Before(r.Now.Add(LeadTime)) {
@@ -66,6 +66,9 @@ func Exchanges(r Request, stored bool) []Exchange {
 	var out []Exchange
 	for _, o := range r.Others {
 		if o.Resource.ID == r.Resource.ID || o.Loc == nil || o.Resource.Kind != r.Resource.Kind || !hasSkills(o.Resource, r.skills()) {
+			continue
+		}
+		if x.earliest = earliest(r.Now, r.Resource, o.Resource); x.subject.Event.Start.Before(x.earliest) {
 			continue
 		}
 		if contains(o.Busy, r.Subject.ID) {
@@ -91,8 +94,9 @@ func Exchanges(r Request, stored bool) []Exchange {
 
 type exchanges struct {
 	Request
-	stored  bool
-	subject conflict.Candidate
+	stored   bool
+	subject  conflict.Candidate
+	earliest time.Time // when what changes hands may begin, for the resource that is looked at
 }
 
 // hurdle is what a booking meets on a resource.
@@ -151,7 +155,7 @@ func without(list []conflict.Candidate, ids ...domain.BookingID) []conflict.Cand
 // transferable reports whether a booking may get another resource: it is a client's, far enough away, and no wedding that
 // is frozen.
 func (x *exchanges) transferable(c conflict.Candidate) bool {
-	return conflict.HasBuffers(c.Category) && c.Status != domain.StatusCancelled && !c.Event.Start.Before(x.Now.Add(LeadTime)) &&
+	return conflict.HasBuffers(c.Category) && c.Status != domain.StatusCancelled && !c.Event.Start.Before(x.earliest) &&
 		!frozen(c.Category, c.Event, x.Now) && c.Event.Duration() <= longestHanded
 }
 

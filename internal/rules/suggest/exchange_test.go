@@ -140,7 +140,7 @@ func TestExchangesKeepTheirPromises(t *testing.T) {
 			touched := []domain.BookingID{r.Subject.ID}
 			for _, s := range e.Steps {
 				touched = append(touched, s.BookingID)
-				if s.When.Start.Before(r.Now.Add(suggest.LeadTime)) {
+				if s.When.Start.Before(r.Now.Add(max(lead(r, s.From), lead(r, s.To)))) {
 					t.Fatalf("%v moves what begins at %s, at %s", told, s.When.Start, r.Now)
 				}
 			}

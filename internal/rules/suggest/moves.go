@@ -73,7 +73,7 @@ func (s *search) wholeDayMoves(days int) []way {
 	for offset := -days; offset <= days; offset++ {
 		first := s.date.AddDays(offset)
 		span := calendartime.AllDay(s.zone, first, first.AddDays(s.wholeDays))
-		if offset == 0 || span.Start.Before(s.Now.Add(LeadTime)) || !span.Valid() || !s.clear(s.Resource, s.Loc, span, s.Busy) {
+		if offset == 0 || span.Start.Before(earliest(s.Now, s.Resource)) || !span.Valid() || !s.clear(s.Resource, s.Loc, span, s.Busy) {
 			continue
 		}
 		out = append(out, s.move(span))
@@ -90,8 +90,8 @@ func (s *search) findFree(days int) {
 	length := s.Subject.When.Duration()
 	window := calendartime.AllDay(s.zone, s.date.AddDays(-days), s.date.AddDays(days+1))
 	window.End = window.End.Add(length)
-	if earliest := s.Now.UTC().Add(LeadTime); window.Start.Before(earliest) {
-		window.Start = earliest
+	if soonest := earliest(s.Now.UTC(), s.Resource); window.Start.Before(soonest) {
+		window.Start = soonest
 	}
 	busy := make([]conflict.Candidate, 0, len(s.Busy))
 	for _, b := range s.Busy {

@@ -13,7 +13,7 @@ import (
 
 // The bounds of what is offered.
 const (
-	LeadTime    = 2 * time.Hour // nothing is offered to start sooner than this
+	LeadTime    = 2 * time.Hour // nothing is offered to start sooner than this, or than Resource.LeadMinutes where those are longer
 	Horizon     = 14            // days to either side that are searched first
 	WideHorizon = 60            // days to either side where the first search finds fewer than three
 	// Freeze is how long before its start a wedding is no longer moved. It may still get another resource, with words that
@@ -210,13 +210,22 @@ func (s *search) clear(res domain.Resource, loc *time.Location, span domain.Span
 	return conflict.Clear(s.Now, res, loc, c, s.near)
 }
 
+// earliest is when what is offered to all of the resources may begin.
+func earliest(now time.Time, of ...domain.Resource) time.Time {
+	lead := LeadTime
+	for _, r := range of {
+		lead = max(lead, time.Duration(r.LeadMinutes)*time.Minute)
+	}
+	return now.Add(lead)
+}
+
 // reassign tries the subject's own time on each other resource.
 func (s *search) reassign() {
 	span := domain.Span{Start: s.Subject.When.Start.UTC(), End: s.Subject.When.End.UTC()}
-	if span.Start.Before(s.Now.Add(LeadTime)) {
-		return
-	}
 	for _, o := range s.Others {
+		if span.Start.Before(earliest(s.Now, o.Resource)) {
+			continue
+		}
 		if o.Resource.ID == s.Resource.ID || o.Loc == nil || o.Resource.Kind != s.Resource.Kind || !hasSkills(o.Resource, s.skills()) ||
 			!s.clear(o.Resource, o.Loc, span, o.Busy) {
 			continue

@@ -256,12 +256,23 @@ func TestFloatingClocksStayInstantsOnAResourceOfAnotherZone(t *testing.T) {
 	}
 }
 
+// lead is how long ahead the least is that a resource takes.
+func lead(r suggest.Request, id domain.ResourceID) time.Duration {
+	for _, o := range append(slices.Clone(r.Others), suggest.Other{Resource: r.Resource}) {
+		if o.Resource.ID == id {
+			return max(suggest.LeadTime, time.Duration(o.Resource.LeadMinutes)*time.Minute)
+		}
+	}
+	return suggest.LeadTime
+}
+
 func drawRequest(t *rapid.T) suggest.Request {
 	const quarter = 15 * time.Minute
 	res := photographer("anna")
 	res.Capacity = rapid.IntRange(1, 2).Draw(t, "capacity")
 	res.OneWeddingADay = rapid.Bool().Draw(t, "one wedding a day")
 	res.BufferBefore = time.Duration(rapid.IntRange(0, 6).Draw(t, "before")) * quarter
+	res.LeadMinutes = rapid.SampledFrom([]int{0, 0, 60, 24 * 60, 5 * 24 * 60}).Draw(t, "lead")
 	if rapid.Bool().Draw(t, "hours") {
 		for d := time.Monday; d <= time.Saturday; d++ {
 			res.Hours = append(res.Hours, domain.DayHours{Weekday: d, From: 9 * 60, To: 18*60 + 10})
@@ -298,6 +309,7 @@ func drawRequest(t *rapid.T) suggest.Request {
 	r.Busy = entries(res, "busy")
 	for i := range rapid.IntRange(0, 3).Draw(t, "others") {
 		other := photographer(fmt.Sprintf("other%d", i))
+		other.LeadMinutes = rapid.SampledFrom([]int{0, 0, 3 * 60, 2 * 24 * 60}).Draw(t, fmt.Sprint("lead of other ", i))
 		other.Travel = res.Travel
 		r.Others = append(r.Others, suggest.Other{Resource: other, Loc: london, Busy: entries(other, fmt.Sprintf("other%d-", i))})
 	}
@@ -345,7 +357,7 @@ func TestAlternativesKeepTheirPromises(t *testing.T) {
 			if sum != a.Score {
 				t.Fatalf("reasons add up to %d: %v", sum, tell(got[i:i+1]))
 			}
-			if a.When.Start.Before(r.Now.Add(suggest.LeadTime)) {
+			if a.When.Start.Before(r.Now.Add(lead(r, a.ResourceID))) {
 				t.Fatalf("%v is too soon after %s", tell(got[i:i+1]), r.Now)
 			}
 			if a.BookingID != "subject" || a.When.Kind != r.Subject.When.Kind || a.When.Zone != r.Subject.When.Zone {
@@ -382,7 +394,7 @@ func TestAlternativesKeepTheirPromises(t *testing.T) {
 		for start := r.Subject.When.Start.Add(-13 * 24 * time.Hour).Truncate(15 * time.Minute); start.Before(r.Subject.When.Start.Add(13 * 24 * time.Hour)); start = start.Add(15 * time.Minute) {
 			c := booked(r.Resource, "subject", r.Subject.Category, domain.Span{Start: start, End: start.Add(r.Subject.When.Duration())})
 			c.Place = r.Place
-			if !start.Before(r.Now.Add(suggest.LeadTime)) && !start.Equal(r.Subject.When.Start) && conflict.Clear(r.Now, r.Resource, london, c, r.Busy) {
+			if !start.Before(r.Now.Add(lead(r, r.Resource.ID))) && !start.Equal(r.Subject.When.Start) && conflict.Clear(r.Now, r.Resource, london, c, r.Busy) {
 				room++
 			}
 		}
