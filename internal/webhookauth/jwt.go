@@ -6,13 +6,13 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -142,6 +142,7 @@ type jwtEngine struct {
 	keys           []any // by position of the credential
 	sets           KeySets
 	claims         []jwt.ParserOption // all but the time
+	validators     sync.Pool          // of *clockedValidator
 	// last is the header that came last. A sender's tokens nearly always have the same, and taking it apart is half the work.
 	last atomic.Pointer[tokenHeader]
 }
@@ -167,14 +168,25 @@ func buildJWT(c Config, texts [][]byte, o Options) (engine, error) {
 	if e.config.RequireNotBefore {
 		e.claims = append(e.claims, jwt.WithNotBeforeRequired())
 	}
+	e.validators.New = func() any {
+		c := &clockedValidator{}
+		c.validator = jwt.NewValidator(append(slices.Clone(e.claims), jwt.WithTimeFunc(func() time.Time { return c.now }))...)
+		return c
+	}
 	return e, nil
+}
+
+// clockedValidator is the library's check of claims at a time. Making one costs more than using it.
+type clockedValidator struct {
+	now       time.Time
+	validator *jwt.Validator
 }
 
 // token is a token taken apart, with nothing verified.
 type token struct {
 	signed, algorithm, keyID string // signed is what the signature is over
 	signature                []byte
-	claims                   map[string]any
+	claims                   members
 }
 
 func (e *jwtEngine) verify(ctx context.Context, req Request, now time.Time) (Result, *Reason) {
@@ -182,7 +194,8 @@ func (e *jwtEngine) verify(ctx context.Context, req Request, now time.Time) (Res
 	if reason != nil {
 		return Result{}, reason
 	}
-	t, reason := e.parse(raw)
+	var room [12]member
+	t, reason := e.parse(raw, room[:0])
 	if reason != nil {
 		return Result{}, reason
 	}
@@ -238,9 +251,11 @@ func (e *jwtEngine) read(h http.Header) (string, *Reason) {
 
 // parse takes a token apart more strictly than the library does: members that come twice, other types and unknown
 // critical extensions have led other verifiers astray.
-func (e *jwtEngine) parse(raw string) (token, *Reason) {
-	parts := strings.SplitN(raw, ".", 4)
-	if len(parts) != 3 {
+func (e *jwtEngine) parse(raw string, room members) (token, *Reason) {
+	var parts [3]string
+	var ok, more bool
+	parts[0], parts[1], ok = strings.Cut(raw, ".")
+	if parts[1], parts[2], more = strings.Cut(parts[1], "."); !ok || !more || strings.Contains(parts[2], ".") {
 		return token{}, refuse(MalformedToken, "the token has not three parts; encrypted tokens and other forms are not taken")
 	}
 	head := e.last.Load()
@@ -258,22 +273,22 @@ func (e *jwtEngine) parse(raw string) (token, *Reason) {
 	if t.signature, err = base64.RawURLEncoding.Strict().DecodeString(parts[2]); err != nil || strings.ContainsAny(parts[2], "\r\n") {
 		return t, refuse(MalformedToken, "the token's signature is not base64url")
 	}
-	if t.claims, err = strictObject(parts[1]); err != nil {
+	if t.claims, err = strictObject(parts[1], room); err != nil {
 		return t, refuse(MalformedToken, "the token's claims %s", err)
 	}
-	for _, name := range []string{"exp", "nbf", "iat"} {
-		if v, there := t.claims[name]; there {
-			if seconds, ok := number(v); !ok || seconds < 0 || seconds > latestTime {
+	for _, name := range [...]string{"exp", "nbf", "iat"} {
+		if _, there := t.claims.get(name); there {
+			if seconds, ok := t.claims.number(name); !ok || seconds < 0 || seconds > latestTime {
 				return t, refuse(MalformedToken, "the token's %s is not a number of seconds since 1970", name)
 			}
 		}
 	}
-	if v, there := t.claims["jti"]; there {
-		if id, ok := v.(string); !ok || id == "" || len(id) > MaxMessageID || !visible(id) {
+	if _, there := t.claims.get("jti"); there {
+		if id, ok := t.claims.string("jti"); !ok || id == "" || len(id) > MaxMessageID || !visible(id) {
 			return t, refuse(MalformedToken, "the token's jti is not a text of 1 to %d visible ASCII characters", MaxMessageID)
 		}
 	}
-	if list, ok := t.claims["aud"].([]any); ok && len(list) > maxAudiences {
+	if aud, _ := t.claims.get("aud"); aud.kind == isList && aud.length() > maxAudiences {
 		return t, refuse(MalformedToken, "the token's aud has more than %d entries", maxAudiences)
 	}
 	return t, nil
@@ -282,29 +297,29 @@ func (e *jwtEngine) parse(raw string) (token, *Reason) {
 // parseHeader reads a token's header. What it returns is shared and does not change.
 func (e *jwtEngine) parseHeader(part string) (*tokenHeader, *Reason) {
 	t := &tokenHeader{part: strings.Clone(part)}
-	head, err := strictObject(part)
+	head, err := strictObject(part, nil)
 	if err != nil {
 		return nil, refuse(MalformedToken, "the token's header %s", err)
 	}
 	var ok bool
-	if t.algorithm, ok = head["alg"].(string); !ok {
+	if t.algorithm, ok = head.string("alg"); !ok {
 		return nil, refuse(MalformedToken, "the token's header names no algorithm")
 	}
 	if !slices.Contains(e.config.Algorithms, t.algorithm) {
 		return nil, refuse(AlgorithmNotAllowed, "the token is signed by an algorithm other than %s", strings.Join(e.config.Algorithms, ", "))
 	}
 	for _, name := range []string{"crit", "b64", "enc", "zip"} {
-		if _, there := head[name]; there {
+		if _, there := head.get(name); there {
 			return nil, refuse(MalformedToken, "the token's header has %s, which is not understood here", name)
 		}
 	}
-	if kid, there := head["kid"]; there {
-		if t.keyID, ok = kid.(string); !ok || t.keyID == "" || len(t.keyID) > MaxMessageID {
+	if _, there := head.get("kid"); there {
+		if t.keyID, ok = head.string("kid"); !ok || t.keyID == "" || len(t.keyID) > MaxMessageID {
 			return nil, refuse(MalformedToken, "the token's kid is not a text of 1 to %d bytes", MaxMessageID)
 		}
 	}
-	typ, ok := head["typ"].(string)
-	if _, there := head["typ"]; there && !ok {
+	typ, ok := head.string("typ")
+	if _, there := head.get("typ"); there && !ok {
 		return nil, refuse(MalformedToken, "the token's typ is not a text")
 	}
 	if !e.typeFits(typ) {
@@ -352,8 +367,10 @@ func (e *jwtEngine) check(t token, key any, now time.Time) *Reason {
 	if method == nil || method.Verify(t.signed, t.signature, key) != nil {
 		return refuse(SignatureMismatch, "the token's signature fits none of the keys")
 	}
-	options := append(e.claims[:len(e.claims):len(e.claims)], jwt.WithTimeFunc(func() time.Time { return now }))
-	err := jwt.NewValidator(options...).Validate(jwt.MapClaims(t.claims))
+	c := e.validators.Get().(*clockedValidator)
+	c.now = now
+	err := c.validator.Validate(t.claims)
+	e.validators.Put(c)
 	switch {
 	case err == nil:
 		return nil
@@ -373,7 +390,7 @@ func (e *jwtEngine) check(t token, key any, now time.Time) *Reason {
 
 // accept checks what the library does not know of and makes the result.
 func (e *jwtEngine) accept(t token, body []byte, now time.Time, result Result) (Result, *Reason) {
-	if iat, ok := number(t.claims["iat"]); ok {
+	if iat, ok := t.claims.number("iat"); ok {
 		result.Timestamp = time.Unix(int64(iat), 0).UTC()
 	}
 	if most := e.config.MaxAgeSeconds; most > 0 {
@@ -385,7 +402,7 @@ func (e *jwtEngine) accept(t token, body []byte, now time.Time, result Result) (
 		}
 	}
 	if name := e.config.BodyHashClaim; name != "" {
-		text, ok := t.claims[name].(string)
+		text, ok := t.claims.string(name)
 		if !ok {
 			return Result{}, refuse(MissingClaim, "the token lacks %s, the hash of the body", name)
 		}
@@ -394,7 +411,7 @@ func (e *jwtEngine) accept(t token, body []byte, now time.Time, result Result) (
 			return Result{}, refuse(BodyMismatch, "the token was made for another body; check that nothing on the way changes it")
 		}
 	}
-	if id, ok := t.claims["jti"].(string); ok && !e.config.SharedToken {
+	if id, ok := t.claims.string("jti"); ok && !e.config.SharedToken {
 		result.MessageID, result.IDSigned = id, true
 	}
 	return result, nil
@@ -416,15 +433,6 @@ func decodeSum(s string) []byte {
 		return nil
 	}
 	return sum
-}
-
-func number(v any) (float64, bool) {
-	n, ok := v.(json.Number)
-	if !ok {
-		return 0, false
-	}
-	f, err := n.Float64()
-	return f, err == nil
 }
 
 // sign makes a token for ts with a shared secret; public keys make none.

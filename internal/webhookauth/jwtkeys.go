@@ -8,14 +8,10 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/wedsync/wedsync/internal/domain"
 )
@@ -181,77 +177,4 @@ func checkShared(secret []byte, least int) error {
 		}
 	}
 	return nil
-}
-
-// strictObject reads a base64url part that must be one JSON object, with no member twice and no deep nesting.
-func strictObject(part string) (map[string]any, error) {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(part)
-	if err != nil || strings.ContainsAny(part, "\r\n") {
-		return nil, errors.New("is not base64url")
-	}
-	if !utf8.Valid(raw) {
-		return nil, errors.New("is not UTF-8")
-	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	v, err := strictValue(d, 0)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("has something behind its end")
-	}
-	object, ok := v.(map[string]any)
-	if !ok {
-		return nil, errors.New("is not an object")
-	}
-	return object, nil
-}
-
-var errNotJSON = errors.New("is not JSON")
-
-func strictValue(d *json.Decoder, depth int) (any, error) {
-	t, err := d.Token()
-	if err != nil {
-		return nil, errNotJSON
-	}
-	open, ok := t.(json.Delim)
-	if !ok {
-		return t, nil
-	}
-	if depth == maxClaimDepth {
-		return nil, fmt.Errorf("is nested deeper than %d", maxClaimDepth)
-	}
-	if open == '[' {
-		list := []any{}
-		for d.More() {
-			v, err := strictValue(d, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, v)
-		}
-		if _, err := d.Token(); err != nil {
-			return nil, errNotJSON
-		}
-		return list, nil
-	}
-	object := map[string]any{}
-	for d.More() {
-		t, err := d.Token()
-		name, ok := t.(string)
-		if err != nil || !ok {
-			return nil, errNotJSON
-		}
-		if _, twice := object[name]; twice {
-			return nil, errors.New("has a member twice")
-		}
-		if object[name], err = strictValue(d, depth+1); err != nil {
-			return nil, err
-		}
-	}
-	if _, err := d.Token(); err != nil {
-		return nil, errNotJSON
-	}
-	return object, nil
 }

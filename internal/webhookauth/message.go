@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -281,23 +282,34 @@ func (e *message) checkParameters(input *fieldValue, now time.Time) (result Resu
 	return result, nil
 }
 
+// errNotAsked stands for an address that nothing needed.
+var errNotAsked = errors.New("not asked for")
+
 // base makes the signature base of section 2.5.
 func (e *message) base(req Request, input *fieldValue) ([]byte, *Reason) {
-	covered := make(map[string]bool, len(input.list))
-	target, raw, err := e.address(req.URL)
-	var b []byte
+	var space [4]string
+	covered := space[:0] // few enough to look through: at most MaxComponents
+	var target *url.URL
+	var raw string
+	err := errNotAsked
+	b := make([]byte, 0, 512)
 	for i := range input.list {
 		c := &input.list[i]
 		if c.kind != fieldString {
 			return nil, refuse(MalformedSignature, "component %d of header Signature-Input is not a string", i+1)
 		}
 		id := string(appendValue(nil, c))
-		if covered[id] {
+		if slices.Contains(covered, id) {
 			return nil, refuse(MalformedSignature, "component %d of header Signature-Input is there twice", i+1)
 		}
-		covered[id] = true
-		if strings.HasPrefix(c.text, "@") && c.text != "@method" && err != nil {
-			return nil, refuse(MissingComponent, "the address of the request is not known; configure url")
+		covered = append(covered, id)
+		if strings.HasPrefix(c.text, "@") && c.text != "@method" {
+			if err == errNotAsked {
+				target, raw, err = e.address(req.URL)
+			}
+			if err != nil {
+				return nil, refuse(MissingComponent, "the address of the request is not known; configure url")
+			}
 		}
 		value, reason := component(req, c, target, raw)
 		if reason != nil {
@@ -306,7 +318,7 @@ func (e *message) base(req Request, input *fieldValue) ([]byte, *Reason) {
 		b = append(append(append(append(b, id...), ": "...), value...), '\n')
 	}
 	for _, name := range e.components {
-		if !covered[`"`+name+`"`] {
+		if !slices.Contains(covered, `"`+name+`"`) {
 			return nil, refuse(MissingComponent, "the signature does not cover %s", name)
 		}
 	}

@@ -84,6 +84,7 @@ func runSchemes(ctx context.Context, args []string, out, progress io.Writer) err
 	flags.DurationVar(&o.Duration, "duration", 10*time.Second, "time measured, each")
 	flags.DurationVar(&o.Warmup, "warmup", 3*time.Second, "time before that, each")
 	flags.StringVar(&o.Dir, "dir", "", "folder for the private stacks; the system's temporary folder by default")
+	flags.StringVar(&o.Profile, "profile", "", "folder for CPU profiles of the server, of the last scheme measured")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil
