@@ -320,8 +320,12 @@ func (c *intakeCache) invalidate(id domain.IntegrationID) {
 
 const (
 	followEvery = time.Second
-	// followOverlap is asked for again each time, because clocks of servers differ and commits come late.
-	followOverlap = time.Minute
+	// followOverlap is asked for again each time, because clocks of servers differ and commits come late, and every
+	// followDeep times followDeepOverlap, for those that differ more: asking for a whole minute each second costs as
+	// much as intake itself after thousands of connections were changed at once.
+	followOverlap     = 10 * time.Second
+	followDeepOverlap = time.Minute
+	followDeep        = 10
 	// maxKnown bounds the ids remembered as existing.
 	maxKnown = 1_000_000
 )
@@ -336,10 +340,15 @@ func (c *intakeCache) follow(ctx context.Context) {
 	known := 0
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
-	for {
+	for round := 1; ; {
 		asked := c.deps.Now()
-		versions, err := c.deps.Versions(ctx, since)
+		from := since
+		if round%followDeep == 0 && !since.IsZero() {
+			from = since.Add(followOverlap - followDeepOverlap)
+		}
+		versions, err := c.deps.Versions(ctx, from)
 		if err == nil {
+			round++
 			since = asked.Add(-followOverlap)
 			for id, version := range versions {
 				before, there := c.known.Load(id)

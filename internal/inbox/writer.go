@@ -26,7 +26,7 @@ type WriterOptions struct {
 	// its own.
 	MaxRows  int
 	MaxBytes int
-	// MinRows is what a committer waits for while another one is committing, default 20, and Linger for how long at most,
+	// MinRows is what a committer waits for while another one is committing, default 40, and Linger for how long at most,
 	// default 2 ms. One commit of 32 rows costs much less than two of 16. Without a commit under way there is no wait.
 	MinRows int
 	Linger  time.Duration
@@ -44,7 +44,7 @@ func (o *WriterOptions) defaults() {
 	setDefault(&o.Committers, 3)
 	setDefault(&o.MaxRows, 256)
 	setDefault(&o.MaxBytes, 4<<20)
-	setDefault(&o.MinRows, 20)
+	setDefault(&o.MinRows, 40)
 	setDefault(&o.Linger, 2*time.Millisecond)
 	setDefault(&o.QueueRows, 4096)
 	setDefault(&o.QueueBytes, 64<<20)
