@@ -321,14 +321,26 @@ func (c *intakeCache) invalidate(id domain.IntegrationID) {
 const (
 	followEvery = time.Second
 	// followOverlap is asked for again each time, because clocks of servers differ and commits come late, and every
-	// followDeep times followDeepOverlap, for those that differ more: asking for a whole minute each second costs as
+	// followDeep times so much that what is a minute late is heard of too: asking for a minute each second would cost as
 	// much as intake itself after thousands of connections were changed at once.
 	followOverlap     = 10 * time.Second
-	followDeepOverlap = time.Minute
 	followDeep        = 10
+	followDeepOverlap = time.Minute + followDeep*followEvery
 	// maxKnown bounds the ids remembered as existing.
 	maxKnown = 1_000_000
 )
+
+// followFrom is how far back the question after so many answered ones looks, the last of which was asked at since: the
+// zero time, which means everything, for the first.
+func followFrom(since time.Time, answered int) time.Time {
+	switch {
+	case answered == 0:
+		return time.Time{}
+	case answered%followDeep == 0:
+		return since.Add(-followDeepOverlap)
+	}
+	return since.Add(-followOverlap)
+}
 
 // follow asks for changed versions every second until ctx ends. The first answer names every integration.
 func (c *intakeCache) follow(ctx context.Context) {
@@ -336,20 +348,16 @@ func (c *intakeCache) follow(ctx context.Context) {
 		<-ctx.Done()
 		return
 	}
-	var since time.Time
+	var since time.Time // of the last question that was answered
 	known := 0
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
-	for round := 1; ; {
+	for round := 0; ; {
 		asked := c.deps.Now()
-		from := since
-		if round%followDeep == 0 && !since.IsZero() {
-			from = since.Add(followOverlap - followDeepOverlap)
-		}
-		versions, err := c.deps.Versions(ctx, from)
+		versions, err := c.deps.Versions(ctx, followFrom(since, round))
 		if err == nil {
+			since = asked
 			round++
-			since = asked.Add(-followOverlap)
 			for id, version := range versions {
 				before, there := c.known.Load(id)
 				if there && before.(int64) == version {

@@ -5,9 +5,11 @@ import (
 	"container/list"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -15,6 +17,7 @@ import (
 // listing is what a server listed, in little memory: what is known of an entry whose page has not come yet must not be
 // much more than its name, or a large calendar would fill the worker.
 type listing struct {
+	base string   // the folder of the first member, which nearly always is that of all
 	text []byte   // members one after the other, see add
 	at   []uint32 // where each begins in text; by path once sorted
 
@@ -22,17 +25,51 @@ type listing struct {
 	truncated bool   // sync: there is more behind that token
 }
 
-// add takes a member over: a byte that says whether it is gone, then path and ETag, each behind its length.
+// What the first byte of a member says of it.
+const (
+	isGone   = 1 << iota
+	inBase   // the path begins with base, which is left out
+	isDigest // the ETag is a hash in quotes and hexadecimal digits, of which the bytes are kept
+)
+
+// add takes a member over: a byte of marks, then path and ETag, each behind its length.
 func (l *listing) add(m member) {
+	if len(l.at) == 0 {
+		l.base = m.path[:strings.LastIndexByte(m.path, '/')+1]
+	}
 	l.at = append(l.at, uint32(len(l.text)))
-	mark := byte(0)
+	var marks byte
 	if m.gone {
-		mark = 1
+		marks |= isGone
 	}
-	l.text = append(l.text, mark)
-	for _, s := range []string{m.path, m.etag} {
-		l.text = append(binary.AppendUvarint(l.text, uint64(len(s))), s...)
+	path, inside := strings.CutPrefix(m.path, l.base)
+	if inside {
+		marks |= inBase
 	}
+	var room [64]byte
+	tag := append(room[:0], m.etag...)
+	if sum, ok := hexTag(m.etag); ok {
+		marks |= isDigest
+		tag = sum
+	}
+	l.text = append(l.text, marks)
+	l.text = append(binary.AppendUvarint(l.text, uint64(len(path))), path...)
+	l.text = append(binary.AppendUvarint(l.text, uint64(len(tag))), tag...)
+}
+
+// hexTag reads an ETag that is nothing but quotes around hexadecimal digits in lower case.
+func hexTag(etag string) ([]byte, bool) {
+	if len(etag) < 4 || etag[0] != '"' || etag[len(etag)-1] != '"' {
+		return nil, false
+	}
+	text := etag[1 : len(etag)-1]
+	for i := range len(text) {
+		if c := text[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return nil, false
+		}
+	}
+	sum, err := hex.DecodeString(text)
+	return sum, err == nil
 }
 
 // field reads what stands behind a length.
@@ -42,31 +79,47 @@ func field(text []byte) (value, rest []byte) {
 	return text[:n], text[n:]
 }
 
-func (l *listing) path(at uint32) []byte {
-	path, _ := field(l.text[at+1:])
-	return path
+// member reads what add wrote.
+func (l *listing) member(at uint32) member {
+	marks := l.text[at]
+	path, rest := field(l.text[at+1:])
+	tag, _ := field(rest)
+	m := member{path: string(path), etag: string(tag), gone: marks&isGone != 0}
+	if marks&inBase != 0 {
+		m.path = l.base + m.path
+	}
+	if marks&isDigest != 0 {
+		m.etag = `"` + hex.EncodeToString(tag) + `"`
+	}
+	return m
+}
+
+// compare is the order of two members by path.
+func (l *listing) compare(a, b uint32) int {
+	if l.text[a]&l.text[b]&inBase != 0 {
+		one, _ := field(l.text[a+1:])
+		other, _ := field(l.text[b+1:])
+		return bytes.Compare(one, other)
+	}
+	return strings.Compare(l.member(a).path, l.member(b).path)
 }
 
 // sort puts the members into the order in which they are handed out.
-func (l *listing) sort() {
-	slices.SortFunc(l.at, func(a, b uint32) int { return bytes.Compare(l.path(a), l.path(b)) })
-}
+func (l *listing) sort() { slices.SortFunc(l.at, l.compare) }
 
 // after returns up to limit members behind a path; "" is before all.
 func (l *listing) after(path string, limit int) []member {
 	from := 0
 	if path != "" {
 		found := false
-		from, found = slices.BinarySearchFunc(l.at, path, func(at uint32, p string) int { return bytes.Compare(l.path(at), []byte(p)) })
-		for found && from < len(l.at) && string(l.path(l.at[from])) == path {
+		from, found = slices.BinarySearchFunc(l.at, path, func(at uint32, p string) int { return strings.Compare(l.member(at).path, p) })
+		for found && from < len(l.at) && l.member(l.at[from]).path == path {
 			from++
 		}
 	}
 	var out []member
 	for _, at := range l.at[from:min(len(l.at), from+limit)] {
-		path, rest := field(l.text[at+1:])
-		tag, _ := field(rest)
-		out = append(out, member{path: string(path), etag: string(tag), gone: l.text[at] == 1})
+		out = append(out, l.member(at))
 	}
 	return out
 }

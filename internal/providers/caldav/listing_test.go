@@ -20,8 +20,21 @@ func TestAListingIsHandedOutWholeAndInOrder(t *testing.T) {
 	var members []member
 	for n := range 1000 {
 		m := member{path: fmt.Sprintf("/home/%d%s.ics", n, strings.Repeat("x", n%300)), etag: fmt.Sprintf(`"%d"`, n), gone: n%7 == 0}
-		if n%5 == 0 {
+		switch n % 10 {
+		case 0, 5:
 			m.etag = ""
+		case 1:
+			m.etag = fmt.Sprintf(`"%064x"`, n)
+		case 2:
+			m.etag = fmt.Sprintf(`"%06X"`, n+0xabc0)
+		case 3:
+			m.etag = fmt.Sprintf(`W/"%04x"`, n)
+		case 4:
+			m.etag = fmt.Sprintf(`"%03x"`, n)
+		case 6:
+			m.path = fmt.Sprintf("/home/inner/%d.ics", n)
+		case 7:
+			m.path = fmt.Sprintf("/elsewhere/%d", n)
 		}
 		members = append(members, m)
 	}

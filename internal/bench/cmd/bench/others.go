@@ -77,9 +77,9 @@ func runSync(ctx context.Context, args []string, out, progress io.Writer) error 
 	flags.SetOutput(progress)
 	flags.IntVar(&o.Events, "events", 10_000, "events of the calendars that are timed")
 	flags.IntVar(&o.Small, "small", 1000, "events of the small calendar, for memory")
-	flags.IntVar(&o.Large, "large", 20_000, "events of the large calendar, for memory")
+	flags.IntVar(&o.Large, "large", 0, "events of a large calendar, for memory, such as 20000; none by default")
 	flags.IntVar(&o.Changes, "changes", 100, "changes of the incremental sync")
-	flags.IntVar(&o.Rounds, "rounds", 3, "first syncs, in turns with vdirsyncer's")
+	flags.IntVar(&o.Rounds, "rounds", 2, "first syncs, in turns with vdirsyncer's")
 	flags.StringVar(&o.Dir, "dir", "", "folder for the private servers; the system's temporary folder by default")
 	more := common(flags)
 	if err := flags.Parse(args); err != nil {
