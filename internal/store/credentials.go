@@ -135,10 +135,12 @@ func (tx *Tx) RemoveCredential(ctx context.Context, integration domain.Integrati
 	return fault("remove credential", err)
 }
 
-// intakeCredentials reads the stored credentials across tenants.
-func (s *Store) intakeCredentials(ctx context.Context, org domain.OrgID, id domain.IntegrationID) ([]SealedCredential, error) {
-	rows, err := s.system.Query(ctx, "SELECT "+credentialColumns+`, c.secret FROM webhook_credentials c
-		WHERE org_id = $1 AND integration_id = $2 ORDER BY id`, org, id)
+const intakeCredentialsQuery = "SELECT " + credentialColumns + `, c.secret FROM webhook_credentials c
+	WHERE org_id = (SELECT org_id FROM integrations WHERE id = $1) AND integration_id = $1 ORDER BY id`
+
+// intakeCredentials reads the answer to intakeCredentialsQuery.
+func (s *Store) intakeCredentials(answers pgx.BatchResults, org domain.OrgID) ([]SealedCredential, error) {
+	rows, err := answers.Query()
 	all, err := collect(rows, err, func(row pgx.Row) (SealedCredential, error) {
 		return openCredential(row, s.ring.Org(string(org)).Open)
 	})

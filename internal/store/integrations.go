@@ -250,8 +250,14 @@ func (s *Store) IntakeRecord(ctx context.Context, id domain.IntegrationID) (Inta
 	var sealed []byte
 	var until *time.Time
 	now := s.timestamp()
-	i, err := scanIntegration(s.system.QueryRow(ctx, intakeQuery, id, now, now.Add(-longStay), now.Add(domain.UrgentWithin)),
-		&sealed, &r.Zone, &until)
+	// One round trip: after a start every integration is read at once. The credentials are read after the version, by a
+	// statement of its own, so that what is read is never older than the version says.
+	var both pgx.Batch
+	both.Queue(intakeQuery, id, now, now.Add(-longStay), now.Add(domain.UrgentWithin))
+	both.Queue(intakeCredentialsQuery, id)
+	answers := s.system.SendBatch(ctx, &both)
+	defer answers.Close()
+	i, err := scanIntegration(answers.QueryRow(), &sealed, &r.Zone, &until)
 	if err != nil {
 		return r, missing("integration", "read integration for intake", err)
 	}
@@ -262,8 +268,7 @@ func (s *Store) IntakeRecord(ctx context.Context, id domain.IntegrationID) (Inta
 	if r.Secrets, err = s.openSecrets(i.OrgID, id, sealed); err != nil {
 		return r, err
 	}
-	// Read after the version, so that what is read is never older than the version says.
-	r.Credentials, err = s.intakeCredentials(ctx, i.OrgID, id)
+	r.Credentials, err = s.intakeCredentials(answers, i.OrgID)
 	return r, err
 }
 
