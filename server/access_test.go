@@ -54,6 +54,13 @@ func expectations() map[string]expectation {
 		"receive-webhook":       {path: func(x tenant) string { return "/v1/webhooks/" + string(x.integration) }, body: "{}", ok: 503},
 		"receive-notice":        {path: func(x tenant) string { return "/v1/notify/" + string(x.integration) }, body: "{}", ok: 503},
 		"list-providers":        {ok: 200},
+		"list-samples":          {path: func(tenant) string { return "/v1/providers/plain/samples" }, ok: 409},
+		"list-mappings":         {path: at("/v1/integrations/{id}/mappings", idIntegration), ok: 409},
+		"set-mapping":           {path: at("/v1/integrations/{id}/mappings/x", idIntegration), body: `{"mapping":{}}`, ok: 409},
+		"mapping-page":          {path: at("/integrations/{id}/mapping", idIntegration), ok: 409},
+		"dashboard-mapping":     {path: at("/do/integrations/{id}/mapping", idIntegration), form: url.Values{}, ok: 409},
+		"send-lead":             {path: at("/v1/integrations/{id}/leads", idIntegration), body: `{"full_name":"x","email":"x@example.com"}`, ok: 409},
+		"list-leads":            {path: at("/v1/integrations/{id}/leads", idIntegration), ok: 200},
 
 		"link-bookings":         {path: at("/v1/bookings/{id}/link", idBooking), body: `{"booking_id":"00000000-0000-7000-8000-000000000000"}`, ok: 422},
 		"unlink-bookings":       {path: at("/v1/bookings/{id}/unlink", idBooking), body: `{}`, ok: 422},

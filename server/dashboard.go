@@ -70,6 +70,7 @@ type integrationRow struct {
 	Resource    string
 	WorkflowURL string
 	Connect     bool   // by a person's consent, which is missing
+	Mapping     bool   // its mappings can be changed by the one who looks
 	Lag         string // how far behind it is, in words; "" when nothing was measured
 	Late        string // why it is later than it should be
 	Syncing     string // how far a first or full reading is, in words
@@ -126,7 +127,7 @@ func (s *Server) fill(ctx context.Context, tx *store.Tx, d *dashboardData) error
 	for _, i := range systems {
 		labels[i.ID] = i.Name
 		d.Integrations = append(d.Integrations, integrationRow{Integration: i, Resource: names[i.ResourceID], WorkflowURL: s.workflowURL(contract.IntegrationWorkflowID(i.ID)),
-			Connect: d.CanConnect && i.State == domain.IntegrationNeedsReconnect && s.byConsent(i.Provider)})
+			Connect: d.CanConnect && i.State == domain.IntegrationNeedsReconnect && s.byConsent(i.Provider), Mapping: d.CanConnect && s.providers[i.Provider].Mappings != nil})
 	}
 	if err := s.fillFreshness(ctx, tx, d.Integrations); err != nil {
 		return err

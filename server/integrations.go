@@ -29,6 +29,9 @@ type providerView struct {
 	Doc            string                 `json:"doc"`
 	SettingsSchema json.RawMessage        `json:"settings_schema" doc:"JSON Schema of settings"`
 	Secrets        []provider.SecretField `json:"secrets" doc:"The secrets that it takes"`
+	Abilities      []provider.Ability     `json:"abilities" doc:"What a connection can do, and cannot, and why"`
+	Limits         []string               `json:"limits" doc:"What the system does not offer, in plain words"`
+	Mappings       bool                   `json:"mappings" doc:"Its webhooks are read by mappings that can be changed; see list-samples"`
 	Consent        bool                   `json:"consent" doc:"A person lets WedSync in, by the link of connect-integration"`
 }
 
@@ -36,7 +39,8 @@ func (s *Server) listProviders(_ context.Context, _ *struct{}) (*listOutput[prov
 	var out []providerView
 	for _, name := range slices.Sorted(maps.Keys(s.providers)) {
 		p := s.providers[name]
-		v := providerView{Name: p.Name, Title: p.Title, Doc: p.Doc, SettingsSchema: p.SettingsSchema, Secrets: p.Secrets, Consent: p.OAuth != nil}
+		v := providerView{Name: p.Name, Title: p.Title, Doc: p.Doc, SettingsSchema: p.SettingsSchema, Secrets: p.Secrets, Consent: p.OAuth != nil,
+			Abilities: append([]provider.Ability{}, p.Abilities...), Limits: append([]string{}, p.Limits...), Mappings: p.Mappings != nil}
 		if len(v.SettingsSchema) == 0 {
 			v.SettingsSchema = json.RawMessage("{}")
 		}

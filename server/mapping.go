@@ -33,7 +33,7 @@ type trySample struct {
 type testMappingInput struct {
 	IDParam
 	Body struct {
-		Settings   json.RawMessage `json:"settings,omitempty" doc:"To be tried instead of the stored ones: the webhook part, or all settings"`
+		Settings   json.RawMessage `json:"settings,omitempty" doc:"To be tried instead of the stored ones: all settings, or the part that reads webhooks"`
 		Sample     *trySample      `json:"sample,omitempty" doc:"What to read; or delivery_id"`
 		DeliveryID string          `json:"delivery_id,omitempty" maxLength:"36" doc:"A stored delivery to read; leaves a line in the audit trail"`
 	}
@@ -192,7 +192,11 @@ func (s *Server) testMapping(ctx context.Context, in *testMappingInput) (*testMa
 	if err != nil {
 		return nil, err
 	}
-	got := try.explain(ctx, d)
+	return trialResult(try.explain(ctx, d)), nil
+}
+
+// trialResult is how a delivery was read, for people.
+func trialResult(got provider.Explanation) *testMappingOutput {
 	out := &testMappingOutput{}
 	o := &out.Body
 	o.Verification, o.Outcome, o.Reason, o.Steps, o.EventType, o.Cost = "not done", trial.OutcomeOf(got), trial.Reason(got), got.Steps, got.Decoded.EventType, got.Cost
@@ -204,13 +208,13 @@ func (s *Server) testMapping(ctx context.Context, in *testMappingInput) (*testMa
 	if o.Steps == nil {
 		o.Steps = []provider.ExplainStep{}
 	}
-	return out, nil
+	return out
 }
 
 type backtestInput struct {
 	IDParam
 	Body struct {
-		Settings json.RawMessage `json:"settings" doc:"To be tried: the webhook part, or all settings"`
+		Settings json.RawMessage `json:"settings" doc:"To be tried: all settings, or the part that reads webhooks"`
 		Last     int             `json:"last,omitempty" minimum:"1" maximum:"1000" default:"100" doc:"How many of the newest deliveries to try"`
 	}
 }

@@ -67,6 +67,7 @@ func Routes() []Route {
 		{Method: "POST", Path: notifyPath, Access: AccessWebhook, ID: "receive-notice", Tag: tagIntegrations, Summary: "Take a message of a system that something changed there", status: 202, mount: raw((*Server).notify)},
 
 		{Method: "GET", Path: "/v1/providers", Access: AccessViewer, ID: "list-providers", Tag: tagIntegrations, Summary: "List the kinds of systems that can be connected", mount: typed((*Server).listProviders)},
+		{Method: "GET", Path: "/v1/providers/{name}/samples", Access: AccessViewer, ID: "list-samples", Tag: tagIntegrations, Summary: "List the kinds of webhooks of a provider, each with a sample and the mapping that reads it", mount: typed((*Server).listSamples)},
 		{Method: "POST", Path: "/v1/integrations", Access: AccessAdmin, ID: "create-integration", Tag: tagIntegrations, Summary: "Connect a system", status: 201, mount: typed((*Server).createIntegration)},
 		{Method: "GET", Path: "/v1/integrations", Access: AccessViewer, ID: "list-integrations", Tag: tagIntegrations, Summary: "List integrations", mount: typed((*Server).listIntegrations)},
 		{Method: "GET", Path: "/v1/integrations/{id}", Access: AccessViewer, ID: "get-integration", Tag: tagIntegrations, Summary: "Read an integration", mount: typed((*Server).getIntegration)},
@@ -78,6 +79,10 @@ func Routes() []Route {
 		{Method: "POST", Path: "/v1/integrations/{id}/resync", Access: AccessOperator, ID: "resync-integration", Tag: tagIntegrations, Summary: "Read the system anew", status: 202, mount: typed((*Server).resyncIntegration)},
 		{Method: "POST", Path: "/v1/integrations/{id}/mapping:test", Access: AccessOperator, ID: "test-mapping", Tag: tagIntegrations, Summary: "Show how a sample or a stored webhook is read, step by step", mount: typed((*Server).testMapping)},
 		{Method: "POST", Path: "/v1/integrations/{id}/mapping:backtest", Access: AccessOperator, ID: "backtest-mapping", Tag: tagIntegrations, Summary: "Try a new mapping over stored webhooks before it is switched on", mount: typed((*Server).backtestMapping)},
+		{Method: "GET", Path: "/v1/integrations/{id}/mappings", Access: AccessOperator, ID: "list-mappings", Tag: tagIntegrations, Summary: "List by which expressions each kind of webhook is read, with a sample", mount: typed((*Server).listMappings)},
+		{Method: "PUT", Path: "/v1/integrations/{id}/mappings/{kind}", Access: AccessAdmin, ID: "set-mapping", Tag: tagIntegrations, Summary: "Change by which expressions a kind of webhook is read", mount: typed((*Server).setMapping)},
+		{Method: "POST", Path: "/v1/integrations/{id}/leads", Access: AccessOperator, ID: "send-lead", Tag: tagIntegrations, Summary: "Hand an enquiry in at a system that takes them and confirms nothing; once for a key", status: 201, mount: typed((*Server).sendLead)},
+		{Method: "GET", Path: "/v1/integrations/{id}/leads", Access: AccessViewer, ID: "list-leads", Tag: tagIntegrations, Summary: "List the enquiries that were handed in, without what they said", mount: typed((*Server).listLeads)},
 		{Method: "GET", Path: "/v1/integrations/{id}/credentials", Access: AccessAdmin, ID: "list-credentials", Tag: tagIntegrations, Summary: "List the webhook credentials that were added to an integration", mount: typed((*Server).listCredentials)},
 		{Method: "POST", Path: "/v1/integrations/{id}/credentials", Access: AccessAdmin, ID: "add-credential", Tag: tagIntegrations, Summary: "Add a webhook credential; one generated here is shown this once", status: 201, mount: typed((*Server).addCredential)},
 		{Method: "PATCH", Path: "/v1/integrations/{id}/credentials/{credential}", Access: AccessAdmin, ID: "update-credential", Tag: tagIntegrations, Summary: "Rename a webhook credential or set its end", mount: typed((*Server).updateCredential)},
@@ -215,6 +220,8 @@ func Routes() []Route {
 		{Method: "GET", Path: "/", Access: AccessViewer, ID: "dashboard", Tag: tagPages, Summary: "Dashboard", page: true, mount: raw((*Server).dashboard)},
 		{Method: "GET", Path: "/live", Access: AccessViewer, ID: "dashboard-live", Tag: tagPages, Summary: "Live events of the dashboard", page: true, endless: true, mount: raw((*Server).streamEvents)},
 		{Method: "POST", Path: "/do/integrations/{id}/{action}", Access: AccessOperator, ID: "dashboard-integration", Tag: tagPages, Summary: "Buttons of an integration", page: true, mount: raw((*Server).doIntegration)},
+		{Method: "GET", Path: "/integrations/{id}/mapping", Access: AccessAdmin, ID: "mapping-page", Tag: tagPages, Summary: "Mapping of an integration beside a sample and what it makes of it", page: true, mount: raw((*Server).mappingPage)},
+		{Method: "POST", Path: "/do/integrations/{id}/mapping", Access: AccessAdmin, ID: "dashboard-mapping", Tag: tagPages, Summary: "Buttons of a mapping", page: true, mount: raw((*Server).doMapping)},
 		{Method: "POST", Path: "/do/conflicts/{id}", Access: AccessOperator, ID: "dashboard-conflict", Tag: tagPages, Summary: "Buttons of a conflict", page: true, mount: raw((*Server).doConflict)},
 		{Method: "POST", Path: "/do/quarantines/{id}/{action}", Access: AccessOperator, ID: "dashboard-quarantine", Tag: tagPages, Summary: "Buttons of held removals", page: true, mount: raw((*Server).doQuarantine)},
 	}

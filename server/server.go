@@ -21,6 +21,7 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/flow"
 	"github.com/wedsync/wedsync/internal/holds"
+	"github.com/wedsync/wedsync/internal/httpx"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/sharelink"
 	"github.com/wedsync/wedsync/internal/store"
@@ -77,6 +78,8 @@ type Deps struct {
 	// returns the settings as they are for others. tokens are those of a consent that is not stored yet; nil = the stored
 	// ones.
 	Onboard func(ctx context.Context, i domain.Integration, secrets map[string]string, zone string, tokens provider.TokenSource) (json.RawMessage, error)
+	// Outward is the only way out to systems that take enquiries; nil sends none.
+	Outward *httpx.Client
 	Grants  *connect.Grants // of systems that are connected by consent; nil connects none
 	Intake  *Intake         // takes webhooks; nil answers them with 503
 	Notices *Notices        // takes messages to watches; nil answers them with 503

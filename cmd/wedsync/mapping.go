@@ -3,10 +3,12 @@ package main
 import (
 	"encoding/json"
 	"net/http"
+	"net/url"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/wedsync/wedsync/internal/app"
 	"github.com/wedsync/wedsync/internal/domain"
 )
 
@@ -59,7 +61,59 @@ func mappingCommand() *cobra.Command {
 			f.StringVar(&tried, "settings", "", "file with the webhook part, or all settings, to try")
 			f.IntVar(&last, "last", 100, "how many of the newest deliveries, at most 1000")
 		})
-	cmd.AddCommand(test, backtest)
+	cmd.AddCommand(samplesCommand(), showMappingCommand(), setMappingCommand(), test, backtest)
+	return cmd
+}
+
+func samplesCommand() *cobra.Command {
+	return remoteCommand("samples PROVIDER", "List the kinds of webhooks of a provider, each with a sample and the mapping that reads it", 1, http.MethodGet,
+		func(args []string) string { return "/v1/providers/" + url.PathEscape(args[0]) + "/samples" }, nil, nil)
+}
+
+func showMappingCommand() *cobra.Command {
+	return remoteCommand("show ID", "Show by which expressions each kind of webhook is read", 1, http.MethodGet,
+		func(args []string) string { return "/v1/integrations/" + url.PathEscape(args[0]) + "/mappings" }, nil, nil)
+}
+
+// setMappingCommand changes one kind. Without --version the change is made from what is stored now.
+func setMappingCommand() *cobra.Command {
+	r := &remote{}
+	var version int64
+	var reason string
+	cmd := &cobra.Command{
+		Use: "set ID KIND FILE", Short: "Change by which expressions a kind of webhook is read: FILE is an object of expressions by field; fields left out get the provider's own",
+		Args: cobra.ExactArgs(3),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			mapping, err := readJSON(args[2])
+			if err != nil {
+				return err
+			}
+			c, err := r.client()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			at := "/v1/integrations/" + url.PathEscape(args[0]) + "/mappings"
+			if version == 0 {
+				var have struct {
+					Version int64 `json:"version"`
+				}
+				if _, err := c.Do(cmd.Context(), http.MethodGet, at, nil, &have); err != nil {
+					return err
+				}
+				version = have.Version
+			}
+			var out json.RawMessage
+			if _, err := c.Do(cmd.Context(), http.MethodPut, at+"/"+url.PathEscape(args[1]), map[string]any{"mapping": mapping, "version": version, "reason": reason}, &out); err != nil {
+				return err
+			}
+			return printJSON(cmd.OutOrStdout(), out)
+		},
+	}
+	settings(cmd, &app.Config{}, r.flags, func(f *pflag.FlagSet, _ *app.Config) {
+		f.Int64Var(&version, "version", 0, "version of the integration that the change was made from; the present one if left out")
+		f.StringVar(&reason, "reason", "", "why, for the audit trail")
+	})
 	return cmd
 }
 

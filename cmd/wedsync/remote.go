@@ -112,6 +112,7 @@ func integrationCommand() *cobra.Command {
 		policyCommand(),
 		resyncCommand(),
 		mappingCommand(),
+		leadCommand(),
 		credentialCommand(),
 	)
 	return cmd

@@ -27,7 +27,7 @@ var floors = []floor{
 	{3, "the ports to the outside: each hides one foreign system behind our own words",
 		[][]string{{"internal/flow", "internal/provider", "internal/store", "internal/stream"}}},
 	{4, "what joins ports and rules: one provider per folder, and the transactions that apply, accept and dispatch",
-		[][]string{{"internal/apply", "internal/broadcast", "internal/connect", "internal/diary", "internal/inbox", "internal/providers/*", "internal/retention", "internal/trial"}, {"internal/guard", "internal/holds", "internal/notify", "internal/providers", "internal/resolutions", "internal/timelines"}}},
+		[][]string{{"internal/providers/custom"}, {"internal/apply", "internal/broadcast", "internal/connect", "internal/diary", "internal/inbox", "internal/providers/*", "internal/retention", "internal/trial"}, {"internal/guard", "internal/holds", "internal/notify", "internal/providers", "internal/resolutions", "internal/timelines"}}},
 	{5, "steps that may run twice, for workflows to put in order", [][]string{{"activities"}}},
 	{6, "stories: deterministic, so they reach the world only through activities", [][]string{{"workflows"}}},
 	{7, "the list of what a worker process serves", [][]string{{"worker"}}},

@@ -5,8 +5,8 @@
 //
 // Little is required: a Registration opens a Connection and returns any value. What that value can do is found by
 // type, at one place (As): WebhookSource, Puller, Reader, Writer, Watcher,
-// Prober, Onboarder. A provider implements only what
-// its system really offers.
+// Prober, Onboarder, LeadSender. A provider implements only what
+// its system really offers, and Registration.Abilities and Limits tell people the same in words.
 //
 // Every method obeys the same rules. Errors have a domain.ErrorKind; unavailable and rate_limited are retried by the
 // caller, unauthenticated moves the integration to needs_reconnect, gone_token restarts a listing, everything else is
@@ -30,6 +30,9 @@ type Registration struct {
 	Name  string // short lower-case name stored with every integration; never changed after a release
 	Title string // for people
 	Doc   string // one sentence: what the system is and what the connection can do
+	// Abilities says what a connection can do, and Limits what the system does not offer, both in plain words.
+	Abilities []Ability
+	Limits    []string
 	// SettingsSchema is a JSON Schema (2020-12) of Settings, shown by the API and the docs.
 	SettingsSchema json.RawMessage
 	// Secrets lists the names of the secrets that the provider uses, with what each is for.
@@ -46,6 +49,8 @@ type Registration struct {
 	// OAuth says how a grant is got, for the integration's settings and whether it writes; nil for systems that are
 	// reached by Secrets. Errors are domain.Invalid.
 	OAuth func(settings json.RawMessage, writes bool) (OAuth, error)
+	// Mappings lets people see and change how deliveries are read, kind by kind; nil where no mapping reads them.
+	Mappings *Mappings
 	// Notice reads a message to a watch's address; nil for systems without Watcher. It makes no network call, compares
 	// secrets in constant time, and answers KindUnauthenticated when they are wrong, KindInvalid when the message cannot
 	// be read.

@@ -14,6 +14,7 @@ import (
 	"github.com/wedsync/wedsync/internal/providers/caldav"
 	"github.com/wedsync/wedsync/internal/providers/custom"
 	"github.com/wedsync/wedsync/internal/providers/google"
+	"github.com/wedsync/wedsync/internal/providers/honeybook"
 	"github.com/wedsync/wedsync/internal/providers/ics"
 	"github.com/wedsync/wedsync/internal/providers/outlook"
 	"github.com/wedsync/wedsync/internal/providers/schedulers"
@@ -32,6 +33,7 @@ func All() []provider.Registration {
 		schedulers.Calendly,
 		schedulers.Acuity,
 		schedulers.CalCom,
+		honeybook.Registration,
 	}
 }
 

@@ -2,10 +2,12 @@ package providers_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/providers"
 )
 
@@ -27,6 +29,57 @@ func TestListHoldsCompleteProvidersOfDifferentNames(t *testing.T) {
 	}
 	if len(seen) == 0 {
 		t.Error("the list is empty")
+	}
+}
+
+func TestEveryProviderSaysPlainlyWhatItCanAndCannotDo(t *testing.T) {
+	t.Parallel()
+	for _, r := range providers.All() {
+		told := map[provider.AbilityName]bool{}
+		for _, a := range r.Abilities {
+			if told[a.Name] || len(a.How) < 10 || !strings.HasSuffix(a.How, ".") {
+				t.Errorf("%s: %s is told twice, or without a sentence about how", r.Name, a.Name)
+			}
+			told[a.Name] = true
+		}
+		for _, name := range provider.AbilityNames() {
+			if !told[name] {
+				t.Errorf("%s does not say whether it can %s", r.Name, name)
+			}
+			delete(told, name)
+		}
+		if len(told) > 0 || len(r.Limits) == 0 {
+			t.Errorf("%s has unknown abilities %v, or names no limits", r.Name, told)
+		}
+		for _, l := range r.Limits {
+			if !strings.HasSuffix(l, ".") {
+				t.Errorf("%s: the limit %q is no sentence", r.Name, l)
+			}
+		}
+	}
+}
+
+func TestMappingsOfAProviderReadTheirOwnSamples(t *testing.T) {
+	t.Parallel()
+	for _, r := range providers.All() {
+		if r.Mappings == nil {
+			continue
+		}
+		for _, k := range r.Mappings.Kinds {
+			have, err := r.Mappings.Read(json.RawMessage(`{}`), k.Name)
+			if err != nil || len(have.Own) == 0 || !json.Valid(k.Sample) || k.Title == "" || k.Doc == "" {
+				t.Errorf("%s, %s: %+v, %v", r.Name, k.Name, have, err)
+			}
+			same, err := r.Mappings.Change(json.RawMessage(`{}`), k.Name, have.InEffect)
+			if err != nil || string(same) != "{}" {
+				t.Errorf("%s, %s: a mapping that is the provider's own is stored: %s, %v", r.Name, k.Name, same, err)
+			}
+			for name := range have.Own {
+				if !slices.Contains(r.Mappings.Fields, name) {
+					t.Errorf("%s, %s: the field %s is not listed", r.Name, k.Name, name)
+				}
+			}
+		}
 	}
 }
 

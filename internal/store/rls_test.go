@@ -82,6 +82,9 @@ func (b *bundle) fill(org domain.OrgID) {
 		if err := tx.CreateHold(ctx, domain.Hold{ID: k.ID, ExpiresAt: tx.Now.Add(time.Hour), MadeBy: "test"}, []byte("{}")); err != nil {
 			return err
 		}
+		if _, _, err := tx.BeginLead(ctx, domain.SentLead{ID: domain.NewID[domain.LeadID](tx.Now), IntegrationID: i.ID, RequestedBy: "test"}, 1); err != nil {
+			return err
+		}
 		if err := tx.AddPushLag(ctx, i.ID, time.Second); err != nil {
 			return err
 		}
@@ -310,7 +313,7 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 	for _, sql := range []string{"UPDATE audit_entries SET reason = ''", "DELETE FROM audit_entries", "DELETE FROM audit_heads",
 		"DELETE FROM bookings", "INSERT INTO organizations (id, name, zone, created_at) VALUES (gen_random_uuid(), 'x', 'UTC', now())",
 		"DELETE FROM quarantined_removals", "UPDATE booking_changes SET fields = '{}'", "DELETE FROM booking_changes",
-		"DELETE FROM recipients", "DELETE FROM shares", "DELETE FROM confirmations",
+		"DELETE FROM recipients", "DELETE FROM shares", "DELETE FROM confirmations", "DELETE FROM leads",
 		"DELETE FROM outbox", "TRUNCATE stream_events", "CREATE TABLE mine (a int)"} {
 		_, err := b.app.Exec(ctx, sql)
 		refused(sql, err)
@@ -318,7 +321,7 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 	for _, sql := range []string{"SELECT 1 FROM bookings", "SELECT 1 FROM audit_entries", "UPDATE audit_heads SET seq = 0", "UPDATE deliveries SET state = 'dead'",
 		"UPDATE integrations SET secrets = ''", "DELETE FROM organizations", "SELECT booking_id FROM allocations",
 		"UPDATE webhook_credentials SET not_after = NULL", "DELETE FROM webhook_credentials",
-		"SELECT contact FROM recipients", "SELECT 1 FROM notifications", "SELECT 1 FROM notify_facts", "SELECT token_hash FROM shares", "SELECT 1 FROM confirmations",
+		"SELECT contact FROM recipients", "SELECT 1 FROM notifications", "SELECT 1 FROM notify_facts", "SELECT token_hash FROM shares", "SELECT 1 FROM confirmations", "SELECT 1 FROM leads",
 		"SELECT label FROM feeds", "UPDATE feeds SET revoked_at = NULL",
 		"SELECT tokens FROM oauth_grants", "SELECT verifier FROM oauth_states", "UPDATE oauth_states SET used_at = NULL",
 		"UPDATE watches SET state = 'active'", "DELETE FROM watches", "SELECT lags FROM freshness"} {

@@ -78,9 +78,22 @@ import (
 
 // Registration describes the provider.
 var Registration = provider.Registration{
-	Name:           "caldav",
-	Title:          "CalDAV calendar",
-	Doc:            "A calendar on any CalDAV server, such as iCloud, Fastmail or Nextcloud: read by synchronisation, written by conditional requests.",
+	Name:  "caldav",
+	Title: "CalDAV calendar",
+	Doc:   "A calendar on any CalDAV server, such as iCloud, Fastmail or Nextcloud: read by synchronisation, written by conditional requests.",
+	Abilities: []provider.Ability{
+		{Name: provider.CanList, Has: true, How: "By sync tokens where the server has them, else by comparing the ETags of a time range."},
+		{Name: provider.CanRead, Has: true, How: "One event is asked for by its address."},
+		{Name: provider.CanHear, How: "CalDAV tells nobody of changes; the calendar is read every few minutes."},
+		{Name: provider.CanWrite, Has: true, How: "Events with our marker, by conditional requests."},
+		{Name: provider.CanMove, Has: true, How: "The time of an entry is changed and the rest of it kept."},
+		{Name: provider.CanCheck, Has: true, How: "The calendar is asked for its properties."},
+		{Name: provider.CanLead, How: "Bookings are written instead."},
+	},
+	Limits: []string{
+		"What changes shows with the next poll, not at once.",
+		"Servers without sync tokens are listed anew to find removals.",
+	},
 	SettingsSchema: settingsSchema,
 	Secrets:        []provider.SecretField{{Name: "password", Doc: "Password of the account; an app-specific one where the server offers that.", Required: true}},
 	Validate:       validate,

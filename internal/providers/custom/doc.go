@@ -54,9 +54,22 @@ const (
 
 // Registration describes the provider.
 var Registration = provider.Registration{
-	Name:           "custom",
-	Title:          "Custom system",
-	Doc:            "Any system with a JSON API or webhooks, described by declarative settings and CEL expressions; it can do what its settings describe: receive webhooks, list, read, write, probe.",
+	Name:  "custom",
+	Title: "Custom system",
+	Doc:   "Any system with a JSON API or webhooks, described by declarative settings and CEL expressions; it can do what its settings describe: receive webhooks, list, read, write, probe.",
+	Abilities: []provider.Ability{
+		{Name: provider.CanList, Has: true, How: "With the part list, page by page, and what changed since if the system can tell."},
+		{Name: provider.CanRead, Has: true, How: "With the part read."},
+		{Name: provider.CanHear, Has: true, How: "With the part webhook, verified by any of the schemes of docs/webhooks.md."},
+		{Name: provider.CanWrite, Has: true, How: "With the part write, under an idempotency key or after a lookup."},
+		{Name: provider.CanMove, Has: true, How: "With the parts write and read, as far as the system's requests can."},
+		{Name: provider.CanCheck, Has: true, How: "With the part probe."},
+		{Name: provider.CanLead, How: "A request of the part write does it."},
+	},
+	Limits: []string{
+		"A connection can do what its settings describe and no more.",
+		"Bodies are JSON, forms or XML; requests are JSON.",
+	},
 	SettingsSchema: json.RawMessage(schema),
 	Secrets: []provider.SecretField{
 		{Name: SecretWebhook, Doc: "Signing secret of the webhooks; several, separated by spaces or line ends, while one is being replaced (passwords: line ends only; PEM keys as they are). Required with the part webhook, except with jwks_url or a CA."},

@@ -125,12 +125,15 @@ func faultText(err error) string {
 func (h hooks) Explain(ctx context.Context, d provider.Webhook) provider.Explanation {
 	ctx, cancel := context.WithTimeout(ctx, decodeTime)
 	defer cancel()
+	return h.c.webhook.explain(ctx, d)
+}
+
+func (p *webhookPart) explain(ctx context.Context, d provider.Webhook) provider.Explanation {
 	w := newWork(ctx)
 	w.trace = &trace{}
 	var out provider.Explanation
-	var priority domain.Priority
-	out.Decoded, priority, out.Err = h.c.webhook.decode(w, d)
-	out.Priority, out.Steps, out.Cost = priority, w.trace.steps, deliveryCost-w.left
+	out.Decoded, out.Priority, out.Err = p.decode(w, d)
+	out.Steps, out.Cost = w.trace.steps, deliveryCost-w.left
 	return out
 }
 

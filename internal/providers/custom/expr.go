@@ -84,7 +84,7 @@ var environments = sync.OnceValues(func() (map[scope]*cel.Env, error) {
 	options := append([]cel.EnvOption{
 		cel.OptionalTypes(), cel.ParserExpressionSizeLimit(maxExpr), cel.ParserRecursionLimit(maxNesting),
 		cel.ExpressionNodeLimit(maxExprNodes), cel.RegexProgramSizeLimit(maxRegexp),
-	}, functions()...)
+	}, append(functions(), relayFunctions()...)...)
 	base, err := cel.NewEnv(options...)
 	if err != nil {
 		return nil, fmt.Errorf("build expression environment: %w", err)
@@ -491,7 +491,8 @@ func evalText(p *program, err error) string {
 		return "a list in the expression is shorter than it needs"
 	case strings.HasPrefix(text, "parse_time: "), strings.HasPrefix(text, "add_days: "), strings.HasPrefix(text, "truncate: "),
 		strings.HasPrefix(text, "substring: "), strings.HasPrefix(text, "join: "), strings.HasPrefix(text, "split: "),
-		strings.HasPrefix(text, "from_unix_ms: "), strings.HasPrefix(text, "text of more"):
+		strings.HasPrefix(text, "from_unix_ms: "), strings.HasPrefix(text, "text of more"), strings.HasPrefix(text, "text: "),
+		strings.HasPrefix(text, "read_time: "), strings.HasPrefix(text, "read_day: "):
 		return text // written in functions.go, without values
 	}
 	return "the expression cannot be evaluated on this data"

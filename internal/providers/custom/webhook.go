@@ -31,13 +31,13 @@ type webhookPart struct {
 	event  *program    // nil = no event type
 	rules  []rule
 	items  *program // nil = the body is the entry
-	mapper *mapper
+	mapper *mapper  // nil = nothing is mapped
 	now    func() time.Time
 }
 
-func compileWebhook(s Settings, secrets map[string]string, local *time.Location) (*webhookPart, error) {
-	const part = "settings.webhook"
-	w := s.Webhook
+// compileReading compiles all that reads a delivery: items, schema, event type, rules and mapping. What is compiled is
+// returned with every fault that was found. part is the place of w in the settings.
+func compileReading(common *Mapping, w *Webhook, part string, local *time.Location) (*webhookPart, error) {
 	out := &webhookPart{now: time.Now}
 	var faults []error
 	note := func(err error) {
@@ -46,21 +46,85 @@ func compileWebhook(s Settings, secrets map[string]string, local *time.Location)
 		}
 	}
 	var err error
-	out.mapper, err = compileMapping(s.Mapping, w.Mapping, part+".mapping", local)
+	out.mapper, err = compileMapping(common, w.Mapping, part+".mapping", local)
 	note(err)
+	note(out.compileAround(w, part))
+	for i, ct := range w.ContentTypes {
+		if !strings.Contains(ct, "/") || strings.ContainsAny(ct, " ;\t\r\n") || len(ct) > 100 || i >= 10 {
+			note(domain.Invalid(part+".content_types", "at most 10 media types such as application/json, without parameters"))
+			break
+		}
+	}
+	if len(faults) == 0 {
+		note(out.keepHeaders(part))
+	}
+	out.intake.ContentTypes = slices.Clone(w.ContentTypes)
+	return out, errors.Join(faults...)
+}
+
+// compileAround compiles what stands before the mapping.
+func (p *webhookPart) compileAround(w *Webhook, part string) (err error) {
+	var faults []error
+	note := func(err error) {
+		if err != nil {
+			faults = append(faults, err)
+		}
+	}
 	if w.Items != "" {
-		out.items, err = compile(string(w.Items), part+".items", 0, scopeAnswer, wantList, nil)
+		p.items, err = compile(string(w.Items), part+".items", 0, scopeAnswer, wantList, nil)
 		note(err)
 	}
 	if len(w.Schema) > 0 {
-		out.schema, err = compileBodySchema(w.Schema, part+".schema")
+		p.schema, err = compileBodySchema(w.Schema, part+".schema")
 		note(err)
 	}
 	if w.EventType != "" {
-		out.event, err = compile(string(w.EventType), part+".event_type", 0, scopeAnswer, wantText, nil)
+		p.event, err = compile(string(w.EventType), part+".event_type", 0, scopeAnswer, wantText, nil)
 		note(err)
 	}
-	out.rules, err = compileRules(w.Rules, part+".rules")
+	p.rules, err = compileRules(w.Rules, part+".rules")
+	note(err)
+	return errors.Join(faults...)
+}
+
+// keepHeaders notes the headers that the expressions read, so that the inbox keeps exactly those.
+func (p *webhookPart) keepHeaders(part string) error {
+	var names, keep []string
+	if p.mapper != nil {
+		names = p.mapper.headerNames()
+	}
+	if p.items != nil {
+		names = append(names, p.items.headers...)
+	}
+	if p.event != nil {
+		names = append(names, p.event.headers...)
+	}
+	for _, r := range p.rules {
+		names = append(names, r.when.headers...)
+	}
+	for _, name := range names {
+		if name = http.CanonicalHeaderKey(name); !slices.Contains(keep, name) {
+			keep = append(keep, name)
+		}
+	}
+	slices.Sort(keep)
+	p.intake.KeepHeaders = keep
+	if len(keep) > maxKeepHeaders {
+		return domain.Invalid(part+".mapping", "reads %d headers, at most %d are kept", len(keep), maxKeepHeaders)
+	}
+	return nil
+}
+
+func compileWebhook(s Settings, secrets map[string]string, local *time.Location) (*webhookPart, error) {
+	const part = "settings.webhook"
+	w := s.Webhook
+	var faults []error
+	note := func(err error) {
+		if err != nil {
+			faults = append(faults, err)
+		}
+	}
+	out, err := compileReading(s.Mapping, w, part, local)
 	note(err)
 	if w.DedupeHeader != "" && !headerName(w.DedupeHeader) {
 		note(domain.Invalid(part+".dedupe_header", "must be a header name"))
@@ -69,55 +133,36 @@ func compileWebhook(s Settings, secrets map[string]string, local *time.Location)
 	if w.ContentEncoding != "" && w.ContentEncoding != provider.Gzip {
 		note(domain.Invalid(part+".content_encoding", "must be gzip, or left out"))
 	}
-	for i, ct := range w.ContentTypes {
-		if !strings.Contains(ct, "/") || strings.ContainsAny(ct, " ;\t\r\n") || len(ct) > 100 || i >= 10 {
-			note(domain.Invalid(part+".content_types", "at most 10 media types such as application/json, without parameters"))
-			break
-		}
-	}
-	var keep []string
-	if out.mapper != nil && len(faults) == 0 {
-		names := out.mapper.headerNames()
-		if out.items != nil {
-			names = append(names, out.items.headers...)
-		}
-		if out.event != nil {
-			names = append(names, out.event.headers...)
-		}
-		for _, r := range out.rules {
-			names = append(names, r.when.headers...)
-		}
-		for _, name := range names {
-			if name = http.CanonicalHeaderKey(name); !slices.Contains(keep, name) {
-				keep = append(keep, name)
-			}
-		}
-		slices.Sort(keep)
-		if len(keep) > maxKeepHeaders {
-			note(domain.Invalid(part+".mapping", "reads %d headers, at most %d are kept", len(keep), maxKeepHeaders))
-		}
-	}
-	var all []webhookauth.Credential
-	for n, one := range w.Verify.Split(secrets[SecretWebhook]) {
-		all = append(all, webhookauth.Credential{ID: fmt.Sprintf("%s/%d", SecretWebhook, n+1), Secret: one})
-	}
 	if w.Verify.Scheme == webhookauth.PathToken && s.Read == nil {
 		note(domain.Invalid("settings.read", "required with scheme %s, whose webhooks are only a hint to read the entry", webhookauth.PathToken))
 	}
-	if len(all) == 0 && !w.Verify.Secretless() {
-		note(domain.Invalid("secrets."+SecretWebhook, "required with webhook"))
-	} else if _, err := webhookauth.New(w.Verify, all, webhookauth.Options{VerifyToken: webhookauth.Secret(secrets[SecretVerifyToken])}); err != nil {
-		note(verifyFault(part, err))
-	}
-	if err := w.Verify.Validate(); err != nil && len(all) == 0 {
-		note(verifyFault(part, err))
-	}
+	all, err := Verification(w.Verify, secrets, part)
+	note(err)
 	out.intake.Auth, out.intake.Credentials, out.intake.VerifyToken = w.Verify, all, webhookauth.Secret(secrets[SecretVerifyToken])
-	out.intake.KeepHeaders, out.intake.ContentTypes, out.intake.ContentEncoding = keep, slices.Clone(w.ContentTypes), w.ContentEncoding
+	out.intake.ContentEncoding = w.ContentEncoding
 	if setsPriority(out.rules) {
 		out.intake.Priority = out.priorityOf
 	}
 	return out, errors.Join(faults...)
+}
+
+// Verification returns the credentials in the secret webhook_secret and checks them with the scheme. Faults are
+// domain.Invalid with the field below part, where verify stands, or with the secret.
+func Verification(c webhookauth.Config, secrets map[string]string, part string) ([]webhookauth.Credential, error) {
+	var all []webhookauth.Credential
+	for n, one := range c.Split(secrets[SecretWebhook]) {
+		all = append(all, webhookauth.Credential{ID: fmt.Sprintf("%s/%d", SecretWebhook, n+1), Secret: one})
+	}
+	var faults []error
+	if len(all) == 0 && !c.Secretless() {
+		faults = append(faults, domain.Invalid("secrets."+SecretWebhook, "required with webhook"))
+	} else if _, err := webhookauth.New(c, all, webhookauth.Options{VerifyToken: webhookauth.Secret(secrets[SecretVerifyToken])}); err != nil {
+		faults = append(faults, verifyFault(part, err))
+	}
+	if err := c.Validate(); err != nil && len(all) == 0 {
+		faults = append(faults, verifyFault(part, err))
+	}
+	return all, errors.Join(faults...)
 }
 
 // verifyFault puts a fault of webhookauth at its place in our settings or secrets.
@@ -211,6 +256,9 @@ func (p *webhookPart) decode(w *work, d provider.Webhook) (out provider.Decoded,
 	}
 	out.Ignore, out.Route = said.ignore, said.route
 	if out.Ignore != "" {
+		return out, said.priority, nil
+	}
+	if p.mapper == nil {
 		return out, said.priority, nil
 	}
 	if out.Changes, err = p.changes(w, body); err != nil {

@@ -68,9 +68,23 @@ import (
 
 // Registration describes the provider.
 var Registration = provider.Registration{
-	Name:           "google",
-	Title:          "Google Calendar",
-	Doc:            "A calendar of a Google account: read by synchronisation, written by conditional requests, with messages when something changed.",
+	Name:  "google",
+	Title: "Google Calendar",
+	Doc:   "A calendar of a Google account: read by synchronisation, written by conditional requests, with messages when something changed.",
+	Abilities: []provider.Ability{
+		{Name: provider.CanList, Has: true, How: "By sync tokens; a calendar shared as free/busy only is asked for its busy times."},
+		{Name: provider.CanRead, Has: true, How: "One event is asked for by its id."},
+		{Name: provider.CanHear, Has: true, How: "Push channels say that something changed, and are renewed before they end; polling goes on beside them."},
+		{Name: provider.CanWrite, Has: true, How: "Events with our marker, by conditional requests."},
+		{Name: provider.CanMove, Has: true, How: "The time of an entry is changed and the rest of it kept."},
+		{Name: provider.CanCheck, Has: true, How: "The calendar is asked for."},
+		{Name: provider.CanLead, How: "Bookings are written instead."},
+	},
+	Limits: []string{
+		"A person must consent, and the installation needs a client of its own at Google.",
+		"Messages of channels can be lost and say nothing of what changed.",
+		"Tried with a simulator that is held to Google's discovery document, and not with the real system.",
+	},
 	SettingsSchema: settingsSchema,
 	Validate:       validate,
 	Open:           open,

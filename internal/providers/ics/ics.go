@@ -53,9 +53,22 @@ const maxRedirects = 5
 
 // Registration describes the provider.
 var Registration = provider.Registration{
-	Name:           "ics",
-	Title:          "Calendar subscription (ICS)",
-	Doc:            "A calendar that is published under an address, such as webcal: links and secret iCal addresses: read-only, polled.",
+	Name:  "ics",
+	Title: "Calendar subscription (ICS)",
+	Doc:   "A calendar that is published under an address, such as webcal: links and secret iCal addresses: read-only, polled.",
+	Abilities: []provider.Ability{
+		{Name: provider.CanList, Has: true, How: "The whole feed is read, by conditional requests where the server takes them."},
+		{Name: provider.CanRead, Has: true, How: "An entry is looked for in the feed as it is now."},
+		{Name: provider.CanHear, How: "A feed tells nobody of changes; it is read every few minutes."},
+		{Name: provider.CanWrite, How: "A feed can only be read."},
+		{Name: provider.CanMove, How: "A feed can only be read; a decision must be carried out in the system that publishes it."},
+		{Name: provider.CanCheck, Has: true, How: "The feed is asked for."},
+		{Name: provider.CanLead, How: "A feed can only be read."},
+	},
+	Limits: []string{
+		"Publishers refresh feeds in their own time, some only every few hours.",
+		"Half a feed is an error, and never taken for removals.",
+	},
 	SettingsSchema: settingsSchema,
 	Secrets:        []provider.SecretField{{Name: "url", Doc: "Address of the feed (https or webcal). Whoever knows it can read the calendar.", Required: true}},
 	Validate:       validate,

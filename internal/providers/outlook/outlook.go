@@ -59,9 +59,23 @@ import (
 
 // Registration describes the provider.
 var Registration = provider.Registration{
-	Name:           "outlook",
-	Title:          "Outlook and Microsoft 365 calendar",
-	Doc:            "A calendar of Outlook.com or Microsoft 365 over Microsoft Graph: read by deltas, written by conditional requests, watched by subscriptions.",
+	Name:  "outlook",
+	Title: "Outlook and Microsoft 365 calendar",
+	Doc:   "A calendar of Outlook.com or Microsoft 365 over Microsoft Graph: read by deltas, written by conditional requests, watched by subscriptions.",
+	Abilities: []provider.Ability{
+		{Name: provider.CanList, Has: true, How: "By delta links over a time window that moves on."},
+		{Name: provider.CanRead, Has: true, How: "One event is asked for by its id."},
+		{Name: provider.CanHear, Has: true, How: "Subscriptions say that something changed, and are renewed before they end; polling goes on beside them."},
+		{Name: provider.CanWrite, Has: true, How: "Events with our marker, by conditional requests."},
+		{Name: provider.CanMove, Has: true, How: "The time of an entry is changed and the rest of it kept."},
+		{Name: provider.CanCheck, Has: true, How: "The calendar is asked for."},
+		{Name: provider.CanLead, How: "Bookings are written instead."},
+	},
+	Limits: []string{
+		"A person must consent, and the installation needs a client of its own at Microsoft.",
+		"Messages can be lost and say nothing of what changed.",
+		"Tried with a simulator that is held to Microsoft's documentation, and not with the real system.",
+	},
 	SettingsSchema: settingsSchema,
 	Validate:       validate,
 	Open:           open,

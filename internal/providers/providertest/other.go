@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,6 +37,17 @@ func registration(t *testing.T, h Harness) {
 	for _, bad := range []string{``, `[]`, `"x"`, `{`, `null`, `{"no_such_setting_at_all":1}`} {
 		if err := r.Validate(json.RawMessage(bad), nil); domain.KindOf(err) != domain.KindInvalid {
 			t.Errorf("settings %q: error %v, want KindInvalid", bad, err)
+		}
+	}
+}
+
+// abilities checks that people are told of every ability that a value turns out to have. Settings may leave one out, so the
+// other way round is not looked at.
+func abilities(t *testing.T, r provider.Registration, opened any) {
+	for name, there := range provider.AbilitiesOf(opened) {
+		i := slices.IndexFunc(r.Abilities, func(a provider.Ability) bool { return a.Name == name })
+		if there && (i < 0 || !r.Abilities[i].Has) {
+			t.Errorf("%s can %s, and Registration.Abilities does not say so", r.Name, name)
 		}
 	}
 }

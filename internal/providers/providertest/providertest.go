@@ -106,6 +106,7 @@ func Run(t *testing.T, h Harness) {
 	t.Helper()
 	t.Run("registration", func(t *testing.T) { registration(t, h) })
 	probe, _ := h.Open(t)
+	t.Run("abilities are told as they are", func(t *testing.T) { abilities(t, h.Registration, probe) })
 	if _, ok := provider.As[provider.Puller](probe); ok {
 		group(t, h, "puller", pullerCases)
 	}

@@ -15,25 +15,48 @@ var (
 	Calendly = registration(kind{
 		name: "calendly", title: "Calendly", doc: "Appointments that clients book at Calendly: read, with messages when something changed.",
 		secrets: []provider.SecretField{{Name: "token", Doc: "Personal access token, from Integrations & apps, API and webhooks.", Required: true}},
-		base:    "https://api.calendly.com", sign: signCalendly, dialect: func(c *client) dialect { return &calendly{c} }, notice: noticeOfCalendly,
+		limits: []string{"Webhooks come with paid plans only; with a free one appointments are polled.", "A webhook that fails for a day is disabled by Calendly; it is made anew.",
+			"The listing does not name the client.", tried},
+		base: "https://api.calendly.com", sign: signCalendly, dialect: func(c *client) dialect { return &calendly{c} }, notice: noticeOfCalendly,
 	})
 	Acuity = registration(kind{
 		name: "acuity", title: "Acuity Scheduling", doc: "Appointments that clients book at Acuity Scheduling: read, with messages when something changed.",
 		secrets: []provider.SecretField{{Name: "user_id", Doc: "User ID, from Integrations, API.", Required: true}, {Name: "api_key", Doc: "API key, from the same page.", Required: true}},
-		base:    "https://acuityscheduling.com/api/v1", sign: signAcuity, dialect: func(c *client) dialect { return &acuity{c} }, notice: noticeOfAcuity,
+		limits: []string{"At most 25 webhooks an account.", "Messages are signed with the account's API key and no time, so the address of a webhook holds a secret too.",
+			"More than five hundred appointments on one day cannot be listed.", tried},
+		base: "https://acuityscheduling.com/api/v1", sign: signAcuity, dialect: func(c *client) dialect { return &acuity{c} }, notice: noticeOfAcuity,
 	})
 	CalCom = registration(kind{
 		name: "calcom", title: "Cal.com", doc: "Bookings that clients make at Cal.com: read, with messages when something changed.",
 		secrets: []provider.SecretField{{Name: "api_key", Doc: "API key (cal_…), from Settings, Developer, API keys.", Required: true}},
+		limits:  []string{"A reschedule is a removed booking and a new one.", tried},
 		base:    "https://api.cal.com/v2", sign: signCalCom, dialect: func(c *client) dialect { return &calcom{c} }, notice: noticeOfCalCom, selfHosted: true,
 	})
 )
+
+// tried is what all of them have in common.
+const tried = "Tried with a simulator that is held to the vendor's documentation, and not with the real system."
+
+// abilities are those of all schedulers.
+func (k kind) abilities() []provider.Ability {
+	hands := "Nothing is written. Let the scheduler read a calendar that WedSync writes, so that it offers no time that is taken."
+	return []provider.Ability{
+		{Name: provider.CanList, Has: true, How: "The appointments of a window of days are listed."},
+		{Name: provider.CanRead, Has: true, How: "One appointment is asked for by its id."},
+		{Name: provider.CanHear, Has: true, How: "Webhooks say that something changed, and are looked at once a day; polling goes on beside them."},
+		{Name: provider.CanWrite, How: hands},
+		{Name: provider.CanMove, How: "An appointment is moved or cancelled in " + k.title + " by hand."},
+		{Name: provider.CanCheck, Has: true, How: "The account is asked for."},
+		{Name: provider.CanLead, How: hands},
+	}
+}
 
 // kind is what is different about a scheduler.
 type kind struct {
 	name, title, doc string
 	secrets          []provider.SecretField
 	base             string
+	limits           []string
 	selfHosted       bool
 	sign             func(r *http.Request, secrets map[string]string)
 	dialect          func(*client) dialect
@@ -79,7 +102,7 @@ type appointment struct {
 
 func registration(k kind) provider.Registration {
 	return provider.Registration{
-		Name: k.name, Title: k.title, Doc: k.doc, SettingsSchema: k.schema(), Secrets: k.secrets,
+		Name: k.name, Title: k.title, Doc: k.doc, SettingsSchema: k.schema(), Secrets: k.secrets, Abilities: k.abilities(), Limits: k.limits,
 		Validate: k.validate,
 		Open:     k.open,
 		Notice:   k.notice,

@@ -59,9 +59,24 @@ import (
 
 // Registration describes the provider.
 var Registration = provider.Registration{
-	Name:           "tave",
-	Title:          "Tave (VSCO Workspace)",
-	Doc:            "A studio of Tave, now VSCO Workspace: its events, leads and jobs are read, written as events or jobs, and watched by rest hooks.",
+	Name:  "tave",
+	Title: "Tave (VSCO Workspace)",
+	Doc:   "A studio of Tave, now VSCO Workspace: its events, leads and jobs are read, written as events or jobs, and watched by rest hooks.",
+	Abilities: []provider.Ability{
+		{Name: provider.CanList, Has: true, How: "Lists are walked by time of change down to where the last walk ended, and as a whole once a day."},
+		{Name: provider.CanRead, Has: true, How: "One event or job is asked for by its id; only a 404 while the studio itself answers proves that it is gone."},
+		{Name: provider.CanHear, Has: true, How: "Rest hooks tell of new jobs, booked orders and new payments; there is none for changes and removals."},
+		{Name: provider.CanWrite, Has: true, How: "Events, or jobs with their event, found again by an external mapping."},
+		{Name: provider.CanMove, Has: true, How: "Time and status of an event or a job are changed."},
+		{Name: provider.CanCheck, Has: true, How: "The studio is asked for."},
+		{Name: provider.CanLead, Has: true, How: "As copies: tentative bookings come in by the New Lead API with settings.lead_studio."},
+	},
+	Limits: []string{
+		"No list of what changed, no conditional writes and no keys against repeats.",
+		"Rest hooks are not signed; their address holds a secret, and what they name is read.",
+		"No published limit of requests.",
+		"Built against the vendor's OpenAPI document and a simulator that is held to it, and not tried with a real studio.",
+	},
 	SettingsSchema: settingsSchema,
 	Secrets: []provider.SecretField{
 		{Name: secretKey, Doc: "API key of the studio, made in Settings, API Integrations. Read/Write is needed for copies.", Required: true},

@@ -1,0 +1,224 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/store"
+	"github.com/wedsync/wedsync/internal/trial"
+)
+
+// maxPageSample bounds the sample that is typed into the page, in bytes.
+const maxPageSample = 64 << 10
+
+type mappingPageData struct {
+	Notice, Fault string
+	ID            domain.IntegrationID
+	Name, Title   string
+	Limits        []string
+	Version       int64
+	Kinds         []provider.DeliveryKind
+	Kind          provider.DeliveryKind
+	Sample        string
+	Fields        []fieldLine
+	Result        *resultView
+}
+
+// fieldLine is one field of a mapping.
+type fieldLine struct {
+	Name, Word, Expression, Own string
+	Changed, Wrong              bool
+	Rows                        int
+}
+
+// resultView is what a mapping makes of a sample.
+type resultView struct {
+	Outcome trial.Outcome
+	Reason  string
+	Steps   []provider.ExplainStep
+	Entries []entryLines
+	More    int
+}
+
+// entryLines are the fields of a change, in words.
+type entryLines []struct{ Word, Value string }
+
+func (s *Server) mappingPage(c echo.Context) error {
+	notice := ""
+	if c.QueryParam("done") == "save" {
+		notice = "The mapping is saved. Webhooks are read by it from now on; those that failed can be replayed."
+	}
+	return s.showMapping(c, http.StatusOK, c.Param("id"), c.QueryParam("kind"), nil, notice, nil)
+}
+
+// doMapping tries what the form says, or saves it.
+func (s *Server) doMapping(c echo.Context) error {
+	form := c.Request().PostForm
+	kind := form.Get("kind")
+	if form.Get("do") != "save" {
+		return s.showMapping(c, http.StatusOK, c.Param("id"), kind, form, "", nil)
+	}
+	version, err := strconv.ParseInt(form.Get("version"), 10, 64)
+	if err != nil || version < 1 {
+		return s.showMapping(c, http.StatusBadRequest, c.Param("id"), kind, form, "", malformed("version", "must be a number"))
+	}
+	in := &setMappingInput{IDParam: IDParam{ID: c.Param("id")}, Kind: kind}
+	in.Body.Version, in.Body.Mapping, in.Body.Reason = version, expressionsOf(form), form.Get("reason")
+	if _, err := s.setMapping(c.Request().Context(), in); err != nil {
+		status, _ := statusOf(err)
+		if status == http.StatusInternalServerError || status == http.StatusNotFound {
+			return err
+		}
+		return s.showMapping(c, status, c.Param("id"), kind, form, "", err)
+	}
+	return c.Redirect(http.StatusSeeOther, "/integrations/"+c.Param("id")+"/mapping?kind="+kind+"&done=save")
+}
+
+const fieldPrefix = "field."
+
+// expressionsOf reads the fields of the form. Browsers write line ends as CRLF; expressions count lines by LF.
+func expressionsOf(form map[string][]string) map[string]string {
+	out := map[string]string{}
+	for name, values := range form {
+		if field, is := strings.CutPrefix(name, fieldPrefix); is && len(values) > 0 {
+			out[field] = strings.TrimSpace(strings.ReplaceAll(values[0], "\r\n", "\n"))
+		}
+	}
+	return out
+}
+
+// showMapping shows sample, mapping and result. form is what was posted, nil for the stored mapping over the provider's own
+// sample; wrong is why that was not saved.
+func (s *Server) showMapping(c echo.Context, status int, rawID, kind string, form map[string][]string, notice string, wrong error) error {
+	ctx := c.Request().Context()
+	id, err := parseID[domain.IntegrationID]("integration", rawID)
+	if err != nil {
+		return err
+	}
+	var ground trialGround
+	if err := s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
+		ground, err = s.trialGround(ctx, tx, id)
+		return err
+	}); err != nil {
+		return err
+	}
+	i := ground.integration
+	m, err := s.mappingsOf(i.Provider)
+	if err != nil {
+		return err
+	}
+	n := 0
+	if kind != "" {
+		if n = slices.IndexFunc(m.Kinds, func(k provider.DeliveryKind) bool { return k.Name == kind }); n < 0 {
+			return domain.E(domain.KindNotFound, "no such kind of webhook")
+		}
+	}
+	d := mappingPageData{Notice: notice, ID: id, Name: i.Name, Title: s.providers[i.Provider].Title, Limits: s.providers[i.Provider].Limits,
+		Version: i.Version, Kinds: m.Kinds, Kind: m.Kinds[n], Sample: string(m.Kinds[n].Sample)}
+	have, err := m.Read(i.Settings, d.Kind.Name)
+	if err != nil {
+		return err
+	}
+	shown := have.InEffect
+	if form != nil {
+		shown = expressionsOf(form)
+		if len(form["sample"]) > 0 {
+			d.Sample = form["sample"][0]
+		}
+		if ground.integration.Settings, err = m.Change(i.Settings, d.Kind.Name, shown); err != nil && wrong == nil {
+			wrong, status = err, http.StatusUnprocessableEntity
+		}
+	}
+	if wrong == nil {
+		if d.Result, err = s.readSample(ctx, ground, d); err != nil {
+			if status, _ = statusOf(err); status == http.StatusInternalServerError {
+				return err
+			}
+			wrong = err
+		}
+	}
+	if wrong != nil {
+		d.Fault = plain(wrong)
+	}
+	for _, f := range m.Fields {
+		src := shown[f]
+		if src == "" {
+			src = have.Own[f]
+		}
+		d.Fields = append(d.Fields, fieldLine{Name: f, Word: sentence(f), Expression: src, Own: have.Own[f], Changed: src != have.Own[f], Rows: 1 + len(src)/48 + strings.Count(src, "\n"),
+			Wrong: wrong != nil && strings.HasSuffix(domain.FieldOf(wrong), ".mapping."+f)})
+	}
+	f := s.frame(c, "Mapping", d)
+	f.Live = false
+	return s.show(c, status, "mapping.html", f)
+}
+
+// readSample reads the sample of the page by the settings of ground.
+func (s *Server) readSample(ctx context.Context, ground trialGround, d mappingPageData) (*resultView, error) {
+	if len(d.Sample) > maxPageSample {
+		return nil, domain.Invalid("sample", "at most %d bytes, has %d", maxPageSample, len(d.Sample))
+	}
+	if validate := s.providers[ground.integration.Provider].Validate; validate != nil {
+		if err := validate(ground.integration.Settings, ground.secrets); err != nil {
+			return nil, err
+		}
+	}
+	try, err := s.tryOut(ground.integration, ground.zone, ground.secrets, nil)
+	if err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(d.Sample)
+	if err != nil {
+		return nil, domain.Invalid("sample", "must be text")
+	}
+	w, err := sampleWebhook(&trySample{Body: body, ContentType: d.Kind.ContentType}, s.now())
+	if err != nil {
+		return nil, err
+	}
+	got := trialResult(try.explain(ctx, w)).Body
+	out := &resultView{Outcome: got.Outcome, Reason: got.Reason, Steps: got.Steps, More: got.ChangesTotal - len(got.Changes)}
+	for _, change := range got.Changes {
+		out.Entries = append(out.Entries, linesOf(change))
+	}
+	return out, nil
+}
+
+// linesOf spells a change out.
+func linesOf(c domain.Change) (out entryLines) {
+	add := func(word, value string) {
+		if value != "" {
+			out = append(out, struct{ Word, Value string }{word, value})
+		}
+	}
+	add("External id", c.ExternalID)
+	if c.Op == domain.OpRemove {
+		add("What happens", "The entry is removed")
+		return out
+	}
+	add("What happens", sentence(string(c.Category))+", "+string(c.Status))
+	if !c.When.Start.IsZero() {
+		add("When", whenText(c.When))
+	}
+	add("Title", c.Details.Title)
+	add("Location", c.Details.Location)
+	add("Notes", c.Details.Notes)
+	add("Contact", c.Details.Contact)
+	if c.Private {
+		add("Private", "Shown elsewhere as Busy")
+	}
+	if c.Free {
+		add("Free", "Known, and does not block")
+	}
+	if c.RemoteVersion > 0 {
+		add("Order", strconv.FormatInt(c.RemoteVersion, 10))
+	}
+	return out
+}
