@@ -353,7 +353,8 @@ func TestProvidersAreDescribed(t *testing.T) {
 	var got struct{ Items []map[string]any }
 	b.do("GET", "/v1/providers", b.token(b.a.org, domain.RoleViewer), "").into(t, &got)
 	want := []map[string]any{{"name": "plain", "title": "Plain", "doc": "A system for tests.", "settings_schema": map[string]any{"type": "object"}, "consent": false,
-		"secrets": []any{map[string]any{"name": "key", "doc": "the key", "required": true}, map[string]any{"name": "extra", "doc": "another", "required": false}}}}
+		"secrets":   []any{map[string]any{"name": "key", "doc": "the key", "required": true}, map[string]any{"name": "extra", "doc": "another", "required": false}},
+		"abilities": []any{map[string]any{"name": "list", "has": false, "how": "It is for tests."}}, "limits": []any{"It is not there."}, "mappings": false}}
 	if d := cmp.Diff(want, got.Items); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}

@@ -169,6 +169,8 @@ func (f *fakeFlow) replayState(s domain.ReplayState) (contract.ReplayStateResult
 // testProvider takes one required secret and refuses settings with "wrong" in them.
 var testProvider = provider.Registration{
 	Name: "plain", Title: "Plain", Doc: "A system for tests.",
+	Abilities:      []provider.Ability{{Name: provider.CanList, How: "It is for tests."}},
+	Limits:         []string{"It is not there."},
 	SettingsSchema: json.RawMessage(`{"type":"object"}`),
 	Secrets:        []provider.SecretField{{Name: "key", Doc: "the key", Required: true}, {Name: "extra", Doc: "another"}},
 	Validate: func(settings json.RawMessage, _ map[string]string) error {

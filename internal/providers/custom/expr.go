@@ -194,7 +194,10 @@ func compileAnew(src, path string, offset int, s scope, w want, allowed []string
 		}
 		return line, column + 1
 	}
-	checked, issues := env.Compile(src)
+	checked, issues, ok := check(env, src)
+	if !ok {
+		return nil, domain.Invalid(path, "line 1, column %d: a pattern that counts, such as [0-9]{4}, cannot be used; write it out, as in [0-9]+", offset+1)
+	}
 	if issues != nil && issues.Err() != nil {
 		first := issues.Errors()[0]
 		line, column := at(first.Location.Line(), first.Location.Column())
@@ -241,6 +244,14 @@ func compileAnew(src, path string, offset int, s scope, w want, allowed []string
 		return nil, domain.Invalid(path, "line 1, column %d: %s", offset+1, issueText(err.Error()))
 	}
 	return p, nil
+}
+
+// check compiles an expression. cel-go measures patterns before it writes counted repetitions out, and the measure panics
+// over one: ok is false then.
+func check(env *cel.Env, src string) (checked *cel.Ast, issues *cel.Issues, ok bool) {
+	defer func() { ok = recover() == nil }()
+	checked, issues = env.Compile(src)
+	return checked, issues, true
 }
 
 // issueText shortens what cel-go says. It quotes only the expression, which its author wrote.

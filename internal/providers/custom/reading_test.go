@@ -65,6 +65,7 @@ func TestFaultsOfAReadingNameItsPlace(t *testing.T) {
 		"settings.kinds.a.event_type":       {EventType: "body.("},
 		"settings.kinds.a.rules[0]":         {Rules: []Rule{{Name: "x", When: "true"}}},
 		"settings.kinds.a.content_types":    {Mapping: &Mapping{ExternalID: "item.id", Category: "'hold'", Start: "item.x"}, ContentTypes: []string{"json"}},
+		"settings.kinds.a.mapping.drop":     {Mapping: &Mapping{ExternalID: "item.id", Category: "'hold'", Start: "item.x", Drop: "item.id.matches('[0-9]{4}')"}},
 		"":                                  {},
 	} {
 		_, err := NewReading(w, "settings.kinds.a", time.UTC)

@@ -102,7 +102,7 @@ var triggers = []trigger{
 const (
 	projectKey = `text(item.?project_id) != '' ? 'project/' + text(item.?project_id) : ` +
 		`text(item.?project_name) != '' ? 'project/' + digest(text(item.?client_email).lowerAscii() + ' ' + text(item.?project_name).lowerAscii()) : ''`
-	version = `text(item.?occurred_at).matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}([.][0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$') ? dyn(timestamp(text(item.?occurred_at))) : dyn(0)`
+	version = `text(item.?occurred_at).matches('^[0-9]+-[0-9]+-[0-9]+T[0-9]+:[0-9]+:[0-9]+([.][0-9]+)?(Z|[+-][0-9]+:[0-9]+)$') ? dyn(timestamp(text(item.?occurred_at))) : dyn(0)`
 	kindOf  = `text(item.?project_type).lowerAscii().matches('engage') ? 'engagement' : text(item.?project_type).lowerAscii().matches('consult|meeting|call') ? 'consultation' : ` +
 		`text(item.?project_type) == '' || text(item.?project_type).lowerAscii().matches('wedding|elope') ? 'wedding' : 'engagement'`
 	hasDate = `(text(item.?project_date) != '' || text(item.?project_start) != '')`
