@@ -75,6 +75,22 @@ func (o *Opener) Farewell(ctx context.Context, e Ended, by string) error {
 	return o.grants.Farewell(ctx, e, by)
 }
 
+// Opened returns the value that Open made of an integration at a version, if it is still kept, with the error of making it.
+func (o *Opener) Opened(id domain.IntegrationID, version int64, zone string) (opened any, err error, kept bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	el, ok := o.byID[id]
+	if !ok {
+		return nil, nil, false
+	}
+	e := el.Value.(*entry)
+	if e.version != version || e.zone != zone {
+		return nil, nil, false
+	}
+	o.recent.MoveToFront(el)
+	return e.opened, e.err, true
+}
+
 // Open returns the provider's value for an integration at its version. zone is that of its resource. secrets is called
 // only when the value has to be made. Errors are permanent faults of the settings, which the API refuses at creation.
 func (o *Opener) Open(i domain.Integration, zone string, secrets func() (map[string]string, error)) (any, error) {

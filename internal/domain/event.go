@@ -33,6 +33,7 @@ const (
 	TopicPushDone           Topic = "push.done"
 	TopicPushFailed         Topic = "push.failed"
 	TopicIntegrationChanged Topic = "integration.changed"
+	TopicHealthChanged      Topic = "integration.health" // a connection went down, came back, or anything between
 	TopicResourceChanged    Topic = "resource.changed"
 	TopicVenueChanged       Topic = "venue.changed"      // a known venue was added, changed or removed
 	TopicQuarantineOpened   Topic = "quarantine.opened"  // too many removals at once are held

@@ -1,5 +1,5 @@
-// Package retention removes what has been kept long enough: raw bodies of webhooks, then their rows, old live events and
-// the log of refused webhooks.
+// Package retention removes what has been kept long enough: raw bodies of webhooks, then their rows, old live events, the
+// log of refused webhooks and results of probes.
 //
 //	job, err := retention.New(store, retention.Options{Bodies: 30 * 24 * time.Hour}, metrics, log)
 //	go job.Run(ctx)                 // in every server
@@ -45,6 +45,7 @@ type Store interface {
 	DeleteDeliveries(ctx context.Context, org domain.OrgID, before time.Time, after domain.DeliveryID, limit int) (store.Retained, error)
 	PurgeStream(ctx context.Context, before time.Time, limit int) (int, error)
 	PurgeRefusals(ctx context.Context, before time.Time, limit int) (int, error)
+	PurgeProbes(ctx context.Context, before time.Time, limit int) (int, error)
 	AuditRetention(ctx context.Context, limit int) (int, error)
 }
 
@@ -106,6 +107,7 @@ type Report struct {
 	Deleted  int `json:"deleted"`  // deliveries
 	Events   int `json:"events"`   // live events
 	Refusals int `json:"refusals"` // refused webhooks
+	Probes   int `json:"probes"`   // rows of probes, each of some minutes of one connection
 	Lines    int `json:"lines"`    // written to the audit trail
 }
 
@@ -134,7 +136,7 @@ func New(db Store, o Options, metrics prometheus.Registerer, log *slog.Logger) (
 	}
 	j := &Job{db: db, o: o.Defaults(), log: log, reached: make(map[domain.OrgID]domain.DeliveryID),
 		removed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wedsync_retention_removed_total",
-			Help: "What retention removed: bodies erased, deliveries, events and refusals deleted."}, []string{"kind"}),
+			Help: "What retention removed: bodies erased, deliveries, events, refusals and rows of probes deleted."}, []string{"kind"}),
 		passes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wedsync_retention_passes_total", Help: "Passes of retention, by outcome."}, []string{"outcome"}),
 		took:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "wedsync_retention_pass_seconds", Help: "Time that the last pass took."})}
 	if metrics != nil {
@@ -198,6 +200,9 @@ func (j *Job) Once(ctx context.Context) (r Report, err error) {
 		return r, err
 	}
 	if err := j.purge(ctx, "refusals", &r.Refusals, now.Add(-j.o.Refusals), j.db.PurgeRefusals); err != nil {
+		return r, err
+	}
+	if err := j.purge(ctx, "probes", &r.Probes, now.Add(-store.ProbesKept), j.db.PurgeProbes); err != nil {
 		return r, err
 	}
 	r.Lines, err = j.db.AuditRetention(ctx, 1000)

@@ -127,6 +127,7 @@ func (b *bundle) fill(org domain.OrgID) {
 		}
 		return tx.Confirm(ctx, domain.Confirmation{BookingID: k.ID, ItemKey: "one", ShareID: link.ID, ResourceID: i.ResourceID, Revision: "r"})
 	})
+	b.probed(org, i.ID)
 	b.subscription(org)
 	b.tenant(org, func(tx *Tx) error {
 		return tx.CreateFeed(ctx, domain.Feed{ID: domain.NewID[domain.FeedID](tx.Now), ResourceID: i.ResourceID, Label: "one", Detail: domain.FeedBusy, FutureDays: 1, CreatedBy: "test"},
@@ -314,6 +315,7 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 		"DELETE FROM bookings", "INSERT INTO organizations (id, name, zone, created_at) VALUES (gen_random_uuid(), 'x', 'UTC', now())",
 		"DELETE FROM quarantined_removals", "UPDATE booking_changes SET fields = '{}'", "DELETE FROM booking_changes",
 		"DELETE FROM recipients", "DELETE FROM shares", "DELETE FROM confirmations", "DELETE FROM leads",
+		"UPDATE health_rollups SET ok = 0", "DELETE FROM health_rollups", "DELETE FROM probe_results", "UPDATE health_changes SET at = now()", "DELETE FROM health_changes",
 		"DELETE FROM outbox", "TRUNCATE stream_events", "CREATE TABLE mine (a int)"} {
 		_, err := b.app.Exec(ctx, sql)
 		refused(sql, err)
@@ -324,7 +326,9 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 		"SELECT contact FROM recipients", "SELECT 1 FROM notifications", "SELECT 1 FROM notify_facts", "SELECT token_hash FROM shares", "SELECT 1 FROM confirmations", "SELECT 1 FROM leads",
 		"SELECT label FROM feeds", "UPDATE feeds SET revoked_at = NULL",
 		"SELECT tokens FROM oauth_grants", "SELECT verifier FROM oauth_states", "UPDATE oauth_states SET used_at = NULL",
-		"UPDATE watches SET state = 'active'", "DELETE FROM watches", "SELECT lags FROM freshness"} {
+		"UPDATE watches SET state = 'active'", "DELETE FROM watches", "SELECT lags FROM freshness",
+		"UPDATE integration_health SET state = 'up'", "UPDATE integration_health SET maintenance_until = NULL", "DELETE FROM integration_health", "DELETE FROM health_rollups",
+		"DELETE FROM health_changes", "INSERT INTO health_changes (org_id) VALUES (NULL)", "SELECT tokens FROM oauth_grants"} {
 		_, err := b.system.Exec(ctx, sql)
 		refused(sql, err)
 	}

@@ -31,6 +31,7 @@
     "push.failed": "A copy could not be written",
     "integration.changed": "An integration changed",
     "resource.changed": "A resource changed",
+    "integration.health": "The health of an integration changed",
     "subscription.changed": "A subscription changed",
     "quarantine.opened": "Too many removals at once are held",
     "quarantine.changed": "Held removals changed",
