@@ -107,6 +107,10 @@ chaos-ingest-check: ## the same with one hit per point, and with programs that a
 bench-stream: ## measure 5,000 idle live streams: memory, processor, time until an event reaches all
 	@$(GO) run ./internal/bench/cmd/bench stream
 
+.PHONY: bench-monitor
+bench-monitor: ## measure the probing of 5,000 connections every 30 s while a platform dies: lag, detection, processor, memory, history (11 minutes)
+	@$(GO) run ./internal/bench/cmd/bench monitor
+
 .PHONY: bench-sync
 bench-sync: ## measure syncs of 10,000 events from CalDAV and from a simulated Google, beside vdirsyncer (5 minutes)
 	@$(GO) run ./internal/bench/cmd/bench sync

@@ -76,9 +76,13 @@ func expectations() map[string]expectation {
 
 		"answer-webhook-handshake": {path: func(x tenant) string { return "/v1/webhooks/" + string(x.integration) }, ok: 503},
 
-		"create-integration":  {body: `{"name":""}`, ok: 422},
-		"list-integrations":   {ok: 200},
-		"get-integration":     {path: at("/v1/integrations/{id}", idIntegration), ok: 200},
+		"create-integration": {body: `{"name":""}`, ok: 422},
+		"list-integrations":  {ok: 200},
+		"get-integration":    {path: at("/v1/integrations/{id}", idIntegration), ok: 200},
+		"list-health":        {ok: 200},
+
+		"get-integration-health": {path: at("/v1/integrations/{id}/health", idIntegration), ok: 200},
+
 		"update-integration":  {path: at("/v1/integrations/{id}", idIntegration), body: `{"version":99,"name":"x"}`, ok: 409},
 		"delete-integration":  {path: at("/v1/integrations/{id}?reason=%00", idIntegration), ok: 422},
 		"connect-integration": {path: at("/v1/integrations/{id}/connect", idIntegration), ok: 409},

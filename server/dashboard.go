@@ -74,6 +74,7 @@ type integrationRow struct {
 	Lag         string // how far behind it is, in words; "" when nothing was measured
 	Late        string // why it is later than it should be
 	Syncing     string // how far a first or full reading is, in words
+	Health      healthMark
 }
 
 type deliveryRow struct {

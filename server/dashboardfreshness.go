@@ -10,7 +10,7 @@ import (
 	"github.com/wedsync/wedsync/internal/store"
 )
 
-// fillFreshness tells of each integration how far behind it is, and how far a reading that is under way.
+// fillFreshness tells of each integration how it does, how far behind it is, and how far a reading that is under way.
 func (s *Server) fillFreshness(ctx context.Context, tx *store.Tx, rows []integrationRow) error {
 	ids := make([]domain.IntegrationID, len(rows))
 	for n := range rows {
@@ -24,9 +24,14 @@ func (s *Server) fillFreshness(ctx context.Context, tx *store.Tx, rows []integra
 	if err != nil {
 		return err
 	}
+	healths, err := tx.HealthOf(ctx, ids...)
+	if err != nil {
+		return err
+	}
 	for n := range rows {
 		f := freshness.Of(tx.Now, rows[n].Integration, measured[rows[n].ID])
 		rows[n].Lag, rows[n].Late = lagText(f), f.LateReason
+		rows[n].Health = markOf(healths[rows[n].ID])
 		if run, ok := running[rows[n].ID]; ok {
 			rows[n].Syncing = progressText(run.Seen, freshness.Progress(run.StartedAt, tx.Now, run.Seen, run.Expected))
 		}

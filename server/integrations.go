@@ -59,6 +59,15 @@ type integrationView struct {
 	ConnectURL  string `json:"connect_url,omitempty" doc:"Where an admin asks (POST) for the link of a consent; absent where the system has secrets instead"`
 	// Freshness is told when one integration is read.
 	Freshness *domain.Freshness `json:"freshness,omitempty" doc:"How far behind what changes in the system it is; when one integration is read"`
+	// Health is told when integrations are read or listed.
+	Health *healthBrief `json:"health,omitempty" doc:"How it is observed to do; more at /health"`
+}
+
+// healthBrief is the health of an integration in a list.
+type healthBrief struct {
+	State  domain.HealthState  `json:"state" enum:"unknown,up,degraded,failing_over,polling,down,needs_reconnect,paused,maintenance"`
+	Reason domain.HealthReason `json:"reason"`
+	Since  time.Time           `json:"since"`
 }
 
 type integrationOutput struct {
@@ -297,8 +306,20 @@ func (s *Server) listIntegrations(ctx context.Context, in *PageParams) (*listOut
 	err := s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
 		all, more, err := tx.Integrations(ctx, in.page())
 		out, next = out[:0], more
+		if err != nil {
+			return err
+		}
+		ids := make([]domain.IntegrationID, len(all))
+		for n, i := range all {
+			ids[n] = i.ID
+		}
+		healths, err := tx.HealthOf(ctx, ids...)
 		for _, i := range all {
-			out = append(out, s.viewIntegration(ctx, i))
+			v := s.viewIntegration(ctx, i)
+			if h, ok := healths[i.ID]; ok {
+				v.Health = &healthBrief{h.State, h.Reason, h.Since}
+			}
+			out = append(out, v)
 		}
 		return err
 	})
@@ -315,8 +336,12 @@ func (s *Server) getIntegration(ctx context.Context, in *IDParam) (*integrationO
 	}
 	var i domain.Integration
 	var fresh domain.Freshness
+	var health domain.Health
 	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
 		if i, err = present(ctx, tx, id); err != nil {
+			return err
+		}
+		if health, err = tx.Health(ctx, id); err != nil {
 			return err
 		}
 		measured, err := tx.Freshness(ctx, id)
@@ -327,7 +352,7 @@ func (s *Server) getIntegration(ctx context.Context, in *IDParam) (*integrationO
 		return nil, err
 	}
 	out := s.integrationOutput(ctx, i)
-	out.Body.Freshness = &fresh
+	out.Body.Freshness, out.Body.Health = &fresh, &healthBrief{health.State, health.Reason, health.Since}
 	return out, nil
 }
 

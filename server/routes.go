@@ -71,6 +71,8 @@ func Routes() []Route {
 		{Method: "POST", Path: "/v1/integrations", Access: AccessAdmin, ID: "create-integration", Tag: tagIntegrations, Summary: "Connect a system", status: 201, mount: typed((*Server).createIntegration)},
 		{Method: "GET", Path: "/v1/integrations", Access: AccessViewer, ID: "list-integrations", Tag: tagIntegrations, Summary: "List integrations", mount: typed((*Server).listIntegrations)},
 		{Method: "GET", Path: "/v1/integrations/{id}", Access: AccessViewer, ID: "get-integration", Tag: tagIntegrations, Summary: "Read an integration", mount: typed((*Server).getIntegration)},
+		{Method: "GET", Path: "/v1/health", Access: AccessViewer, ID: "list-health", Tag: tagIntegrations, Summary: "List how integrations do, with the reason of each state", mount: typed((*Server).listHealth)},
+		{Method: "GET", Path: "/v1/integrations/{id}/health", Access: AccessViewer, ID: "get-integration-health", Tag: tagIntegrations, Summary: "Read how an integration does: state and reason, signals, the last day and the newest moves", mount: typed((*Server).getIntegrationHealth)},
 		{Method: "PATCH", Path: "/v1/integrations/{id}", Access: AccessAdmin, ID: "update-integration", Tag: tagIntegrations, Summary: "Change an integration", mount: typed((*Server).updateIntegration)},
 		{Method: "DELETE", Path: "/v1/integrations/{id}", Access: AccessAdmin, ID: "delete-integration", Tag: tagIntegrations, Summary: "Disconnect an integration for good", status: 204, mount: typed((*Server).deleteIntegration)},
 		{Method: "POST", Path: "/v1/integrations/{id}/connect", Access: AccessAdmin, ID: "connect-integration", Tag: tagIntegrations, Summary: "Make the link by which a person lets WedSync into the system", mount: typed((*Server).connectIntegration)},

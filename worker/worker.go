@@ -24,6 +24,7 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/httpx"
 	"github.com/wedsync/wedsync/internal/mailer"
+	"github.com/wedsync/wedsync/internal/monitor"
 	"github.com/wedsync/wedsync/internal/notify"
 	"github.com/wedsync/wedsync/internal/store"
 	"github.com/wedsync/wedsync/workflows"
@@ -46,8 +47,18 @@ type Deps struct {
 	// BroadcastWait replaces the published schedule of retries, for tests.
 	BroadcastWait func(failures int) time.Duration
 
-	gate *activities.Gate
+	// ProbeOpener opens connections for probes, over a client that allows ProbeConns connections to a host; nil = Opener.
+	ProbeOpener *connect.Opener
+	// ProbeControl asks something that works whenever our own connection to the outside does; nil = there is nothing to ask.
+	ProbeControl func(ctx context.Context) error
+
+	gate   *activities.Gate
+	prober *monitor.Prober
 }
+
+// ProbeConns is how many connections to one host probes may need at once: most connections of a platform share its host, and
+// while it hangs each probe holds one. With fewer, probes would wait for each other and fail by our own fault.
+const ProbeConns = 2000
 
 // workflowTasks is how many workflows one process carries on at the same time.
 const workflowTasks = 50
@@ -59,6 +70,8 @@ type Options struct {
 	Reads         int           // reads of outside systems at once; default 32
 	Writes        int           // writes to outside systems at once; default 32
 	Posts         int           // subscribers that are sent to at once; default 64
+	Shards        int           // shards of the probing at once; default all of them
+	ProbeEvery    time.Duration // between two probes of a connection; 0 = nothing is probed
 	StopTimeout   time.Duration // how long running activities may take to finish; default 20 s
 }
 
@@ -69,10 +82,13 @@ func (o Options) Validate() error {
 			return domain.Invalid("queues", "unknown queue %q; known are %s", q, strings.Join(contract.Queues(), ", "))
 		}
 	}
-	for name, n := range map[string]int{"database-steps": o.DatabaseSteps, "reads": o.Reads, "writes": o.Writes, "posts": o.Posts} {
+	for name, n := range map[string]int{"database-steps": o.DatabaseSteps, "reads": o.Reads, "writes": o.Writes, "posts": o.Posts, "probe-shards": o.Shards} {
 		if n < 0 || n > 10_000 {
 			return domain.Invalid(name, "must be 0 (default) to 10000, is %d", n)
 		}
+	}
+	if o.ProbeEvery != 0 && (o.ProbeEvery < monitor.LeastEvery || o.ProbeEvery > monitor.MostEvery) {
+		return domain.Invalid("probe-every", "must be %s to %s, or 0 to probe nothing, is %s", monitor.LeastEvery, monitor.MostEvery, o.ProbeEvery)
 	}
 	return nil
 }
@@ -130,6 +146,16 @@ func New(d Deps, o Options) (*Worker, error) {
 		case contract.QueueBroadcast:
 			options.DisableWorkflowWorker = true
 			options.MaxConcurrentActivityExecutionSize = orDefault(o.Posts, 64)
+		case contract.QueueProbe:
+			options.DisableWorkflowWorker = true
+			options.MaxConcurrentActivityExecutionSize = orDefault(o.Shards, domain.ProbeShards)
+			if o.ProbeEvery > 0 {
+				opener := d.ProbeOpener
+				if opener == nil {
+					opener = d.Opener
+				}
+				d.prober = activities.NewProber(d.Store, opener, d.Log, monitor.Options{Every: o.ProbeEvery, Control: d.ProbeControl})
+			}
 		}
 		one := worker.New(d.Temporal, q, options)
 		Register(one, q, d)
@@ -169,6 +195,9 @@ func Register(r Registry, queue string, d Deps) {
 	if queue == contract.QueueSync {
 		r.RegisterActivity(&activities.Watches{Store: d.Store, Opener: d.Opener, NotifyURL: d.NotifyURL})
 	}
+	if queue == contract.QueueProbe {
+		r.RegisterActivity(&activities.Probes{Prober: d.prober, Tell: d.tellHealth, Log: d.Log})
+	}
 	if queue == contract.QueuePush {
 		r.RegisterActivity(&activities.Pushes{Store: d.Store, Opener: d.Opener})
 	}
@@ -176,6 +205,11 @@ func Register(r Registry, queue string, d Deps) {
 		r.RegisterActivity(&activities.Subscriptions{Store: d.Store, HTTP: d.Broadcast, Wait: d.BroadcastWait})
 		r.RegisterActivity(&activities.Notifications{Store: d.Store, Senders: notify.Senders{Mail: d.Mail, HTTP: d.Broadcast}, Link: d.Link})
 	}
+}
+
+// tellHealth hands moves of health to the workflow of a shard.
+func (d Deps) tellHealth(ctx context.Context, shard int, s contract.HealthSignal) error {
+	return d.Temporal.SignalWorkflow(ctx, contract.ProbeWorkflowID(shard), "", contract.SignalHealth, s)
 }
 
 // identity names this process in the history of attempts, as Temporal's clients name themselves.
@@ -199,6 +233,7 @@ func RegisterWorkflows(r interface {
 	r.RegisterWorkflowWithOptions(workflows.Timeline, workflow.RegisterOptions{Name: contract.TimelineWorkflow})
 	r.RegisterWorkflowWithOptions(workflows.Hold, workflow.RegisterOptions{Name: contract.HoldWorkflow})
 	r.RegisterWorkflowWithOptions(workflows.Notify, workflow.RegisterOptions{Name: contract.NotifyWorkflow})
+	r.RegisterWorkflowWithOptions(workflows.Probe, workflow.RegisterOptions{Name: contract.ProbeWorkflow})
 }
 
 // Start begins to serve. It needs Temporal to be reachable.

@@ -153,7 +153,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(out.Close)
 	serve, err := worker.New(worker.Deps{Temporal: w.Temporal(), Store: w.Store, Opener: opener, Log: slog.New(slog.DiscardHandler),
 		NotifyURL: "https://sync.example.com", Broadcast: out, BroadcastWait: func(int) time.Duration { return 50 * time.Millisecond }},
-		worker.Options{StopTimeout: 5 * time.Second})
+		worker.Options{StopTimeout: 5 * time.Second, ProbeEvery: 5 * time.Second})
 	w.must(err)
 	w.must(serve.Start())
 	t.Cleanup(func() { serve.Stop(context.WithoutCancel(t.Context())) })

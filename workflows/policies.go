@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"strconv"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -67,6 +68,20 @@ func broadcasting(ctx workflow.Context, summary string) workflow.Context {
 	})
 }
 
+// probing is for the long activity that asks a shard's systems. It beats every few seconds, so a worker that died is noticed
+// within the heartbeat timeout, and tries are not bounded: somebody must go on.
+func probing(ctx workflow.Context, shard int) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:           contract.QueueProbe,
+		StartToCloseTimeout: 65 * time.Minute,
+		HeartbeatTimeout:    15 * time.Second,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 10 * time.Second,
+		},
+		Summary: "probe shard " + strconv.Itoa(shard),
+	})
+}
+
 // testing is for a message that a person waits for: one try, within what the API waits.
 func testing(ctx workflow.Context) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
@@ -101,4 +116,5 @@ var steps struct {
 	Timelines     *activities.Timelines
 	Holds         *activities.Holds
 	Notifications *activities.Notifications
+	Probes        *activities.Probes
 }

@@ -14,3 +14,4 @@ package workflows
 //	   system by system; only where the view of the conflict, as read by a step, tells of it, so earlier histories take the
 //	   way they took
 //	8  Notify is new; nothing changed for the others
+//	10 Probe is new; nothing changed for the others

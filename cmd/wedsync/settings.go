@@ -56,6 +56,7 @@ func consentSettings(f *pflag.FlagSet, c *app.Config) {
 }
 
 func serverSettings(f *pflag.FlagSet, c *app.Config) {
+	probeSetting(f, c)
 	f.StringVar(&c.HTTPAddr, "http-addr", c.HTTPAddr, "address to listen on, host:port; 0.0.0.0:8080 for every network of this machine")
 	f.StringVar(&c.PublicURL, "public-url", c.PublicURL, "how others reach this server, such as https://sync.example.com; webhook URLs begin with it")
 	f.StringVar(&c.TemporalUI, "temporal-ui", c.TemporalUI, "base URL of Temporal UI, for links; turns on the codec endpoint at /codec for its pages")
@@ -90,6 +91,13 @@ func mailSettings(f *pflag.FlagSet, c *app.Config) {
 	f.BoolVar(&c.SMTP.Private, "smtp-private", c.SMTP.Private, "the mail server may have a private address, as a relay of one's own network has")
 }
 
+// probeSetting is for servers, which start the probing, and workers, which do it.
+func probeSetting(f *pflag.FlagSet, c *app.Config) {
+	if f.Lookup("probe-every") == nil {
+		f.DurationVar(&c.ProbeEvery, "probe-every", c.ProbeEvery, "time between two probes of a connection, 5s to 1h, the same for servers and workers; 0 probes nothing")
+	}
+}
+
 func retentionSettings(f *pflag.FlagSet, c *app.Config) {
 	f.DurationVar(&c.KeepBodies, "keep-bodies", c.KeepBodies, "how long raw bodies of applied and ignored webhooks are kept, 24h to keep-deliveries; their SHA-256 stays")
 	f.DurationVar(&c.KeepDeliveries, "keep-deliveries", c.KeepDeliveries, "how long webhooks are kept at all, and a repeat of one is recognised, 720h to 87600h")
@@ -103,6 +111,9 @@ func workerSettings(f *pflag.FlagSet, c *app.Config) {
 	f.IntVar(&c.DatabaseSteps, "database-steps", c.DatabaseSteps, "database steps of workflows that this process runs at once, up to 10000")
 	f.IntVar(&c.Reads, "reads", c.Reads, "reads of outside systems that this process runs at once, up to 10000")
 	f.IntVar(&c.Writes, "writes", c.Writes, "writes to outside systems that this process runs at once, up to 10000")
+	probeSetting(f, c)
+	f.StringSliceVar(&c.ProbeControl, "probe-control", c.ProbeControl, "URLs that show, by any answer, that our own connection works while probes fail")
+	f.IntVar(&c.ProbeShards, "probe-shards", c.ProbeShards, "shards of the probing in this process at once, of 16; 0 takes all")
 	f.IntVar(&c.Posts, "posts", c.Posts, "subscribers that this process sends webhooks to at once, up to 10000")
 	f.DurationVar(&c.StopTimeout, "stop-timeout", c.StopTimeout, "how long running activities may take to finish after SIGTERM, 1s to 10m")
 }

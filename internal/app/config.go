@@ -68,8 +68,11 @@ type Config struct {
 	DatabaseSteps    int
 	Reads            int
 	Writes           int
-	Posts            int // subscribers that are sent to at once
-	Streams          int // live streams of this server
+	Posts            int           // subscribers that are sent to at once
+	ProbeEvery       time.Duration // between two probes of a connection; 0 = nothing is probed
+	ProbeControl     []string      // addresses that show whether our own connection works
+	ProbeShards      int           // of the probing in this process; 0 = all
+	Streams          int           // live streams of this server
 	StreamsPerOrg    int
 	StopTimeout      time.Duration
 
@@ -81,7 +84,7 @@ func Defaults() Config {
 	return Config{DatabaseConns: 16, SystemConns: 10, TemporalAddress: "127.0.0.1:7233", TemporalNS: "default",
 		TokenIssuer: "wedsync", LogLevel: "info", LogFormat: "text", HTTPAddr: "127.0.0.1:8080", MaxBody: 1 << 20, Committers: 3,
 		IntegrationRate: 1000, KeepBodies: 30 * retention.Day, KeepDeliveries: 90 * retention.Day, AddressRate: 5000, OrganizationRate: 5000, ServerShare: 0.5, MaxWaiting: 2_000_000, ForwardedHeader: "x-forwarded-for",
-		ClientCertFormat: "escaped-pem", DrainTimeout: 20 * time.Second, DatabaseSteps: 6, Reads: 32, Writes: 32, Posts: 64, Streams: 6000, StreamsPerOrg: 1000, StopTimeout: 20 * time.Second}
+		ClientCertFormat: "escaped-pem", DrainTimeout: 20 * time.Second, DatabaseSteps: 6, Reads: 32, Writes: 32, Posts: 64, ProbeEvery: 30 * time.Second, Streams: 6000, StreamsPerOrg: 1000, StopTimeout: 20 * time.Second}
 }
 
 // Validate returns every fault at once, each naming the setting. Only a process that answers admins needs token keys.
@@ -140,6 +143,11 @@ func (c Config) Validate(admins bool) error {
 	if c.DrainDelay < 0 || c.DrainDelay > time.Minute {
 		bad("drain-delay", "must be 0s to 1m, is %s", c.DrainDelay)
 	}
+	for _, control := range c.ProbeControl {
+		if u, err := url.Parse(control); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+			bad("probe-control", "must be http or https URLs")
+		}
+	}
 	if c.StopTimeout < time.Second || c.StopTimeout > 10*time.Minute {
 		bad("stop-timeout", "must be 1s to 10m, is %s", c.StopTimeout)
 	}
@@ -197,7 +205,8 @@ func (c Config) Retention() retention.Options {
 }
 
 func (c Config) worker() worker.Options {
-	return worker.Options{Queues: c.Queues, DatabaseSteps: c.DatabaseSteps, Reads: c.Reads, Writes: c.Writes, Posts: c.Posts, StopTimeout: c.StopTimeout}
+	return worker.Options{Queues: c.Queues, DatabaseSteps: c.DatabaseSteps, Reads: c.Reads, Writes: c.Writes, Posts: c.Posts, Shards: c.ProbeShards, ProbeEvery: c.ProbeEvery,
+		StopTimeout: c.StopTimeout}
 }
 
 // Logger makes the process's logger, on standard error unless the stack keeps a file.

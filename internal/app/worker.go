@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/httpx"
 	"github.com/wedsync/wedsync/worker"
@@ -22,8 +23,14 @@ func RunWorker(ctx context.Context, c *Core) error {
 	if err != nil {
 		return err
 	}
-	w, err := worker.New(worker.Deps{Temporal: c.Flow.Temporal(), Store: c.Store, Opener: c.Opener, Log: c.Log, Broadcast: out,
-		NotifyURL: c.Config.notifyURL(), Mail: mail, Link: strings.TrimSuffix(c.Config.PublicURL, "/")}, c.Config.worker())
+	probes, err := c.probeClient()
+	if err != nil {
+		return err
+	}
+	defer probes.Close()
+	w, err := worker.New(worker.Deps{ProbeOpener: connect.New(findProvider, probes, time.Now, 0).WithGrants(c.Grants),
+		Temporal: c.Flow.Temporal(), Store: c.Store, Opener: c.Opener, Log: c.Log, Broadcast: out,
+		NotifyURL: c.Config.notifyURL(), Mail: mail, Link: strings.TrimSuffix(c.Config.PublicURL, "/"), ProbeControl: c.probeControl()}, c.Config.worker())
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ const (
 )
 
 // Queues lists every task queue.
-func Queues() []string { return []string{QueueCore, QueueSync, QueuePush, QueueBroadcast} }
+func Queues() []string { return []string{QueueCore, QueueSync, QueuePush, QueueBroadcast, QueueProbe} }
 
 // Workflow type names.
 const (

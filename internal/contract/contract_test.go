@@ -30,6 +30,8 @@ func words() map[string]any {
 	when := &domain.When{Span: domain.Span{Start: at, End: at.Add(time.Hour)}, Zone: "Europe/London", Kind: domain.TimeZoned}
 	resolve := ResolveRequest{Action: domain.ActionMove, BookingID: id + "5", ResourceID: id + "6", When: when, Until: &at, DecisionID: id + "7", By: "admin-1", Version: 3}
 	counts := IntegrationCounts{Signals: 1, Applied: 2, Ignored: 3, Dead: 4, Retried: 5, Pushed: 6, Syncs: 7}
+	beat := &ProbeBeat{At: at, Targets: 1, Probes: 2, Failed: 3, Moves: 4, LagMS: 5, Busy: 6, Limit: 64, Suspects: map[domain.IntegrationID]int{id + "2": 2}}
+	moved := HealthMoved{OrgID: id + "1", IntegrationID: id + "2", From: domain.HealthUp, To: domain.HealthDown, Reason: domain.HealthNoAnswer, At: at}
 	progress := SyncProgress{State: domain.SyncRunning, Phase: "pull", Pages: 1, Seen: 2, Applied: 3, Unchanged: 4, Removed: 5, Proved: 6, Quarantined: 7,
 		Rejected: 8, Restarts: 9, Expected: 10, StartedAt: at, PerSecond: 11.5, ETA: &at}
 	config := &IntegrationConfig{Provider: "custom", State: domain.IntegrationActive, PollSeconds: 300, CanPull: true, CanWrite: true, Version: 3,
@@ -79,6 +81,10 @@ func words() map[string]any {
 			Counts: NotifyCounts{Wakes: 1, Facts: 2, Added: 3, Sent: 4, Failed: 5, Suppressed: 6}}},
 		"notify_status": NotifyStatus{Counts: NotifyCounts{Wakes: 1, Facts: 2, Added: 3, Sent: 4, Failed: 5, Suppressed: 6}, DueAt: at, LookAt: at, Sending: true,
 			Failures: 1, Runs: 2},
+		"probe_input":   ProbeInput{Shard: 3, Carried: &ProbeCarried{Runs: 2, Failures: 1, RetryAt: at, Beat: beat, Moves: 4, Recent: []HealthMoved{moved}}},
+		"probe_status":  ProbeStatus{Shard: 3, Running: true, Moves: 4, Recent: []HealthMoved{moved}, Beat: beat, Failures: 1, Runs: 2},
+		"probe_beat":    *beat,
+		"health_signal": HealthSignal{Moves: []HealthMoved{moved}, More: 5},
 	}
 }
 
@@ -157,10 +163,10 @@ func TestNamesOnTheWireStay(t *testing.T) {
 		SignalSynced, SignalRecheck, UpdatePause, UpdateResume, UpdateResync, UpdateResolve, QueryStatus, QueryProgress,
 		IntegrationWorkflowID("i"), SyncWorkflowID("s"), ConflictWorkflowID("c"), AttrOrg, AttrIntegration, AttrProvider, AttrState, AttrWeddingDate,
 		SubscriptionWorkflow, SignalWake, UpdateTest, SubscriptionWorkflowID("n"), TimelineWorkflow, SignalFollow, TimelineWorkflowID("b"),
-		HoldWorkflow, SignalHold, HoldWorkflowID("b"), NotifyWorkflow, NotifyWorkflowID("o")}, " ")
-	const want = "Integration Sync Conflict Replay Cancel replay/r wedsync-core wedsync-sync wedsync-push wedsync-broadcast deliveries pushes changed synced recheck Pause Resume Resync Resolve " +
+		HoldWorkflow, SignalHold, HoldWorkflowID("b"), NotifyWorkflow, NotifyWorkflowID("o"), ProbeWorkflow, SignalHealth, ProbeWorkflowID(3)}, " ")
+	const want = "Integration Sync Conflict Replay Cancel replay/r wedsync-core wedsync-sync wedsync-push wedsync-broadcast wedsync-probe deliveries pushes changed synced recheck Pause Resume Resync Resolve " +
 		"status progress integration/i sync/s conflict/c WedsyncOrg WedsyncIntegration WedsyncProvider WedsyncState WedsyncWeddingDate " +
-		"Subscription wake Test subscription/n Timeline follow timeline/b Hold hold hold/b Notify notify/o"
+		"Subscription wake Test subscription/n Timeline follow timeline/b Hold hold hold/b Notify notify/o Probe health probe/3"
 	if got != want {
 		t.Errorf("names are\n%s\nwant\n%s", got, want)
 	}

@@ -4,7 +4,7 @@
 //	beat, err := p.Run(ctx, shard, last, heartbeat, told) // one call per shard, until ctx ends
 //
 // A shard is a sixteenth of all connections (domain.ProbeShard). Each connection has its own moment within the interval, taken
-// from its id, so the load is even; it keeps it over restarts. A failure counts only when a second try meets it too. At most
+// from its id, so the load is even; it keeps it over restarts. A failure counts only when a second try meets it too, or most connections of its platform meet it at the same time. At most
 // Options.InFlight probes are on their way in a process, as many as it takes and fewer when the process itself is starved:
 // with an interval of 30 s and 5,000 connections, 25 are enough on a good day and about 1,700 while nobody answers. Each
 // platform has a limiter of its own.
@@ -28,6 +28,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/rules/health"
 	"github.com/wedsync/wedsync/internal/store"
 )
 
@@ -95,10 +96,45 @@ type Prober struct {
 	platforms map[string]*platform
 }
 
-// platform limits how fast the connections of one platform are asked.
+// platform limits how fast the connections of one platform are asked, and remembers how many first tries failed lately.
 type platform struct {
 	targets int
 	limit   *rate.Limiter
+	slots   [togetherSlots]health.Tally
+	began   int64 // of the newest slot, in units of togetherSlot
+}
+
+const (
+	togetherSlots = 3
+	togetherSlot  = 5 * time.Second
+	// togetherLeast is how many first tries it takes to say that a platform fails as a whole.
+	togetherLeast = 10
+)
+
+// together counts a first try, and reports whether most first tries of the platform failed in the last seconds. Then each is
+// confirmed by the others, and a second try would only make twice as many wait for their time to run out.
+func (p *Prober) together(name string, now time.Time, failed bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	one := p.platforms[name]
+	if one == nil {
+		return false
+	}
+	at := now.UnixNano() / int64(togetherSlot)
+	for n := min(at-one.began, togetherSlots); n > 0; n-- {
+		copy(one.slots[1:], one.slots[:togetherSlots-1])
+		one.slots[0] = health.Tally{}
+	}
+	one.began = max(one.began, at)
+	one.slots[0].Asked++
+	if failed {
+		one.slots[0].Failed++
+	}
+	var sum health.Tally
+	for _, t := range one.slots {
+		sum.Asked, sum.Failed = sum.Asked+t.Asked, sum.Failed+t.Failed
+	}
+	return sum.Asked >= togetherLeast && 2*sum.Failed > sum.Asked
 }
 
 // New makes a Prober.

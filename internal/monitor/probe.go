@@ -25,7 +25,8 @@ func (p *Prober) Once(ctx context.Context, t store.ProbeTarget) Asked {
 	return p.ask(ctx, t, time.Now(), health.Track{})
 }
 
-// ask makes a probe that was due at a time. What fails is tried again unless it failed the time before.
+// ask makes a probe that was due at a time. What fails is tried again unless it failed the time before, or its whole platform
+// does.
 func (p *Prober) ask(ctx context.Context, t store.ProbeTarget, due time.Time, track health.Track) Asked {
 	began := time.Now()
 	r := domain.ProbeResult{At: due, Lag: max(began.Sub(due), 0)}
@@ -40,7 +41,8 @@ func (p *Prober) ask(ctx context.Context, t store.ProbeTarget, due time.Time, tr
 		return Asked{Silent: true}
 	}
 	err = p.try(ctx, prober, &r)
-	known := r.Outcome == domain.ProbeFailed && track.Failures > 0 || r.Outcome == domain.ProbeRefused && track.Refusals > 0
+	together := p.together(t.Provider, time.Now(), r.Outcome == domain.ProbeFailed)
+	known := r.Outcome == domain.ProbeFailed && (together || track.Failures > 0) || r.Outcome == domain.ProbeRefused && track.Refusals > 0
 	if (r.Outcome == domain.ProbeFailed || r.Outcome == domain.ProbeRefused) && !known {
 		timer := time.NewTimer(p.o.Confirm)
 		select {

@@ -7,6 +7,7 @@
 //	bench schemes [--only "svix;jwt HS256"] [--integrations 64] …
 //	bench stream [--subscribers 5000] …
 //	bench sync [--events 10000] [--rounds 2] …
+//	bench monitor [--endpoints 5000] [--for 10m] …
 //	bench ingest [--duration 20s] [--warmup 5s] [--only accept,full,naive,raw] [--profile DIR] …
 //
 // It exits 0 when it could measure, whatever the figures, unless --bars is given; bench sync also fails when its bookings are
@@ -27,6 +28,7 @@ import (
 
 	"github.com/wedsync/wedsync/internal/bench/ingest"
 	"github.com/wedsync/wedsync/internal/bench/load"
+	"github.com/wedsync/wedsync/internal/bench/monitors"
 	"github.com/wedsync/wedsync/internal/bench/streams"
 	"github.com/wedsync/wedsync/internal/bench/syncs"
 	"github.com/wedsync/wedsync/internal/devstack"
@@ -40,6 +42,7 @@ func main() {
 	ingest.Child(startWorkers)
 	streams.Child()
 	syncs.Child()
+	monitors.Child()
 	inbox.TuneGC()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -70,9 +73,11 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 			return runStream(ctx, args[1:], out, progress)
 		case "sync":
 			return runSync(ctx, args[1:], out, progress)
+		case "monitor":
+			return runMonitor(ctx, args[1:], out, progress)
 		}
 	}
-	return errors.New("usage: bench ingest|schemes|flow|conflict|fairness|stream|sync [flags]; -h lists them")
+	return errors.New("usage: bench ingest|schemes|flow|conflict|fairness|stream|sync|monitor [flags]; -h lists them")
 }
 
 func runIngest(ctx context.Context, args []string, out, progress io.Writer) error {
