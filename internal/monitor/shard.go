@@ -27,6 +27,7 @@ const (
 	keepIdleFor   = 10 * time.Minute // the time of a connection that is not asked
 	retryEvery    = 2 * time.Second
 	crowded       = 50 * time.Millisecond // until the next look when a probe found no place
+	atOnce        = 3                     // things that storage is asked at once
 	stopWithin    = 5 * time.Second
 	// batchRows bounds the connections of one statement.
 	batchRows = 500
