@@ -108,7 +108,7 @@ const (
 	togetherSlots = 3
 	togetherSlot  = 5 * time.Second
 	// togetherLeast is how many first tries it takes to say that a platform fails as a whole.
-	togetherLeast = 10
+	togetherLeast = 20
 )
 
 // together counts a first try, and reports whether most first tries of the platform failed in the last seconds. Then each is
