@@ -5,7 +5,7 @@
 //
 // Little is required: a Registration opens a Connection and returns any value. What that value can do is found by
 // type, at one place (As): WebhookSource, Puller, Reader, Writer, Watcher,
-// Prober, Onboarder, LeadSender. A provider implements only what
+// Prober, Onboarder, LeadSender, Identifier. A provider implements only what
 // its system really offers, and Registration.Abilities and Limits tell people the same in words.
 //
 // Every method obeys the same rules. Errors have a domain.ErrorKind; unavailable and rate_limited are retried by the

@@ -214,6 +214,9 @@ func (r *Keyring) newSealer(scope string) *Sealer {
 		}
 		header := append([]byte{formatVersion, byte(len(master.id))}, master.id...)
 		s.keys[i] = dataKey{aead: aead, header: append(header, master.check[:]...), id: master.id}
+		if i == 0 {
+			s.print = derive(master.secret[:], "wedsync vault v1 fingerprint\x00"+master.id+"\x00"+scope, KeySize)
+		}
 	}
 	return s
 }

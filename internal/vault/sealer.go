@@ -30,7 +30,8 @@ const (
 
 // Sealer seals and opens the values of one organisation or scope. Get one from [Keyring.Org] or [Keyring.Scope].
 type Sealer struct {
-	keys []dataKey // the active one first
+	keys  []dataKey // the active one first
+	print []byte    // key of fingerprints, of the active key
 }
 
 type dataKey struct {

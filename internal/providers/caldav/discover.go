@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/provider"
 )
 
 const accountProps = `<propfind xmlns="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav"><prop>` +
@@ -167,4 +168,12 @@ func (c *connection) calendars(ctx context.Context, home *url.URL, found map[str
 		found[at.String()] = p.writable()
 	}
 	return nil
+}
+
+// Identity is the address of the calendar, whoever signs in to it.
+func (c *connection) Identity() string {
+	if c.collection == nil {
+		return ""
+	}
+	return provider.IdentityOf(strings.ToLower(c.collection.Host), strings.Trim(c.collection.EscapedPath(), "/"))
 }

@@ -107,7 +107,9 @@ var (
 	_ provider.Writer    = (*connection)(nil)
 	_ provider.Prober    = (*connection)(nil)
 	_ provider.Onboarder = (*connection)(nil)
-	_ provider.Watcher   = (*connection)(nil)
+
+	_ provider.Identifier = (*connection)(nil)
+	_ provider.Watcher    = (*connection)(nil)
 )
 
 // doer is the part of httpx.Client that is used.

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/api/calendar/v3"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/provider"
 )
 
 // maxCalendarPages bounds the calendar list.
@@ -95,4 +96,13 @@ func (c *connection) fitting(ctx context.Context) ([]*calendar.CalendarListEntry
 		call.PageToken(page.NextPageToken)
 	}
 	return nil, domain.Invalid("settings.calendar", "must be chosen: the account's calendar list is too long to go through")
+}
+
+// Identity is the calendar's id, which is the same for every account that sees it. Before the calendar was looked up it may
+// be a word such as primary, which means another one for each account.
+func (c *connection) Identity() string {
+	if c.settings.Access == "" {
+		return ""
+	}
+	return provider.IdentityOf(c.settings.Development.API+"google", c.settings.Calendar)
 }

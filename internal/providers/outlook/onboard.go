@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/provider"
 )
 
 const maxCalendarPages = 50
@@ -112,4 +113,9 @@ func fingerprintOf(list []calendar) string {
 		}
 	}
 	return ""
+}
+
+// Identity is the account's fingerprint with the calendar's id.
+func (c *connection) Identity() string {
+	return provider.IdentityOf(c.settings.graph.Host, c.settings.Mailbox, c.settings.Calendar)
 }

@@ -99,6 +99,8 @@ var (
 	_ provider.Watcher   = (*connection)(nil)
 	_ provider.Prober    = (*connection)(nil)
 	_ provider.Onboarder = (*connection)(nil)
+
+	_ provider.Identifier = (*connection)(nil)
 )
 
 func open(c provider.Connection) (any, error) {

@@ -124,6 +124,8 @@ var (
 	_ provider.Watcher   = (*connection)(nil)
 	_ provider.Prober    = (*connection)(nil)
 	_ provider.Onboarder = (*connection)(nil)
+
+	_ provider.Identifier = (*connection)(nil)
 )
 
 func (k kind) open(c provider.Connection) (any, error) {
@@ -163,6 +165,11 @@ func (c *connection) Onboard(ctx context.Context) (json.RawMessage, error) {
 	}
 	s.Account = account
 	return json.Marshal(s)
+}
+
+// Identity is the account at the scheduler.
+func (c *connection) Identity() string {
+	return provider.IdentityOf(c.settings.base(c.kind), c.settings.Account)
 }
 
 func (c *connection) fail(doing string, err error) error {

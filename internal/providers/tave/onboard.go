@@ -6,6 +6,7 @@ import (
 	"maps"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/rules/calendartime"
 )
 
@@ -58,4 +59,9 @@ func (c *connection) onboard(ctx context.Context) (settings, error) {
 		}
 	}
 	return s, nil
+}
+
+// Identity is the studio: a key reads all of it.
+func (c *connection) Identity() string {
+	return provider.IdentityOf(c.settings.base.Host, c.settings.Studio)
 }
