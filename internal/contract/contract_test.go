@@ -77,6 +77,10 @@ func words() map[string]any {
 		"timeline_input":      TimelineInput{OrgID: id + "1", BookingID: id + "7"},
 		"hold_input":          HoldInput{OrgID: id + "1", BookingID: id + "7"},
 		"hold_status":         HoldStatus{State: domain.HoldLive, ExpiresAt: at},
+		"onboard_input":       OnboardInput{OrgID: id + "1", IntegrationID: id + "2", Carried: &OnboardCarried{Runs: 2, Tries: 3}},
+		"onboard_status": OnboardStatus{OnboardingID: id + "3", State: domain.OnboardingWaiting, Step: domain.OnboardProbe, Attempt: 2, Kind: domain.KindInvalid,
+			RunID: id + "4", RetryAt: at, Runs: 2},
+		"onboard_resume_request": OnboardResumeRequest{By: "admin-1", AllowDuplicate: true},
 		"notify_input": NotifyInput{OrgID: id + "1", Carried: &NotifyCarried{Plan: true, DueAt: at, LookAt: at, RetryAt: at, Runs: 2, Failures: 1,
 			Counts: NotifyCounts{Wakes: 1, Facts: 2, Added: 3, Sent: 4, Failed: 5, Suppressed: 6}}},
 		"notify_status": NotifyStatus{Counts: NotifyCounts{Wakes: 1, Facts: 2, Added: 3, Sent: 4, Failed: 5, Suppressed: 6}, DueAt: at, LookAt: at, Sending: true,
@@ -163,10 +167,11 @@ func TestNamesOnTheWireStay(t *testing.T) {
 		SignalSynced, SignalRecheck, UpdatePause, UpdateResume, UpdateResync, UpdateResolve, QueryStatus, QueryProgress,
 		IntegrationWorkflowID("i"), SyncWorkflowID("s"), ConflictWorkflowID("c"), AttrOrg, AttrIntegration, AttrProvider, AttrState, AttrWeddingDate,
 		SubscriptionWorkflow, SignalWake, UpdateTest, SubscriptionWorkflowID("n"), TimelineWorkflow, SignalFollow, TimelineWorkflowID("b"),
-		HoldWorkflow, SignalHold, HoldWorkflowID("b"), NotifyWorkflow, NotifyWorkflowID("o"), ProbeWorkflow, SignalHealth, ProbeWorkflowID(3)}, " ")
+		HoldWorkflow, SignalHold, HoldWorkflowID("b"), NotifyWorkflow, NotifyWorkflowID("o"), ProbeWorkflow, SignalHealth, ProbeWorkflowID(3),
+		OnboardWorkflow, SignalOnboarding, OnboardWorkflowID("i")}, " ")
 	const want = "Integration Sync Conflict Replay Cancel replay/r wedsync-core wedsync-sync wedsync-push wedsync-broadcast wedsync-probe deliveries pushes changed synced recheck Pause Resume Resync Resolve " +
 		"status progress integration/i sync/s conflict/c WedsyncOrg WedsyncIntegration WedsyncProvider WedsyncState WedsyncWeddingDate " +
-		"Subscription wake Test subscription/n Timeline follow timeline/b Hold hold hold/b Notify notify/o Probe health probe/3"
+		"Subscription wake Test subscription/n Timeline follow timeline/b Hold hold hold/b Notify notify/o Probe health probe/3 Onboard onboarding onboard/i"
 	if got != want {
 		t.Errorf("names are\n%s\nwant\n%s", got, want)
 	}

@@ -39,6 +39,7 @@ const (
 	TopicQuarantineOpened   Topic = "quarantine.opened"  // too many removals at once are held
 	TopicQuarantineChanged  Topic = "quarantine.changed" // more were held, or a person decided, or it is done
 	TopicPurgeProgress      Topic = "purge.progress"
+	TopicOnboardingChanged  Topic = "onboarding.changed" // a step of connecting a system began or ended
 	// TopicSubscriptionChanged tells that a subscription was made, changed, paused, resumed, disabled or deleted.
 	TopicSubscriptionChanged Topic = "subscription.changed"
 	// TopicTimelineChanged tells that the timeline of a wedding was made, changed, followed its wedding, or was removed.

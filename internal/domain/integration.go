@@ -13,6 +13,7 @@ const (
 	IntegrationActive         IntegrationState = "active"
 	IntegrationPaused         IntegrationState = "paused"          // by a person; deliveries are kept and wait
 	IntegrationNeedsReconnect IntegrationState = "needs_reconnect" // the other side no longer accepts our credentials
+	IntegrationConnecting     IntegrationState = "connecting"      // its onboarding is under way; deliveries are kept and wait
 	IntegrationDeleted        IntegrationState = "deleted"         // kept for the audit trail; takes no webhooks
 )
 

@@ -27,6 +27,7 @@ type Signals interface {
 	FollowTimeline(ctx context.Context, in contract.TimelineInput) error
 	TellHold(ctx context.Context, in contract.HoldInput) error
 	WakeNotify(ctx context.Context, org domain.OrgID) error
+	TellOnboarding(ctx context.Context, in contract.OnboardInput) error
 }
 
 // DispatcherOptions tune a Dispatcher. The zero value of every field takes its default.
@@ -240,6 +241,17 @@ func (d *Dispatcher) tellHold(in contract.HoldInput, row int64) {
 	d.mu.Lock()
 	if t := d.target(in.OrgID, contract.HoldWorkflowID(in.BookingID)); t != nil {
 		t.errand.merge(errand{hold: &in, rows: []int64{row}}, 0)
+		d.ready(t)
+	}
+	d.mu.Unlock()
+	d.poke()
+}
+
+// tellOnboarding adds the news that an onboarding was begun or changed.
+func (d *Dispatcher) tellOnboarding(in contract.OnboardInput, row int64) {
+	d.mu.Lock()
+	if t := d.target(in.OrgID, contract.OnboardWorkflowID(in.IntegrationID)); t != nil {
+		t.errand.merge(errand{onboarding: &in, rows: []int64{row}}, 0)
 		d.ready(t)
 	}
 	d.mu.Unlock()
@@ -488,6 +500,12 @@ func (d *Dispatcher) send(to address, e errand) (left errand, err error) {
 			return e, err
 		}
 		e.hold = nil
+	}
+	if e.onboarding != nil {
+		if err := d.count("onboarding", d.signals.TellOnboarding(ctx, *e.onboarding)); err != nil {
+			return e, err
+		}
+		e.onboarding = nil
 	}
 	if e.notify != "" {
 		if err := d.count("notify", d.signals.WakeNotify(ctx, e.notify)); err != nil {

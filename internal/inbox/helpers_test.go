@@ -256,6 +256,10 @@ func (f *fakeSignals) TellHold(_ context.Context, in contract.HoldInput) error {
 	return f.add(sent{kind: "hold", to: string(in.BookingID)})
 }
 
+func (f *fakeSignals) TellOnboarding(_ context.Context, in contract.OnboardInput) error {
+	return f.add(sent{kind: "onboarding", to: string(in.IntegrationID)})
+}
+
 func (f *fakeSignals) WakeNotify(_ context.Context, org domain.OrgID) error {
 	return f.add(sent{kind: "notify", to: string(org)})
 }

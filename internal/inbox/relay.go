@@ -192,6 +192,8 @@ func (r *Relay) pass(ctx context.Context, row *store.OutboxRow) {
 		r.d.followTimeline(contract.TimelineInput{OrgID: row.Org, BookingID: domain.BookingID(row.Target)}, row.ID)
 	case store.OutboxHold:
 		r.d.tellHold(contract.HoldInput{OrgID: row.Org, BookingID: domain.BookingID(row.Target)}, row.ID)
+	case store.OutboxOnboarding:
+		r.d.tellOnboarding(contract.OnboardInput{OrgID: row.Org, IntegrationID: domain.IntegrationID(row.Target)}, row.ID)
 	case store.OutboxNotify:
 		r.d.wakeNotify(row.Org, row.ID)
 	case store.OutboxConflictRecheck:

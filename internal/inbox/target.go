@@ -23,6 +23,7 @@ type errand struct {
 	replay     *contract.ReplayInput
 	timeline   *contract.TimelineInput
 	hold       *contract.HoldInput
+	onboarding *contract.OnboardInput
 	notify     domain.OrgID // whose people may have to be told of something
 	recheck    []domain.BookingID
 	rows       []int64         // outbox rows to delete once all of the above is told
@@ -36,7 +37,7 @@ const maxRowsPerErrand = 1000
 const maxRechecks = 8
 
 func (e *errand) empty() bool {
-	return !e.deliveries && e.pushes == 0 && !e.changed && e.start == nil && e.replay == nil && e.timeline == nil && e.hold == nil && e.notify == "" &&
+	return !e.deliveries && e.pushes == 0 && !e.changed && e.start == nil && e.replay == nil && e.timeline == nil && e.hold == nil && e.onboarding == nil && e.notify == "" &&
 		len(e.recheck) == 0 && len(e.rows) == 0
 }
 
@@ -93,6 +94,9 @@ func (e *errand) merge(o errand, room int) (kept int) {
 	}
 	if o.hold != nil {
 		e.hold = o.hold
+	}
+	if o.onboarding != nil {
+		e.onboarding = o.onboarding
 	}
 	if o.notify != "" {
 		e.notify = o.notify

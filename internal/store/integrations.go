@@ -126,7 +126,8 @@ func (tx *Tx) UpdateIntegration(ctx context.Context, i domain.Integration, secre
 	var state domain.IntegrationState
 	err := tx.QueryRow(ctx, `UPDATE integrations SET name = $3, direction = $4, resource_id = $5, settings = $6,
 			poll_seconds = $7, secrets = coalesce($8, secrets), updated_at = $9, version = version + 1, priority = $11, sync = $12,
-			sync_cursor = CASE WHEN sync -> 'filters' IS DISTINCT FROM $12::jsonb -> 'filters' THEN '' ELSE sync_cursor END
+			sync_cursor = CASE WHEN sync -> 'filters' IS DISTINCT FROM $12::jsonb -> 'filters' THEN '' ELSE sync_cursor END,
+			identity = CASE WHEN settings IS DISTINCT FROM $6::jsonb THEN NULL ELSE identity END
 		WHERE org_id = $1 AND id = $2 AND version = $10 AND state <> 'deleted' RETURNING state`,
 		tx.Org, i.ID, i.Name, string(i.Direction), i.ResourceID, settings(i.Settings), seconds(i.PollEvery), sealed, tx.Now,
 		expectVersion, int16(i.Priority.OrNormal()), policyText(i.Sync)).Scan(&state)
@@ -151,9 +152,9 @@ func (tx *Tx) UpdateIntegration(ctx context.Context, i domain.Integration, secre
 // final: leaving it is KindConflict.
 func (tx *Tx) SetIntegrationState(ctx context.Context, id domain.IntegrationID, state domain.IntegrationState, reason string) (domain.Integration, error) {
 	switch state {
-	case domain.IntegrationActive, domain.IntegrationPaused, domain.IntegrationNeedsReconnect, domain.IntegrationDeleted:
+	case domain.IntegrationActive, domain.IntegrationPaused, domain.IntegrationNeedsReconnect, domain.IntegrationConnecting, domain.IntegrationDeleted:
 	default:
-		return domain.Integration{}, domain.Invalid("state", "must be active, paused, needs_reconnect or deleted")
+		return domain.Integration{}, domain.Invalid("state", "must be active, paused, needs_reconnect, connecting or deleted")
 	}
 	reason = clip(reason, maxReason)
 	have, err := scanIntegration(tx.QueryRow(ctx, "SELECT "+integrationColumns+` FROM integrations i
@@ -166,6 +167,11 @@ func (tx *Tx) SetIntegrationState(ctx context.Context, id domain.IntegrationID, 
 	}
 	if have.State == domain.IntegrationDeleted {
 		return have, domain.E(domain.KindConflict, "integration is deleted")
+	}
+	if state == domain.IntegrationDeleted && have.State == domain.IntegrationConnecting {
+		if err := tx.abandonOnboarding(ctx, id); err != nil {
+			return have, err
+		}
 	}
 	i, err := scanIntegration(tx.QueryRow(ctx, `UPDATE integrations i SET state = $3, state_reason = $4, updated_at = $5,
 		version = version + 1 WHERE org_id = $1 AND id = $2 RETURNING `+integrationColumns, tx.Org, id, string(state), reason, tx.Now))

@@ -26,6 +26,9 @@ const (
 	OutboxHold               OutboxKind = "hold"                // booking of a hold that was made, changed or ended
 )
 
+// OutboxOnboarding says that the onboarding of an integration, which is the target, was begun, changed or cancelled.
+const OutboxOnboarding OutboxKind = "onboarding"
+
 // OutboxNotify says that people of an organisation, which is the target, may have to be told of something.
 const OutboxNotify OutboxKind = "notify"
 

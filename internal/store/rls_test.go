@@ -88,6 +88,16 @@ func (b *bundle) fill(org domain.OrgID) {
 		if err := tx.AddPushLag(ctx, i.ID, time.Second); err != nil {
 			return err
 		}
+		if _, err := tx.SetIntegrationState(ctx, i.ID, domain.IntegrationPaused, "test"); err != nil {
+			return err
+		}
+		if _, _, err := tx.BeginOnboarding(ctx, domain.Onboarding{ID: domain.NewID[domain.OnboardingID](tx.Now), IntegrationID: i.ID, RequestedBy: "test"},
+			domain.IntegrationPaused); err != nil {
+			return err
+		}
+		if _, err := tx.SetIntegrationState(ctx, i.ID, domain.IntegrationActive, "test"); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, `INSERT INTO pushes (id, org_id, integration_id, booking_id, op, want_version, state, created_at, updated_at)
 			VALUES ($1, $2, $3, $4, 'put', 1, 'pending', $5, $5)`, domain.NewID[domain.PushID](tx.Now), org, i.ID, k.ID, tx.Now)
 		return err

@@ -70,7 +70,7 @@ WITH RECURSIVE hop(id, n) AS (
 	FROM hop WHERE hop.id IS NOT NULL AND hop.id < $2 AND n < $6
 )
 (SELECT i.org_id, i.id, received.ids, received.priorities, retrying.ids, retrying.priorities, pushing.n
-FROM hop JOIN integrations i ON i.id = hop.id AND i.state NOT IN ('paused', 'deleted')
+FROM hop JOIN integrations i ON i.id = hop.id AND i.state NOT IN ('paused', 'connecting', 'deleted')
 CROSS JOIN LATERAL (SELECT array_agg(d.id ORDER BY d.priority, d.id) AS ids, array_agg(d.priority ORDER BY d.priority, d.id) AS priorities
 	FROM unnest('{1,2,3,4}'::smallint[]) p CROSS JOIN LATERAL (
 		SELECT id, priority, received_at FROM deliveries WHERE integration_id = hop.id AND state = 'received' AND priority = p

@@ -39,6 +39,7 @@ const (
 	CodeRemoving       Code = "copy_removing"
 	CodePaused         Code = "paused"
 	CodeNeedsReconnect Code = "needs_reconnect"
+	CodeConnecting     Code = "connecting"
 	CodeDisconnected   Code = "disconnected"
 	CodeImportOnly     Code = "import_only"
 	CodeOtherResource  Code = "other_resource"
@@ -163,6 +164,8 @@ func stopped(i domain.Integration, v Verdict) Verdict {
 		return Verdict{ShowsPending, CodePaused, "the connection is paused; it goes on when it is resumed"}
 	case domain.IntegrationNeedsReconnect:
 		return Verdict{ShowsFailed, CodeNeedsReconnect, "the system no longer accepts our credentials; reconnect it"}
+	case domain.IntegrationConnecting:
+		return Verdict{ShowsPending, CodeConnecting, "the connection is being made; it goes on when that is done"}
 	case domain.IntegrationDeleted:
 		return Verdict{ShowsNot, CodeDisconnected, "the connection was deleted"}
 	case domain.IntegrationActive:

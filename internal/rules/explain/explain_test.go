@@ -48,6 +48,10 @@ func TestEverySystemHasOneReason(t *testing.T) {
 			i.Push = push(domain.PushPut, domain.PushRetrying, "x")
 			i.Integration.State = domain.IntegrationNeedsReconnect
 		}, explain.ShowsFailed, explain.CodeNeedsReconnect},
+		"pending, being connected": {func(i *explain.Input) {
+			i.Integration.State = domain.IntegrationConnecting
+			i.Push = push(domain.PushPut, domain.PushPending, "")
+		}, explain.ShowsPending, explain.CodeConnecting},
 		"retrying": {func(i *explain.Input) { i.Push = push(domain.PushPut, domain.PushRetrying, "down") }, explain.ShowsPending, explain.CodeRetrying},
 		"given up": {func(i *explain.Input) {
 			i.Links = []domain.Link{copied}

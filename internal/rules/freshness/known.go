@@ -31,6 +31,8 @@ func KnownOf(now time.Time, i domain.Integration, m Measured, l Link) Known {
 	switch {
 	case i.State == domain.IntegrationPaused:
 		return unknown(lastHeard(i), "the connection is paused")
+	case i.State == domain.IntegrationConnecting:
+		return unknown(lastHeard(i), "the connection is being made")
 	case i.State != domain.IntegrationActive:
 		return unknown(lastHeard(i), "the connection must be reconnected")
 	case l.Waiting != nil && now.Sub(*l.Waiting) > Allowance:
