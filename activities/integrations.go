@@ -66,6 +66,9 @@ func (a *Integrations) SetIntegrationState(ctx context.Context, in SetIntegratio
 		if err != nil {
 			return err
 		}
+		if was.State == domain.IntegrationConnecting {
+			return domain.E(domain.KindConflict, "the integration is being connected; cancel its onboarding first")
+		}
 		reason := string(in.State) + " by " + in.By
 		i, err := tx.SetIntegrationState(ctx, in.Integration, in.State, reason)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	mathrand "math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/wedsync/wedsync/internal/connect"
@@ -40,7 +41,19 @@ const (
 type KeepWatchesInput struct {
 	Org         domain.OrgID         `json:"org"`
 	Integration domain.IntegrationID `json:"integration"`
+	// For is what an onboarding wants of an integration that is being connected; "" only ends what retires there, since the
+	// onboarding decides about the rest.
+	For WatchWish `json:"for,omitempty"`
 }
+
+// WatchWish is what an onboarding wants of watches.
+type WatchWish string
+
+// The wishes.
+const (
+	WatchesMake WatchWish = "make"
+	WatchesEnd  WatchWish = "end"
+)
 
 // KeepWatchesResult counts what was done.
 type KeepWatchesResult struct {
@@ -51,6 +64,9 @@ type KeepWatchesResult struct {
 	NextDue time.Time `json:"next_due,omitzero"`   // when there is something to do again
 	Pull    bool      `json:"pull,omitempty"`      // a watch is new: what changed before it stood must be read
 	Refused bool      `json:"reconnect,omitempty"` // the system did not accept our credentials
+	Stands  bool      `json:"stands,omitempty"`    // an onboarding wished for a watch, and it stands
+	// Kind is of the last call that did not work.
+	Kind domain.ErrorKind `json:"kind,omitempty"`
 }
 
 // KeepWatches makes, renews and ends the watches of an integration, as its state, its provider and the clock want it:
@@ -80,6 +96,8 @@ type keeper struct {
 	watcher provider.Watcher
 	live    []store.SealedWatch
 	suits   store.SettingsHash // what a watch must have been made for
+
+	connecting bool // the integration is, so that its onboarding decides
 }
 
 func (k *keeper) keep(ctx context.Context) error {
@@ -93,6 +111,9 @@ func (k *keeper) keep(ctx context.Context) error {
 		k.suits = store.HashSettings(i)
 		k.watcher, _ = provider.As[provider.Watcher](opened)
 		want = k.NotifyURL != "" && wantsWatch(i, opened)
+		if k.connecting = i.State == domain.IntegrationConnecting; k.connecting {
+			want = k.NotifyURL != "" && canWatch(i, opened) && k.in.For == WatchesMake
+		}
 		if i.State == domain.IntegrationNeedsReconnect {
 			helpless = true // nothing can be asked of the system now
 			return nil
@@ -106,9 +127,10 @@ func (k *keeper) keep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if want {
+	switch {
+	case want:
 		err = k.uphold(ctx)
-	} else {
+	case !k.connecting || k.in.For == WatchesEnd:
 		err = k.dismiss(ctx, "")
 	}
 	if err == nil {
@@ -125,6 +147,14 @@ func (k *keeper) keep(ctx context.Context) error {
 	return k.Store.TenantRead(ctx, k.in.Org, func(ctx context.Context, tx *store.Tx) error {
 		plan, err := tx.WatchPlan(ctx, k.in.Integration, k.suits)
 		k.out.NextDue = watchesDue(plan, want, k.now.Add(time.Minute))
+		if k.connecting {
+			k.out.NextDue = duringOnboarding(plan)
+			if err == nil && want {
+				var live []store.SealedWatch
+				live, err = tx.OpenWatches(ctx, k.in.Integration)
+				k.out.Stands = watchStands(live, k.suits)
+			}
+		}
 		if soonest := k.now.Add(leastPause); !k.out.NextDue.IsZero() && k.out.NextDue.Before(soonest) {
 			k.out.NextDue = soonest // all that was due was tried
 		}
@@ -134,9 +164,28 @@ func (k *keeper) keep(ctx context.Context) error {
 
 // wantsWatch reports whether an integration is to have a watch.
 func wantsWatch(i domain.Integration, opened any) bool {
+	return canWatch(i, opened) && i.State == domain.IntegrationActive
+}
+
+// canWatch reports whether a watch would tell of anything that is wanted.
+func canWatch(i domain.Integration, opened any) bool {
 	_, pulls := provider.As[provider.Puller](opened)
 	_, watches := provider.As[provider.Watcher](opened)
-	return pulls && watches && i.Direction.Imports() && i.State == domain.IntegrationActive
+	return pulls && watches && i.Direction.Imports()
+}
+
+// watchStands reports whether one of the watches stands for these settings.
+func watchStands(live []store.SealedWatch, suits store.SettingsHash) bool {
+	return slices.ContainsFunc(live, func(w store.SealedWatch) bool { return w.State == domain.WatchActive && w.Settings == suits })
+}
+
+// duringOnboarding is when the watches of an integration that is being connected are to be looked after by its own workflow:
+// those that retire, once none is wished for.
+func duringOnboarding(p store.WatchPlan) time.Time {
+	if p.Due == nil || p.Standing {
+		return time.Time{}
+	}
+	return *p.Due
 }
 
 // watchesDue is when the watches of an integration are to be looked after; soon stands for at once. The zero time is
@@ -343,6 +392,7 @@ func (k *keeper) stands(w *domain.Watch, as provider.Watched) {
 // refused for good, and no earlier than it asked for.
 func (k *keeper) failed(w *domain.Watch, err error) {
 	k.out.Failed++
+	k.out.Kind = domain.KindOf(err)
 	w.Failures++
 	wait := min(time.Minute<<min(w.Failures-1, 10), time.Hour)
 	switch kind := domain.KindOf(err); kind {
@@ -442,7 +492,11 @@ func planWatches(ctx context.Context, tx *store.Tx, i domain.Integration, opened
 	if plan.PullWanted != nil {
 		cfg.PullWanted = *plan.PullWanted
 	}
-	if i.State != domain.IntegrationNeedsReconnect {
+	switch i.State {
+	case domain.IntegrationNeedsReconnect:
+	case domain.IntegrationConnecting:
+		cfg.WatchesDue = duringOnboarding(plan)
+	case domain.IntegrationActive, domain.IntegrationPaused, domain.IntegrationDeleted:
 		cfg.WatchesDue = watchesDue(plan, notify != "" && wantsWatch(i, opened), tx.Now)
 	}
 	return nil

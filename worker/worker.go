@@ -189,6 +189,9 @@ func Register(r Registry, queue string, d Deps) {
 		r.RegisterActivity(&activities.Holds{Store: d.Store})
 	}
 	if queue == contract.QueueCore || queue == contract.QueueSync {
+		r.RegisterActivity(&activities.Onboardings{Store: d.Store, Opener: d.Opener, NotifyURL: d.NotifyURL})
+	}
+	if queue == contract.QueueCore || queue == contract.QueueSync {
 		r.RegisterActivity(&activities.Syncs{Store: d.Store, Opener: d.Opener})
 		r.RegisterActivity(&activities.Conflicts{Store: d.Store, Opener: d.Opener})
 	}
@@ -234,6 +237,7 @@ func RegisterWorkflows(r interface {
 	r.RegisterWorkflowWithOptions(workflows.Hold, workflow.RegisterOptions{Name: contract.HoldWorkflow})
 	r.RegisterWorkflowWithOptions(workflows.Notify, workflow.RegisterOptions{Name: contract.NotifyWorkflow})
 	r.RegisterWorkflowWithOptions(workflows.Probe, workflow.RegisterOptions{Name: contract.ProbeWorkflow})
+	r.RegisterWorkflowWithOptions(workflows.Onboard, workflow.RegisterOptions{Name: contract.OnboardWorkflow})
 }
 
 // Start begins to serve. It needs Temporal to be reachable.

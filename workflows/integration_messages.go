@@ -53,6 +53,8 @@ func (s *integration) mayBecome(want domain.IntegrationState, by string) error {
 		return temporal.NewApplicationError("by: who asks is required", "Invalid")
 	case s.state() == domain.IntegrationDeleted:
 		return temporal.NewApplicationError("the integration is deleted", "Refused")
+	case s.state() == domain.IntegrationConnecting:
+		return temporal.NewApplicationError("the integration is being connected; resume or cancel its onboarding", "Refused")
 	case want == domain.IntegrationPaused && s.state() == domain.IntegrationNeedsReconnect:
 		return temporal.NewApplicationError("the integration needs to be reconnected; it is not running", "Refused")
 	}
@@ -74,6 +76,8 @@ func (s *integration) mayResync(_ workflow.Context, r contract.ResyncRequest) er
 		return temporal.NewApplicationError("run_id and by are required", "Invalid")
 	case s.state() == domain.IntegrationDeleted:
 		return temporal.NewApplicationError("the integration is deleted", "Refused")
+	case s.state() == domain.IntegrationConnecting:
+		return temporal.NewApplicationError("the integration is being connected; it is read by its onboarding", "Refused")
 	case s.state() == domain.IntegrationPaused:
 		return temporal.NewApplicationError("the integration is paused; resume it first", "Refused")
 	case s.Config != nil && !s.Config.CanPull:

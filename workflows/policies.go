@@ -38,6 +38,22 @@ func reading(ctx workflow.Context, summary string) workflow.Context {
 	})
 }
 
+// connecting is for the questions of an onboarding, while a person may be waiting. What cannot be reached for ten minutes is
+// tried again by the onboarding itself. A cancelled one is waited for, so that nothing is made while it is undone.
+func connecting(ctx workflow.Context, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              contract.QueueSync,
+		StartToCloseTimeout:    2 * time.Minute,
+		ScheduleToCloseTimeout: 10 * time.Minute,
+		HeartbeatTimeout:       30 * time.Second,
+		WaitForCancellation:    true,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute,
+		},
+		Summary: summary,
+	})
+}
+
 // writing is for calls that write to an outside system. Each push keeps its own retry schedule in Postgres, so the
 // activity itself is tried only a few times, for lost workers.
 func writing(ctx workflow.Context, summary string) workflow.Context {
@@ -117,4 +133,5 @@ var steps struct {
 	Holds         *activities.Holds
 	Notifications *activities.Notifications
 	Probes        *activities.Probes
+	Onboardings   *activities.Onboardings
 }

@@ -14,4 +14,5 @@ package workflows
 //	   system by system; only where the view of the conflict, as read by a step, tells of it, so earlier histories take the
 //	   way they took
 //	8  Notify is new; nothing changed for the others
+//	9  Onboard is new; nothing changed for the others
 //	10 Probe is new; nothing changed for the others
