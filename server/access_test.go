@@ -125,6 +125,14 @@ func expectations() map[string]expectation {
 		"get-conflict":        {path: at("/v1/conflicts/{id}", idConflict), ok: 200},
 		"resolve-conflict":    {path: at("/v1/conflicts/{id}/resolve", idConflict), body: `{"action":"keep_both","version":99}`, ok: 409},
 
+		"batch-integrations":     {body: `{"action":"health"}`, ok: 200},
+		"disconnect-integration": {path: at("/v1/integrations/{id}/disconnect", idIntegration), body: `{"copies":"keep","dry_run":true}`, ok: 202},
+		"get-disconnect":         {path: at("/v1/integrations/{id}/disconnect", idIntegration), ok: 200},
+		"begin-onboarding":       {path: at("/v1/integrations/{id}/onboarding", idIntegration), ok: 409},
+		"get-onboarding":         {path: at("/v1/integrations/{id}/onboarding", idIntegration), ok: 404},
+		"resume-onboarding":      {path: at("/v1/integrations/{id}/onboarding/resume", idIntegration), ok: 404},
+		"cancel-onboarding":      {path: at("/v1/integrations/{id}/onboarding/cancel", idIntegration), ok: 404},
+
 		"list-conflict-policies":    {ok: 200},
 		"put-conflict-policy":       {path: func(tenant) string { return "/v1/conflict-policies/vendor/vendor" }, body: `{"rule":"higher_category"}`, ok: 422},
 		"delete-conflict-policy":    {path: func(tenant) string { return "/v1/conflict-policies/vendor/vendor" }, ok: 404},

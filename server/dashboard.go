@@ -75,6 +75,10 @@ type integrationRow struct {
 	Late        string // why it is later than it should be
 	Syncing     string // how far a first or full reading is, in words
 	Health      healthMark
+
+	Onboarding   string // how far connecting it is, in words
+	OnboardFault string // why that waits
+	Waiting      bool   // for somebody to mend it
 }
 
 type deliveryRow struct {
@@ -86,6 +90,7 @@ func (s *Server) dashboard(c echo.Context) error {
 	notices := map[string]string{
 		"pause": "The integration is paused. What arrives is kept.", "resume": "The integration goes on.",
 		"resync": "The resync was accepted. Its progress is on the live list.", "withdraw": "The decision is called off and is being taken back in every system.", "resolve": "Your decision was accepted and is being carried out.",
+		"onboard": "Connecting goes on with its first step.", "cancel-onboarding": "Connecting is being undone.",
 		"approve": "The held removals are carried out. Entries that are there after all stay.",
 		"restore": "The bookings stay, and are written back where the connection writes.",
 	}
@@ -128,9 +133,12 @@ func (s *Server) fill(ctx context.Context, tx *store.Tx, d *dashboardData) error
 	for _, i := range systems {
 		labels[i.ID] = i.Name
 		d.Integrations = append(d.Integrations, integrationRow{Integration: i, Resource: names[i.ResourceID], WorkflowURL: s.workflowURL(contract.IntegrationWorkflowID(i.ID)),
-			Connect: d.CanConnect && i.State == domain.IntegrationNeedsReconnect && s.byConsent(i.Provider), Mapping: d.CanConnect && s.providers[i.Provider].Mappings != nil})
+			Connect: d.CanConnect && (i.State == domain.IntegrationNeedsReconnect || i.State == domain.IntegrationConnecting) && s.byConsent(i.Provider), Mapping: d.CanConnect && s.providers[i.Provider].Mappings != nil})
 	}
 	if err := s.fillFreshness(ctx, tx, d.Integrations); err != nil {
+		return err
+	}
+	if err := s.fillOnboarding(ctx, tx, d.Integrations); err != nil {
 		return err
 	}
 	d.Conflicts, d.MoreConflicts = nil, false
@@ -326,6 +334,8 @@ func stateMark(s any) mark {
 			return mark{"‖", "Paused", "medium"}
 		case domain.IntegrationNeedsReconnect:
 			return mark{"✕", "Needs reconnecting", "critical"}
+		case domain.IntegrationConnecting:
+			return mark{"…", "Being connected", "low"}
 		case domain.IntegrationDeleted:
 		}
 	case domain.DeliveryState:
@@ -402,6 +412,14 @@ func (s *Server) doIntegration(c echo.Context) error {
 	switch action {
 	case "connect":
 		return s.doConnect(c)
+	case "onboard", "cancel-onboarding":
+		if callerOf(ctx).Role.Level() < domain.RoleAdmin.Level() {
+			err = domain.E(domain.KindForbidden, "only an admin can connect a system")
+		} else if action == "onboard" {
+			_, err = s.resumeOnboarding(ctx, &beginOnboardingInput{IDParam: in.IDParam})
+		} else {
+			_, err = s.cancelOnboarding(ctx, in)
+		}
 	case "pause":
 		_, err = s.pauseIntegration(ctx, in)
 	case "resume":

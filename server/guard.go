@@ -76,7 +76,7 @@ func viewPurge(p domain.Purge, i domain.Integration) purgeView {
 	switch {
 	case p.EndedAt != nil:
 		v.State = "done"
-	case i.State == domain.IntegrationPaused || i.State == domain.IntegrationNeedsReconnect:
+	case i.State == domain.IntegrationPaused || i.State == domain.IntegrationNeedsReconnect || i.State == domain.IntegrationConnecting:
 		v.Note = "the integration is " + string(i.State) + "; the copies are removed when it goes on"
 	case p.Failed > 0:
 		v.Note = "some copies could not be removed after many tries; asking again tries them anew"

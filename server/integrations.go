@@ -101,6 +101,7 @@ type createIntegrationInput struct {
 		PollSeconds int64             `json:"poll_seconds,omitempty" minimum:"0" maximum:"2592000" doc:"How often to read the system; 0 = only when asked"`
 		Priority    domain.Priority   `json:"priority,omitempty" enum:"high,normal,bulk" doc:"Of deliveries that no rule of the provider decides about; a wedding at hand makes them urgent"`
 		Guard       *domain.Guard     `json:"guard,omitempty" doc:"More removals than both at once wait for a person; 5 and 20 percent if absent"`
+		Onboard     bool              `json:"onboard,omitempty" doc:"Bring it to work step by step, which can be followed; what is wrong with credentials or settings is mended on the way. Without it the system is asked at once, and the integration runs or is refused"`
 		Reason      string            `json:"reason,omitempty" maxLength:"500"`
 	}
 }
@@ -135,8 +136,15 @@ func (s *Server) createIntegration(ctx context.Context, in *createIntegrationInp
 	if s.byConsent(i.Provider) {
 		i.State, i.StateReason = domain.IntegrationNeedsReconnect, "not connected yet: "+connect.HowToConnect(id)
 	}
-	if i.Settings, err = s.checkIntegration(ctx, i, b.Secrets, true); err != nil {
+	if i.Settings, err = s.checkIntegration(ctx, i, b.Secrets, !b.Onboard); err != nil {
 		return nil, err
+	}
+	before := domain.IntegrationPaused
+	if b.Onboard {
+		if i.State == domain.IntegrationNeedsReconnect {
+			before = i.State
+		}
+		i.State, i.StateReason = domain.IntegrationConnecting, "is being connected"
 	}
 	err = s.deps.Store.Tenant(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
 		if err := tx.CreateIntegration(ctx, i, b.Secrets); err != nil {
@@ -150,6 +158,11 @@ func (s *Server) createIntegration(ctx context.Context, in *createIntegrationInp
 		if err := tx.Audit(ctx, domain.AuditEntry{Actor: who.Subject, Action: "integration.create", Reason: reason,
 			Subject: "integration/" + string(id), After: integrationFacts(i, b.Secrets)}); err != nil {
 			return err
+		}
+		if b.Onboard {
+			if _, err := beginIn(ctx, tx, i, before, false, who.Subject, reason); err != nil {
+				return err
+			}
 		}
 		i, err = tx.Integration(ctx, id)
 		return err
@@ -436,6 +449,10 @@ func (s *Server) updateIntegration(ctx context.Context, in *updateIntegrationInp
 	}
 	// Only new settings or credentials are worth asking the outside system about.
 	ask := len(b.Settings) > 0 || len(b.Secrets) > 0
+	anew := was.State == domain.IntegrationConnecting && (ask || b.Direction != nil || b.ResourceID != nil)
+	if was.State == domain.IntegrationConnecting {
+		ask = false // its onboarding does so
+	}
 	if now.Settings, err = s.checkIntegration(ctx, now, merged, ask); err != nil {
 		return nil, err
 	}
@@ -460,6 +477,11 @@ func (s *Server) updateIntegration(ctx context.Context, in *updateIntegrationInp
 			return err
 		}
 		now = stored
+		if anew {
+			if err := beginAnew(ctx, tx, id); err != nil {
+				return err
+			}
+		}
 		if was.Sync.Private != now.Sync.Private || was.Sync.MirrorTitle != now.Sync.MirrorTitle {
 			if err := tx.RewriteCopies(ctx, id); err != nil {
 				return err

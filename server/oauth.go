@@ -253,6 +253,8 @@ func (s *Server) finishConsent(c echo.Context, p connect.Pending, code string) e
 		return s.consentPage(c, status, page)
 	}
 	switch {
+	case i.State == domain.IntegrationConnecting:
+		page.Lines = []string{"It is being brought to work now; the dashboard shows how far that is."}
 	case i.State != domain.IntegrationActive:
 		page.Lines = []string{"It is paused. Resume it on the dashboard when you want it to go on."}
 	case s.askSync(ctx, i, p.Subject) != nil:
@@ -322,8 +324,14 @@ func (s *Server) setGoing(ctx context.Context, i domain.Integration, settings js
 		if _, err := guard.Settle(ctx, tx, before, now, by); err != nil {
 			return err
 		}
-		if i, err = tx.Integration(ctx, i.ID); err != nil || i.State != domain.IntegrationNeedsReconnect {
+		if i, err = tx.Integration(ctx, i.ID); err != nil {
 			return err
+		}
+		if i.State == domain.IntegrationConnecting {
+			return beginAnew(ctx, tx, i.ID)
+		}
+		if i.State != domain.IntegrationNeedsReconnect {
+			return nil
 		}
 		reason := "connected by " + by
 		if i, err = tx.SetIntegrationState(ctx, i.ID, domain.IntegrationActive, reason); err != nil {

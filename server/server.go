@@ -45,6 +45,8 @@ type Flow interface {
 	PauseReplay(ctx context.Context, id domain.ReplayID, r contract.PauseRequest) (contract.ReplayStateResult, error)
 	ResumeReplay(ctx context.Context, id domain.ReplayID, r contract.ResumeRequest) (contract.ReplayStateResult, error)
 	CancelReplay(ctx context.Context, id domain.ReplayID, r contract.CancelRequest) (contract.ReplayStateResult, error)
+	ResumeOnboarding(ctx context.Context, in contract.OnboardInput, r contract.OnboardResumeRequest) (contract.OnboardStatus, error)
+	CancelOnboarding(ctx context.Context, in contract.OnboardInput, r contract.CancelRequest) (contract.OnboardStatus, error)
 }
 
 // ManualChange is a booking as a person wants it to be.
@@ -80,6 +82,8 @@ type Deps struct {
 	Onboard func(ctx context.Context, i domain.Integration, secrets map[string]string, zone string, tokens provider.TokenSource) (json.RawMessage, error)
 	// Outward is the only way out to systems that take enquiries; nil sends none.
 	Outward *httpx.Client
+	// Probe makes the cheapest authenticated call of an integration's system; nil asks nobody. One that has none is not asked.
+	Probe   func(ctx context.Context, org domain.OrgID, id domain.IntegrationID) error
 	Grants  *connect.Grants // of systems that are connected by consent; nil connects none
 	Intake  *Intake         // takes webhooks; nil answers them with 503
 	Notices *Notices        // takes messages to watches; nil answers them with 503

@@ -159,6 +159,36 @@ func (f *fakeFlow) CancelReplay(context.Context, domain.ReplayID, contract.Cance
 	return f.replayState(domain.ReplayCancelled)
 }
 
+// onboarding does what the workflow's own step does.
+func (f *fakeFlow) onboarding(ctx context.Context, in contract.OnboardInput, change func(o *domain.Onboarding) (bool, error)) (out contract.OnboardStatus, err error) {
+	f.mu.Lock()
+	fault := f.fault
+	f.mu.Unlock()
+	if fault != nil {
+		return out, fault
+	}
+	err = f.store.Tenant(ctx, in.OrgID, func(ctx context.Context, tx *store.Tx) error {
+		o, _, err := tx.ChangeOnboarding(ctx, in.IntegrationID, false, change)
+		out = contract.OnboardStatus{OnboardingID: o.ID, State: o.State, Attempt: o.Attempt}
+		return err
+	})
+	return out, err
+}
+
+func (f *fakeFlow) ResumeOnboarding(ctx context.Context, in contract.OnboardInput, r contract.OnboardResumeRequest) (contract.OnboardStatus, error) {
+	return f.onboarding(ctx, in, func(o *domain.Onboarding) (bool, error) {
+		o.AllowDuplicate = o.AllowDuplicate || r.AllowDuplicate
+		return o.Again(), nil
+	})
+}
+
+func (f *fakeFlow) CancelOnboarding(ctx context.Context, in contract.OnboardInput, _ contract.CancelRequest) (contract.OnboardStatus, error) {
+	return f.onboarding(ctx, in, func(o *domain.Onboarding) (bool, error) {
+		o.State = domain.OnboardingCancelling
+		return true, nil
+	})
+}
+
 func (f *fakeFlow) replayState(s domain.ReplayState) (contract.ReplayStateResult, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

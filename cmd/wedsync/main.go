@@ -75,6 +75,7 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(devCommand(), demoCommand(), serverCommand(), workerCommand(), migrateCommand(), tokenCommand(), orgCommand(),
 		keysCommand(), auditCommand(), integrationCommand(), conflictCommand(), editConflictCommand(), deliveryCommand(), replayCommand(), webhookCommand(), subscriptionCommand(), feedCommand(), eventsCommand())
 	root.AddCommand(retentionCommand(), timelineCommand())
+	root.AddCommand(integrationsCommand())
 	root.AddCommand(recipientCommand(), notificationCommand(), shareCommand())
 	root.AddCommand(calendarCommand())
 	root.AddCommand(holdCommand(), availabilityCommand(), whoIsFreeCommand(), suggestCommand())

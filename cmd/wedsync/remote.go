@@ -103,6 +103,8 @@ func integrationCommand() *cobra.Command {
 		remoteCommand("create FILE", "Connect a system as the JSON in FILE says (the body of POST /v1/integrations; - = standard input)", 1, http.MethodPost,
 			func([]string) string { return "/v1/integrations" }, func(args []string) (any, error) { return readJSON(args[0]) }, nil),
 		connectCommand(),
+		onboardCommand(),
+		disconnectCommand(),
 		remoteCommand("pause ID", "Stop applying and writing; what arrives is kept", 1, http.MethodPost, at("/pause"), because, why),
 		remoteCommand("resume ID", "Go on after a pause or a reconnect", 1, http.MethodPost, at("/resume"), because, why),
 		deleteIntegrationCommand(),

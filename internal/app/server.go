@@ -18,6 +18,7 @@ import (
 	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/broadcast"
 	"github.com/wedsync/wedsync/internal/codec"
+	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/flow"
@@ -128,7 +129,7 @@ func NewServer(c *Core, addr string) (*Server, error) {
 		public = "http://" + addr
 	}
 	s.http, err = server.New(server.Deps{Store: c.Store, Flow: c.Flow, Hub: s.hub, Tokens: verifier, Providers: providers.All(),
-		ApplyManual: c.applyManual, Holds: c.holdsDesk(), Guard: s.keep.Guard, Onboard: c.onboard, Outward: c.HTTP, Grants: c.Grants, Intake: s.in, Notices: notices, Codec: handler, Senders: senders, Links: sharelink.New(c.Ring), Metrics: c.Metrics, Logger: c.Log,
+		ApplyManual: c.applyManual, Holds: c.holdsDesk(), Guard: s.keep.Guard, Onboard: c.onboard, Probe: c.probe, Outward: c.HTTP, Grants: c.Grants, Intake: s.in, Notices: notices, Codec: handler, Senders: senders, Links: sharelink.New(c.Ring), Metrics: c.Metrics, Logger: c.Log,
 		Options: server.Options{PublicURL: public, CallbackURL: c.Config.callbackURL(addr), Version: Version, TemporalUI: c.Config.TemporalUI, MetricsToken: c.Config.MetricsToken,
 			DrainTimeout: c.Config.DrainTimeout, DrainDelay: c.Config.DrainDelay,
 			AllowPrivate: c.Config.AllowPrivate}})
@@ -272,7 +273,7 @@ func (c *Core) onboard(ctx context.Context, i domain.Integration, secrets map[st
 	if err != nil {
 		return nil, err
 	}
-	if err := fits(i.Direction, opened); err != nil {
+	if err := connect.Fits(i.Direction, opened); err != nil {
 		return nil, err
 	}
 	onboarder, ok := provider.As[provider.Onboarder](opened)
@@ -284,16 +285,26 @@ func (c *Core) onboard(ctx context.Context, i domain.Integration, secrets map[st
 	return onboarder.Onboard(ctx)
 }
 
-// fits checks that what the connection can do suits its direction.
-func fits(d domain.Direction, opened any) error {
-	_, hooks := provider.As[provider.WebhookSource](opened)
-	_, pulls := provider.As[provider.Puller](opened)
-	_, writes := provider.As[provider.Writer](opened)
-	switch {
-	case d.Imports() && !hooks && !pulls:
-		return domain.Invalid("direction", "is %s, but with these settings nothing can be read from the system", d)
-	case d == domain.DirectionExport && !writes:
-		return domain.Invalid("direction", "is export, but with these settings nothing can be written to the system")
+// probe makes the cheapest authenticated call of an integration's system, where it has one.
+func (c *Core) probe(ctx context.Context, org domain.OrgID, id domain.IntegrationID) error {
+	var opened any
+	err := c.Store.TenantRead(ctx, org, func(ctx context.Context, tx *store.Tx) error {
+		i, err := tx.Integration(ctx, id)
+		if err != nil {
+			return err
+		}
+		r, err := tx.Resource(ctx, i.ResourceID)
+		if err != nil {
+			return err
+		}
+		opened, err = c.Opener.Open(i, r.Zone, func() (map[string]string, error) { return tx.IntegrationSecrets(ctx, id) })
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if prober, ok := provider.As[provider.Prober](opened); ok {
+		return prober.Probe(ctx)
 	}
 	return nil
 }

@@ -36,6 +36,7 @@
     "quarantine.opened": "Too many removals at once are held",
     "quarantine.changed": "Held removals changed",
     "purge.progress": "Copies are being removed",
+    "onboarding.changed": "Connecting a system went on",
   };
   const shown = 40;
   let held = false;
