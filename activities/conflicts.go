@@ -239,7 +239,7 @@ func (a *Conflicts) ask(ctx context.Context, org domain.OrgID, seen resolutions.
 			continue
 		}
 		if reader, ok := provider.As[provider.Reader](opened); ok {
-			answers[s.Integration.ID] = readBack(ctx, reader, seen, s)
+			answers[s.Integration.ID] = readBack(ctx, opened, reader, seen, s)
 		} else {
 			// It cannot be asked, so its own word on the write is the best there is.
 			answers[s.Integration.ID] = resolutions.Reading{Right: s.Step.State != domain.StepToUndo}
@@ -251,12 +251,15 @@ func (a *Conflicts) ask(ctx context.Context, org domain.OrgID, seen resolutions.
 	return answers, nil
 }
 
-func readBack(ctx context.Context, reader provider.Reader, seen resolutions.Outlook, s resolutions.System) resolutions.Reading {
+func readBack(ctx context.Context, opened any, reader provider.Reader, seen resolutions.Outlook, s resolutions.System) resolutions.Reading {
 	absent, missing := seen.Expect(s)
 	if missing {
 		return resolutions.Reading{Reason: "a system does not have the copy that it should have"}
 	}
 	for _, l := range s.Links {
+		if _, askable := provider.ReaderOf(opened, l.ExternalID); !askable {
+			continue // the system's own word on the write is the best there is
+		}
 		var shows domain.Change
 		err := caught("read copy", func() (err error) {
 			shows, err = reader.Read(ctx, l.ExternalID)

@@ -202,7 +202,7 @@ func (a *Pushes) push(ctx context.Context, i domain.Integration, w provider.Writ
 		}
 		return tx.StoreLinks(ctx, reconcile.Wrote(work.Live, links, booking, i.ID, back, written.UID, tx.Now))
 	})
-	switch reader, ok := provider.As[provider.Reader](w); {
+	switch reader, ok := provider.ReaderOf(w, back.ExternalID); {
 	case err != nil:
 		return err
 	case written.Adopted:
@@ -229,7 +229,7 @@ func readSince(ctx context.Context, tx *store.Tx, id domain.IntegrationID, since
 // learn asks for an entry that refused a write or a removal twice, and applies what it is. Reading the news does not help when
 // they were read before the answer of an earlier write came too late to be taken. It returns the refusal.
 func (a *Pushes) learn(ctx context.Context, i domain.Integration, w provider.Writer, p domain.Push, entry string, refused error) error {
-	reader, ok := provider.As[provider.Reader](w)
+	reader, ok := provider.ReaderOf(w, entry)
 	if domain.KindOf(refused) != domain.KindConflict || p.Attempts == 0 || entry == "" || !ok {
 		return refused
 	}
@@ -270,7 +270,7 @@ func put(ctx context.Context, i domain.Integration, w provider.Writer, write pro
 		written, err = w.Put(ctx, write)
 		return err
 	})
-	reader, ok := provider.As[provider.Reader](w)
+	reader, ok := provider.ReaderOf(w, write.ExternalID)
 	if domain.KindOf(err) != domain.KindConflict || write.ExternalID == "" || i.Direction.Imports() || !ok {
 		return written, err
 	}

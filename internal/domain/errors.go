@@ -22,6 +22,7 @@ const (
 	KindUnavailable     ErrorKind = "unavailable"     // a dependency is down or slow; the same call may work later
 	KindPermanent       ErrorKind = "permanent"       // the other side refused for good; a retry will not help
 	KindGoneToken       ErrorKind = "gone_token"      // a cursor or sync token is no longer valid; start a full listing
+	KindDrift           ErrorKind = "drift"           // pages of a system are not what the connection knows any more; a person must look
 	KindInternal        ErrorKind = "internal"        // a fault of ours
 )
 
@@ -116,7 +117,7 @@ func Retryable(err error) bool {
 	switch KindOf(err) {
 	case KindRateLimited, KindUnavailable, KindInternal:
 		return true
-	case "", KindInvalid, KindUnauthenticated, KindForbidden, KindNotFound, KindConflict, KindTooLarge, KindPermanent, KindGoneToken:
+	case "", KindInvalid, KindUnauthenticated, KindForbidden, KindNotFound, KindConflict, KindTooLarge, KindPermanent, KindGoneToken, KindDrift:
 	}
 	return false
 }

@@ -131,7 +131,7 @@ func (g *Guard) prove(ctx context.Context, c connection, q domain.Quarantine, ro
 	if row.Kind == domain.HeldElsewhere {
 		return p, nil // the connection leads to another place, where the entry never was
 	}
-	reader, ok := provider.As[provider.Reader](c.opened)
+	reader, ok := provider.ReaderOf(c.opened, row.Link.ExternalID)
 	if ok && c.State != domain.IntegrationDeleted {
 		if c.State != domain.IntegrationActive {
 			return p, domain.E(domain.KindUnavailable, "the integration is %s, so its entries cannot be proved", c.State)

@@ -322,6 +322,9 @@ func (p *planner) absent(ctx context.Context) error {
 				return err
 			}
 			for _, l := range links {
+				if unlister, ok := provider.As[provider.Unlister](p.c.opened); ok && unlister.Unlisted(l.ExternalID) {
+					continue
+				}
 				if !p.seen[l.ExternalID] && !p.seen[store.Entry(l.ExternalID)] {
 					unseen, ids = append(unseen, l), append(ids, l.BookingID)
 				}

@@ -71,6 +71,7 @@ type Connection struct {
 	Zone        *time.Location     // of the integration's resource: resolves floating and all-day times
 	HTTP        *httpx.Client      // bounded, guarded; the only way out
 	Tokens      TokenSource        // of the integration's OAuth grant; nil for systems without one
+	Consents    Consents           // whose pages may be read; nil = nobody's
 	Now         func() time.Time
 }
 
@@ -228,6 +229,21 @@ type Reader interface {
 	// Read returns the entry as it is now, or KindNotFound when the system says that it does not exist. Any doubt
 	// is another error.
 	Read(ctx context.Context, externalID string) (domain.Change, error)
+}
+
+// Unlister is implemented by systems that take entries which they never show: a message in somebody's inbox. Their absence
+// from a listing says nothing, and nobody can be asked for them.
+type Unlister interface {
+	// Unlisted reports whether an entry is of that kind, by its id alone.
+	Unlisted(externalID string) bool
+}
+
+// ReaderOf returns how an entry is asked for; false where the system cannot be asked, or not for this entry.
+func ReaderOf(opened any, externalID string) (Reader, bool) {
+	if u, ok := As[Unlister](opened); ok && u.Unlisted(externalID) {
+		return nil, false
+	}
+	return As[Reader](opened)
 }
 
 // Writer is implemented by systems that take entries from us.

@@ -16,8 +16,10 @@ import (
 	"github.com/wedsync/wedsync/internal/providers/google"
 	"github.com/wedsync/wedsync/internal/providers/honeybook"
 	"github.com/wedsync/wedsync/internal/providers/ics"
+	"github.com/wedsync/wedsync/internal/providers/lightblue"
 	"github.com/wedsync/wedsync/internal/providers/outlook"
 	"github.com/wedsync/wedsync/internal/providers/schedulers"
+	"github.com/wedsync/wedsync/internal/providers/scrape"
 	"github.com/wedsync/wedsync/internal/providers/tave"
 )
 
@@ -34,6 +36,8 @@ func All() []provider.Registration {
 		schedulers.Acuity,
 		schedulers.CalCom,
 		honeybook.Registration,
+		lightblue.Registration,
+		scrape.Registration,
 	}
 }
 

@@ -24,7 +24,8 @@
 // # The address
 //
 // It is a secret: whoever knows it reads the calendar. It lies in the secrets, and errors never hold it. webcal: and
-// webcals: mean https. Redirects are followed, and the address of the secret itself is used again the next time.
+// webcals: mean https. Redirects are followed, and the address of the secret itself is used again the next time. A feed
+// behind a user name and a password (HTTP Basic) is followed on its own host only.
 //
 // # Testing
 //
@@ -70,15 +71,21 @@ var Registration = provider.Registration{
 		"Half a feed is an error, and never taken for removals.",
 	},
 	SettingsSchema: settingsSchema,
-	Secrets:        []provider.SecretField{{Name: "url", Doc: "Address of the feed (https or webcal). Whoever knows it can read the calendar.", Required: true}},
-	Validate:       validate,
-	Open:           open,
+	Secrets: []provider.SecretField{
+		{Name: "url", Doc: "Address of the feed (https or webcal). Whoever knows it can read the calendar.", Required: true},
+		{Name: "user", Doc: "User name of a feed that asks for one (HTTP Basic)."},
+		{Name: "password", Doc: "Password that belongs to the user name."},
+	},
+	Validate: validate,
+	Open:     open,
 }
 
 // connection is an opened provider value. Only last changes after open.
 type connection struct {
 	settings settings
 	at       *url.URL
+	user     string // "" = the feed asks for none
+	password string
 	http     *httpx.Client
 	zone     *time.Location
 	now      func() time.Time
@@ -108,6 +115,10 @@ func open(c provider.Connection) (any, error) {
 	if conn.at, err = parseAddress(c.Secrets["url"]); err != nil {
 		return nil, err
 	}
+	if err := checkLogin(c.Secrets); err != nil {
+		return nil, err
+	}
+	conn.user, conn.password = c.Secrets["user"], c.Secrets["password"]
 	if c.Zone != nil {
 		conn.zone = c.Zone
 	}
@@ -143,7 +154,11 @@ func (c *connection) get(ctx context.Context, v validators) (*fetched, error) {
 	if v.modified != "" {
 		req.Header.Set("If-Modified-Since", v.modified)
 	}
-	res, err := c.http.DoFollow(req, maxRedirects, func(*url.URL) bool { return true }) // no credentials travel along
+	if c.user != "" {
+		req.SetBasicAuth(c.user, c.password)
+	}
+	// Another host is followed only where no credentials travel along.
+	res, err := c.http.DoFollow(req, maxRedirects, func(*url.URL) bool { return c.user == "" })
 	switch {
 	case res != nil && (res.Status == http.StatusNotFound || res.Status == http.StatusGone):
 		return nil, domain.E(domain.KindUnauthenticated, "the feed is no longer published under its address (status %d)", res.Status)

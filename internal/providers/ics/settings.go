@@ -66,7 +66,8 @@ func (c *connection) fingerprint() string {
 		Default      domain.Category
 		Rules        []categoryRule
 		Past, Future int
-	}{c.at.String(), c.zone.String(), c.settings.category(), c.settings.CategoryRules, c.settings.past(), c.settings.future()})
+		User         string `json:",omitempty"`
+	}{c.at.String(), c.zone.String(), c.settings.category(), c.settings.CategoryRules, c.settings.past(), c.settings.future(), c.user})
 	if err != nil {
 		panic("marshal settings of plain fields: " + err.Error())
 	}
@@ -78,8 +79,27 @@ func validate(raw json.RawMessage, secrets map[string]string) error {
 	if _, err := parseSettings(raw); err != nil {
 		return err
 	}
-	_, err := parseAddress(secrets["url"])
-	return err
+	if _, err := parseAddress(secrets["url"]); err != nil {
+		return err
+	}
+	return checkLogin(secrets)
+}
+
+// maxLogin bounds user name and password, in bytes.
+const maxLogin = 500
+
+// checkLogin checks what a feed with HTTP Basic is asked with. RFC 7617 allows no colon in a user name.
+func checkLogin(secrets map[string]string) error {
+	user, password := secrets["user"], secrets["password"]
+	switch {
+	case len(user) > maxLogin || strings.Contains(user, ":"):
+		return domain.Invalid("secrets.user", "at most %d bytes, without a colon", maxLogin)
+	case len(password) > maxLogin:
+		return domain.Invalid("secrets.password", "at most %d bytes", maxLogin)
+	case user == "" && password != "":
+		return domain.Invalid("secrets.user", "is needed with a password")
+	}
+	return nil
 }
 
 // parseAddress reads the address of the feed. Errors do not repeat it.
