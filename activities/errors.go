@@ -40,7 +40,7 @@ func RefusalText(err error) string {
 		return ""
 	}
 	switch domain.ErrorKind(app.Type()) {
-	case domain.KindInvalid, domain.KindConflict, domain.KindNotFound, domain.KindForbidden, domain.KindPermanent:
+	case domain.KindInvalid, domain.KindConflict, domain.KindNotFound, domain.KindForbidden, domain.KindPermanent, domain.KindDrift:
 		return app.Message()
 	case domain.KindUnauthenticated, domain.KindTooLarge, domain.KindRateLimited, domain.KindUnavailable, domain.KindGoneToken, domain.KindInternal:
 	}

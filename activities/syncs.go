@@ -376,6 +376,7 @@ func (a *Syncs) confirmRemovals(ctx context.Context, ref SyncRef) (ConfirmRemova
 		if unseen, _, err = tx.UnseenLinks(ctx, ref.Integration, run, all); err != nil {
 			return err
 		}
+		unseen = listable(opened, unseen)
 		var askable bool
 		reader, askable = provider.As[provider.Reader](opened)
 		if unseen, out.Quarantined, err = guard.SiftAbsent(ctx, tx, integration, run, unseen, askable); err != nil || !askable {
@@ -384,7 +385,7 @@ func (a *Syncs) confirmRemovals(ctx context.Context, ref SyncRef) (ConfirmRemova
 		// What was touched while it was listed is not missing, so it counts for no quarantine. But it may be gone: no later page
 		// tells, because the listing began after.
 		touched, err := tx.TouchedLinks(ctx, ref.Integration, run, all)
-		unseen = append(unseen, touched...)
+		unseen = append(unseen, listable(opened, touched)...)
 		return err
 	})
 	if err != nil {
@@ -400,6 +401,15 @@ func (a *Syncs) confirmRemovals(ctx context.Context, ref SyncRef) (ConfirmRemova
 		}
 	}
 	return out, nil
+}
+
+// listable leaves out the entries that the system never lists, so that their absence says nothing.
+func listable(opened any, links []domain.Link) []domain.Link {
+	u, ok := provider.As[provider.Unlister](opened)
+	if !ok {
+		return links
+	}
+	return slices.DeleteFunc(links, func(l domain.Link) bool { return u.Unlisted(l.ExternalID) })
 }
 
 // EndSyncRunInput says how a run ended.
@@ -425,8 +435,18 @@ func (a *Syncs) EndSyncRun(ctx context.Context, in EndSyncRunInput) error {
 	}))
 }
 
-// fail adds to the general rule that refused credentials stop the integration until somebody reconnects it.
+// fail adds to the general rule that refused credentials stop the integration until somebody reconnects it, and keeps what a
+// fault leaves to look at.
 func (a *Syncs) fail(ctx context.Context, ref SyncRef, doing string, err error) error {
+	if report, page, ok := provider.EvidenceOf(err); ok {
+		kept := a.Store.Tenant(ctx, ref.Org, func(ctx context.Context, tx *store.Tx) error {
+			_, err := tx.KeepSnapshot(ctx, domain.Snapshot{IntegrationID: ref.Integration, SyncRunID: ref.Run, Kind: domain.KindOf(err), Report: report}, page)
+			return err
+		})
+		if kept != nil {
+			return fail(kept)
+		}
+	}
 	if domain.KindOf(err) == domain.KindUnauthenticated {
 		if noted := needsReconnect(ctx, a.Store, a.Opener, ref.Org, ref.Integration, doing); noted != nil {
 			return fail(noted)
@@ -443,7 +463,7 @@ func reasonFor(kind domain.ErrorKind) string {
 	case domain.KindUnauthenticated:
 		return "the system did not accept our credentials"
 	case domain.KindForbidden:
-		return "the system refused access"
+		return "access was refused: by the system, by its robots.txt, or because nobody agreed that its pages are read"
 	case domain.KindNotFound:
 		return "the calendar or list does not exist there any more"
 	case domain.KindRateLimited:
@@ -452,6 +472,8 @@ func reasonFor(kind domain.ErrorKind) string {
 		return "the system could not be reached"
 	case domain.KindGoneToken:
 		return "the system lost our position again and again"
+	case domain.KindDrift:
+		return "the system's pages changed and cannot be read any more; nothing was removed, and a snapshot was kept"
 	case domain.KindInvalid, domain.KindPermanent, domain.KindTooLarge:
 		return "the system answered something that this connection cannot work with"
 	case domain.KindConflict:

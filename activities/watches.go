@@ -398,7 +398,7 @@ func (k *keeper) failed(w *domain.Watch, err error) {
 	switch kind := domain.KindOf(err); kind {
 	case domain.KindUnauthenticated:
 		k.out.Refused = true
-	case domain.KindInvalid, domain.KindForbidden, domain.KindPermanent, domain.KindNotFound, domain.KindTooLarge:
+	case domain.KindInvalid, domain.KindForbidden, domain.KindPermanent, domain.KindNotFound, domain.KindTooLarge, domain.KindDrift:
 		wait = 24 * time.Hour
 	case domain.KindConflict, domain.KindRateLimited, domain.KindUnavailable, domain.KindGoneToken, domain.KindInternal:
 	}

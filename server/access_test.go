@@ -91,6 +91,13 @@ func expectations() map[string]expectation {
 		"pause-integration":   {path: at("/v1/integrations/{id}/pause", idIntegration), ok: 200},
 		"resume-integration":  {path: at("/v1/integrations/{id}/resume", idIntegration), ok: 200},
 		"resync-integration":  {path: at("/v1/integrations/{id}/resync", idIntegration), ok: 202},
+
+		"list-scrape-consents":    {path: at("/v1/integrations/{id}/scrape-consents", idIntegration), ok: 200},
+		"give-scrape-consent":     {path: at("/v1/integrations/{id}/scrape-consents", idIntegration), body: `{"origin":"https://portal.example.com","agreed":true}`, ok: 201},
+		"withdraw-scrape-consent": {path: at("/v1/integrations/{id}/scrape-consents/00000000-0000-7000-8000-000000000000", idIntegration), ok: 404},
+		"list-snapshots":          {path: at("/v1/integrations/{id}/snapshots", idIntegration), ok: 200},
+		"get-snapshot":            {path: at("/v1/integrations/{id}/snapshots/00000000-0000-7000-8000-000000000000", idIntegration), ok: 404},
+
 		"test-mapping":        {path: at("/v1/integrations/{id}/mapping:test", idIntegration), body: `{"sample":{"body":{}}}`, ok: 422},
 		"backtest-mapping":    {path: at("/v1/integrations/{id}/mapping:backtest", idIntegration), body: `{"settings":{}}`, ok: 422},
 		"list-syncs":          {path: at("/v1/integrations/{id}/syncs", idIntegration), ok: 200},

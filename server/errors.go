@@ -25,7 +25,7 @@ func statusOf(err error) (status int, code string) {
 		}
 	}
 	switch kind {
-	case domain.KindInvalid, domain.KindPermanent:
+	case domain.KindInvalid, domain.KindPermanent, domain.KindDrift:
 		return http.StatusUnprocessableEntity, string(kind)
 	case domain.KindUnauthenticated:
 		return http.StatusUnauthorized, string(kind)

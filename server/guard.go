@@ -48,7 +48,7 @@ func planFault(err error) error {
 		return domain.E(domain.KindConflict, "the outside system does not accept our credentials; reconnect it")
 	case domain.KindNotFound:
 		return domain.E(domain.KindConflict, "the calendar or list does not exist there any more")
-	case domain.KindInvalid, domain.KindConflict, domain.KindGoneToken, domain.KindTooLarge, domain.KindPermanent,
+	case domain.KindInvalid, domain.KindConflict, domain.KindGoneToken, domain.KindTooLarge, domain.KindPermanent, domain.KindDrift,
 		domain.KindRateLimited, domain.KindUnavailable, domain.KindInternal, "":
 	}
 	return err

@@ -250,7 +250,7 @@ func onboardFault(err error) error {
 	switch domain.KindOf(err) {
 	case domain.KindUnauthenticated, domain.KindForbidden:
 		return domain.Invalid("body.secrets", "the outside system does not accept them: %s", err.Error())
-	case domain.KindNotFound, domain.KindConflict, domain.KindGoneToken, domain.KindTooLarge, domain.KindPermanent:
+	case domain.KindNotFound, domain.KindConflict, domain.KindGoneToken, domain.KindTooLarge, domain.KindPermanent, domain.KindDrift:
 		return domain.Invalid("body.settings", "the outside system does not fit them: %s", err.Error())
 	case domain.KindInvalid, domain.KindRateLimited, domain.KindUnavailable, domain.KindInternal, "":
 	}

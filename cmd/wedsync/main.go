@@ -80,5 +80,6 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(calendarCommand())
 	root.AddCommand(holdCommand(), availabilityCommand(), whoIsFreeCommand(), suggestCommand())
 	root.AddCommand(bookingCommand(), venueCommand(), blackoutCommand())
+	root.AddCommand(scrapeCommand())
 	return root
 }

@@ -78,6 +78,12 @@ func TestRemoteCommandsAskWhatTheirHelpSays(t *testing.T) {
 		{"booking link " + someID + " " + someID + " --reason same", `POST /v1/bookings/` + someID + `/link {"booking_id":"` + someID + `","reason":"same"}`},
 		{"booking unlink " + someID + " --entry " + someID, `POST /v1/bookings/` + someID + `/unlink {"link_id":"` + someID + `","reason":""}`},
 		{"booking suggestions --resource " + someID, "GET /v1/link-suggestions?resource=" + someID},
+		{"scrape consents " + someID, "GET /v1/integrations/" + someID + "/scrape-consents?limit=200"},
+		{"scrape consent " + someID + " --origin https://portal.example.com --agreed --reason asked", `POST /v1/integrations/` + someID +
+			`/scrape-consents {"agreed":true,"origin":"https://portal.example.com","reason":"asked"}`},
+		{"scrape withdraw " + someID + " " + someID + " --reason enough", "DELETE /v1/integrations/" + someID + "/scrape-consents/" + someID + "?reason=enough"},
+		{"scrape snapshots " + someID, "GET /v1/integrations/" + someID + "/snapshots?limit=200"},
+		{"scrape snapshot " + someID + " " + someID, "GET /v1/integrations/" + someID + "/snapshots/" + someID},
 		{"timeline delete " + someID, "DELETE /v1/bookings/" + someID + "/timeline"},
 		{"quarantine list", "GET /v1/quarantines?limit=200&state=open"},
 		{"quarantine list --state=", "GET /v1/quarantines?limit=200"},

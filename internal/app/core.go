@@ -78,7 +78,7 @@ func Open(ctx context.Context, c Config, name string) (*Core, error) {
 		core.Close()
 		return nil, err
 	}
-	core.Opener = connect.New(findProvider, core.HTTP, time.Now, 0).WithGrants(core.Grants)
+	core.Opener = connect.New(findProvider, core.HTTP, time.Now, 0).WithGrants(core.Grants).WithConsents(core.consentOf)
 	return core, nil
 }
 
@@ -103,6 +103,16 @@ func (c *Core) Close() {
 	}
 	c.Store.Close()
 	c.HTTP.Close()
+}
+
+// consentOf tells whether the customer agreed that pages of an origin are read for an integration.
+func (c *Core) consentOf(ctx context.Context, i domain.Integration, origin string) (out provider.Consent, err error) {
+	err = c.Store.TenantRead(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
+		given, err := tx.ScrapeConsent(ctx, i.ID, origin)
+		out = provider.Consent{By: given.GivenBy, At: given.GivenAt}
+		return err
+	})
+	return out, err
 }
 
 // findProvider is providers.Get for those who only ask whether there is one.

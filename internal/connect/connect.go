@@ -32,6 +32,7 @@ type Opener struct {
 	size int
 
 	grants *Grants
+	agreed func(ctx context.Context, i domain.Integration, origin string) (provider.Consent, error)
 
 	mu     sync.Mutex
 	recent *list.List // of *entry, most recently used first
@@ -58,6 +59,13 @@ func New(find func(name string) (provider.Registration, bool), client *httpx.Cli
 // first Open.
 func (o *Opener) WithGrants(g *Grants) *Opener {
 	o.grants = g
+	return o
+}
+
+// WithConsents lets the opener tell providers that read pages whether the customer agreed to it; without it nobody did. Call
+// it before the first Open.
+func (o *Opener) WithConsents(agreed func(ctx context.Context, i domain.Integration, origin string) (provider.Consent, error)) *Opener {
+	o.agreed = agreed
 	return o
 }
 
@@ -137,6 +145,9 @@ func (o *Opener) open(i domain.Integration, zone string, secrets func() (map[str
 		return nil, domain.E(domain.KindOf(err), "read secrets: %w", err), false
 	}
 	c := provider.Connection{Integration: i, Secrets: values, Zone: loc, HTTP: o.http, Now: o.now}
+	if o.agreed != nil {
+		c.Consents = func(ctx context.Context, origin string) (provider.Consent, error) { return o.agreed(ctx, i, origin) }
+	}
 	if registration.OAuth != nil && o.grants != nil {
 		if c.Tokens, err = o.grants.Source(i); err != nil {
 			return nil, domain.E(domain.KindPermanent, "open %s connection: %w", i.Provider, err), true

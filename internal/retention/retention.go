@@ -1,5 +1,5 @@
 // Package retention removes what has been kept long enough: raw bodies of webhooks, then their rows, old live events, the
-// log of refused webhooks and results of probes.
+// log of refused webhooks, results of probes and kept pages of failed readings.
 //
 //	job, err := retention.New(store, retention.Options{Bodies: 30 * 24 * time.Hour}, metrics, log)
 //	go job.Run(ctx)                 // in every server
@@ -46,6 +46,7 @@ type Store interface {
 	PurgeStream(ctx context.Context, before time.Time, limit int) (int, error)
 	PurgeRefusals(ctx context.Context, before time.Time, limit int) (int, error)
 	PurgeProbes(ctx context.Context, before time.Time, limit int) (int, error)
+	PurgeSnapshots(ctx context.Context, before time.Time, limit int) (int, error)
 	AuditRetention(ctx context.Context, limit int) (int, error)
 }
 
@@ -108,6 +109,7 @@ type Report struct {
 	Events   int `json:"events"`   // live events
 	Refusals int `json:"refusals"` // refused webhooks
 	Probes   int `json:"probes"`   // rows of probes, each of some minutes of one connection
+	Pages    int `json:"pages"`    // kept pages of failed readings, after domain.SnapshotLife
 	Lines    int `json:"lines"`    // written to the audit trail
 }
 
@@ -203,6 +205,9 @@ func (j *Job) Once(ctx context.Context) (r Report, err error) {
 		return r, err
 	}
 	if err := j.purge(ctx, "probes", &r.Probes, now.Add(-store.ProbesKept), j.db.PurgeProbes); err != nil {
+		return r, err
+	}
+	if err := j.purge(ctx, "pages", &r.Pages, now.Add(-domain.SnapshotLife), j.db.PurgeSnapshots); err != nil {
 		return r, err
 	}
 	r.Lines, err = j.db.AuditRetention(ctx, 1000)

@@ -285,13 +285,17 @@ func TestOldEventsAndRefusalsGo(t *testing.T) {
 		return tx.Emit(ctx, domain.TopicDeliveryApplied, map[string]string{"delivery": "x"})
 	})
 	b.must(b.RecordRefusals(t.Context(), []store.RefusedWebhook{{OrgID: b.org, IntegrationID: b.integration, At: b.now(), Code: "c"}}))
+	b.tenant(func(ctx context.Context, tx *store.Tx) error {
+		_, err := tx.KeepSnapshot(ctx, domain.Snapshot{IntegrationID: b.integration, Kind: domain.KindDrift, Report: "rows are missing"}, nil)
+		return err
+	})
 	j := b.job(retention.Options{})
 	b.advance(7*retention.Day - time.Second)
 	b.once(j, retention.Report{})
 	b.advance(2 * time.Second)
 	b.once(j, retention.Report{Refusals: 1})
 	b.advance(23 * retention.Day)
-	b.once(j, retention.Report{Events: 1})
+	b.once(j, retention.Report{Events: 1, Pages: 1})
 }
 
 func TestSettingsOutOfTheirLimitsAreNamed(t *testing.T) {

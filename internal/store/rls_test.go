@@ -44,6 +44,12 @@ func (b *bundle) fill(org domain.OrgID) {
 		if _, _, err := tx.CreateReplay(ctx, domain.Replay{ID: domain.NewID[domain.ReplayID](tx.Now), Rate: 1, RequestedBy: "test"}); err != nil {
 			return err
 		}
+		if _, _, err := tx.GiveScrapeConsent(ctx, i.ID, "https://portal.example.com", "test"); err != nil {
+			return err
+		}
+		if _, err := tx.KeepSnapshot(ctx, domain.Snapshot{IntegrationID: i.ID, Kind: domain.KindDrift, Report: "rows are missing"}, []byte("<table></table>")); err != nil {
+			return err
+		}
 		if err := tx.FinishDeliveries(ctx, []DeliveryOutcome{{ID: b.deliver(org, i.ID, 1)[0], State: domain.DeliveryDead, Try: &DeliveryTry{}}}); err != nil {
 			return err
 		}
@@ -324,7 +330,7 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 	for _, sql := range []string{"UPDATE audit_entries SET reason = ''", "DELETE FROM audit_entries", "DELETE FROM audit_heads",
 		"DELETE FROM bookings", "INSERT INTO organizations (id, name, zone, created_at) VALUES (gen_random_uuid(), 'x', 'UTC', now())",
 		"DELETE FROM quarantined_removals", "UPDATE booking_changes SET fields = '{}'", "DELETE FROM booking_changes",
-		"DELETE FROM recipients", "DELETE FROM shares", "DELETE FROM confirmations", "DELETE FROM leads",
+		"DELETE FROM recipients", "DELETE FROM shares", "DELETE FROM confirmations", "DELETE FROM leads", "DELETE FROM scrape_consents",
 		"UPDATE health_rollups SET ok = 0", "DELETE FROM health_rollups", "DELETE FROM probe_results", "UPDATE health_changes SET at = now()", "DELETE FROM health_changes",
 		"DELETE FROM outbox", "TRUNCATE stream_events", "CREATE TABLE mine (a int)"} {
 		_, err := b.app.Exec(ctx, sql)
@@ -334,6 +340,7 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 		"UPDATE integrations SET secrets = ''", "DELETE FROM organizations", "SELECT booking_id FROM allocations",
 		"UPDATE webhook_credentials SET not_after = NULL", "DELETE FROM webhook_credentials",
 		"SELECT contact FROM recipients", "SELECT 1 FROM notifications", "SELECT 1 FROM notify_facts", "SELECT token_hash FROM shares", "SELECT 1 FROM confirmations", "SELECT 1 FROM leads",
+		"SELECT origin FROM scrape_consents", "SELECT page FROM scrape_snapshots", "UPDATE scrape_snapshots SET report = ''",
 		"SELECT label FROM feeds", "UPDATE feeds SET revoked_at = NULL",
 		"SELECT tokens FROM oauth_grants", "SELECT verifier FROM oauth_states", "UPDATE oauth_states SET used_at = NULL",
 		"UPDATE watches SET state = 'active'", "DELETE FROM watches", "SELECT lags FROM freshness",

@@ -30,6 +30,7 @@ var sealedColumns = []sealedColumn{
 	{"shares", "texts", 500},
 	{"allocations", "place", 500},
 	{"venues", "about", 500},
+	{"scrape_snapshots", "page", 50},
 	{"deliveries", "content", 50}, // bodies can be large
 }
 

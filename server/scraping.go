@@ -1,0 +1,163 @@
+package server
+
+import (
+	"context"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/store"
+)
+
+type listConsentsInput struct {
+	IDParam
+	PageParams
+}
+
+func (s *Server) listScrapeConsents(ctx context.Context, in *listConsentsInput) (*listOutput[domain.ScrapeConsent], error) {
+	id, err := parseID[domain.IntegrationID]("integration", in.ID)
+	if err != nil {
+		return nil, err
+	}
+	var out []domain.ScrapeConsent
+	var next string
+	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
+		if _, err := tx.Integration(ctx, id); err != nil {
+			return err
+		}
+		out, next, err = tx.ScrapeConsents(ctx, id, in.page())
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list(out, next), nil
+}
+
+type giveConsentInput struct {
+	IDParam
+	Body struct {
+		Origin string `json:"origin" minLength:"1" maxLength:"400" doc:"Whose pages: the base of the recipe, such as https://portal.example.com"`
+		Agreed bool   `json:"agreed" doc:"true: the customer may see these pages by the terms of their operator, and agrees that WedSync reads them"`
+		Reason string `json:"reason,omitempty" maxLength:"500" doc:"Why, for the audit trail"`
+	}
+}
+
+type consentOutput struct{ Body domain.ScrapeConsent }
+
+func (s *Server) giveScrapeConsent(ctx context.Context, in *giveConsentInput) (*consentOutput, error) {
+	who := callerOf(ctx)
+	reason, err := checkReason(in.Body.Reason)
+	if err != nil {
+		return nil, err
+	}
+	if !in.Body.Agreed {
+		return nil, domain.Invalid("body.agreed", "must be true: without the customer's agreement nothing is read")
+	}
+	id, err := parseID[domain.IntegrationID]("integration", in.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := &consentOutput{}
+	return out, s.deps.Store.Tenant(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
+		i, err := tx.Integration(ctx, id)
+		if err != nil {
+			return err
+		}
+		if i.State == domain.IntegrationDeleted {
+			return domain.E(domain.KindConflict, "integration is deleted")
+		}
+		var made bool
+		if out.Body, made, err = tx.GiveScrapeConsent(ctx, id, in.Body.Origin, who.Subject); err != nil || !made {
+			return err
+		}
+		return tx.Audit(ctx, domain.AuditEntry{Actor: who.Subject, Action: "scrape.consent", Reason: reason, Subject: "integration/" + string(id),
+			After: map[string]string{"consent": string(out.Body.ID), "origin": out.Body.Origin}})
+	})
+}
+
+type withdrawConsentInput struct {
+	IDParam
+	Consent string `path:"consent" maxLength:"36" doc:"UUID in lower case"`
+	Reason  string `query:"reason" maxLength:"500" doc:"Why, for the audit trail"`
+}
+
+func (s *Server) withdrawScrapeConsent(ctx context.Context, in *withdrawConsentInput) (*struct{}, error) {
+	who := callerOf(ctx)
+	reason, err := checkReason(in.Reason)
+	if err != nil {
+		return nil, err
+	}
+	id, err := parseID[domain.IntegrationID]("integration", in.ID)
+	if err != nil {
+		return nil, err
+	}
+	consent, err := parseID[domain.ConsentID]("consent", in.Consent)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.deps.Store.Tenant(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
+		c, changed, err := tx.WithdrawScrapeConsent(ctx, id, consent, who.Subject)
+		if err != nil || !changed {
+			return err
+		}
+		return tx.Audit(ctx, domain.AuditEntry{Actor: who.Subject, Action: "scrape.withdraw", Reason: reason, Subject: "integration/" + string(id),
+			Before: map[string]string{"consent": string(c.ID), "origin": c.Origin}})
+	})
+}
+
+type listSnapshotsInput struct {
+	IDParam
+	PageParams
+}
+
+func (s *Server) listSnapshots(ctx context.Context, in *listSnapshotsInput) (*listOutput[domain.Snapshot], error) {
+	id, err := parseID[domain.IntegrationID]("integration", in.ID)
+	if err != nil {
+		return nil, err
+	}
+	var out []domain.Snapshot
+	var next string
+	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
+		if _, err := tx.Integration(ctx, id); err != nil {
+			return err
+		}
+		out, next, err = tx.Snapshots(ctx, id, in.page())
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list(out, next), nil
+}
+
+type getSnapshotInput struct {
+	IDParam
+	Snapshot string `path:"snapshot" maxLength:"36" doc:"UUID in lower case"`
+}
+
+type snapshotOutput struct {
+	Body struct {
+		domain.Snapshot
+		Page string `json:"page" doc:"HTML of the page with every value masked"`
+	}
+}
+
+func (s *Server) getSnapshot(ctx context.Context, in *getSnapshotInput) (*snapshotOutput, error) {
+	id, err := parseID[domain.IntegrationID]("integration", in.ID)
+	if err != nil {
+		return nil, err
+	}
+	snapshot, err := parseID[domain.SnapshotID]("snapshot", in.Snapshot)
+	if err != nil {
+		return nil, err
+	}
+	out := &snapshotOutput{}
+	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
+		kept, page, err := tx.Snapshot(ctx, id, snapshot)
+		out.Body.Snapshot, out.Body.Page = kept, string(page)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
