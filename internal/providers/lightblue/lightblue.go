@@ -42,9 +42,24 @@ import (
 
 // Registration describes the provider.
 var Registration = provider.Registration{
-	Name:           "lightblue",
-	Title:          "Light Blue",
-	Doc:            "Light Blue studio management: bookings go into its Inbox by the documented API; its calendar feed is read. It offers no API for reading.",
+	Name:  "lightblue",
+	Title: "Light Blue",
+	Doc:   "Light Blue studio management: bookings go into its Inbox by the documented API; its calendar feed is read. It offers no API for reading.",
+	Abilities: []provider.Ability{
+		{Name: provider.CanList, Has: true, How: "The calendar feed is read whole, or pages of a portal by a recipe; Light Blue has no API and no page of its own for it."},
+		{Name: provider.CanRead, Has: true, How: "An entry is looked for in the feed or the pages as they are now; what lies in the Inbox cannot be asked for."},
+		{Name: provider.CanHear, How: "Light Blue tells nobody of changes; it is read every few minutes."},
+		{Name: provider.CanWrite, Has: true, How: "By the documented API as messages into the Inbox, which a person there turns into records; changes and removals are further messages."},
+		{Name: provider.CanMove, How: "The API changes no records; a person has to do it in Light Blue."},
+		{Name: provider.CanCheck, Has: true, How: "The API key is checked, and the feed or the first page is asked for."},
+		{Name: provider.CanLead, How: "Enquiries reach Light Blue by its own contact forms."},
+	},
+	Limits: []string{
+		"Nothing can be read, changed or deleted by the API; what a person makes of a message is not known.",
+		"Times go as clocks of the resource's zone, because the API ignores offsets.",
+		"The vendor's list of status codes was seen in part only, and no limit of requests is published.",
+		"Built against the vendor's documentation and a simulator, and not tried with a real studio.",
+	},
 	SettingsSchema: settingsSchema,
 	Secrets: []provider.SecretField{
 		{Name: secretKey, Doc: "API key (Preferences, Integrations, API & Zapier). Needed for writing."},

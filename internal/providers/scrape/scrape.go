@@ -48,9 +48,23 @@ const (
 
 // Registration describes the provider.
 var Registration = provider.Registration{
-	Name:           "scrape",
-	Title:          "Web pages, by a recipe",
-	Doc:            "Bookings on web pages of a system without an API, read politely by a recipe once you agreed to it: read-only, polled.",
+	Name:  "scrape",
+	Title: "Web pages, by a recipe",
+	Doc:   "Bookings on web pages of a system without an API, read politely by a recipe once you agreed to it: read-only, polled.",
+	Abilities: []provider.Ability{
+		{Name: provider.CanList, Has: true, How: "The pages of the recipe are read whole, politely, once the customer agreed to it."},
+		{Name: provider.CanRead, Has: true, How: "An entry is looked for in the list as it is now."},
+		{Name: provider.CanHear, How: "Pages tell nobody of changes; they are read now and then."},
+		{Name: provider.CanWrite, How: "Pages are only read; no form but that of the log-in is ever filled in."},
+		{Name: provider.CanMove, How: "Pages are only read; a decision must be carried out in the system itself."},
+		{Name: provider.CanCheck, Has: true, How: "It logs in where that is needed and reads the first page."},
+		{Name: provider.CanLead, How: "Pages are only read."},
+	},
+	Limits: []string{
+		"Pages change without notice; then nothing is read until somebody mends the recipe, and nothing is removed.",
+		"Only lists are read, not the pages behind their rows, and no page that needs a program in the browser.",
+		"Whether the pages may be read by a program is decided by the terms of their operator.",
+	},
 	SettingsSchema: settingsSchema,
 	Secrets: []provider.SecretField{
 		{Name: secretUser, Doc: "User name for the log-in of the recipe."},
