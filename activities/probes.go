@@ -108,7 +108,7 @@ func (a *Probes) ProbeShard(ctx context.Context, in ProbeShardInput) (ProbeShard
 	case stops.Load():
 		activity.RecordHeartbeat(ctx, beat)
 		return ProbeShardResult{}, temporal.NewApplicationErrorWithOptions("the worker stops; another one goes on", string(domain.KindUnavailable),
-			temporal.ApplicationErrorOptions{NextRetryDelay: 100 * time.Millisecond})
+			temporal.ApplicationErrorOptions{NextRetryDelay: 100 * time.Millisecond, Category: temporal.ApplicationErrorCategoryBenign})
 	}
 	return ProbeShardResult{Beat: beat}, nil
 }
