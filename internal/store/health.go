@@ -166,6 +166,8 @@ func suits(wish domain.IntegrationState, to domain.HealthState) bool {
 	switch wish {
 	case domain.IntegrationActive:
 		return to != domain.HealthPaused && to != domain.HealthNeedsReconnect
+	case domain.IntegrationConnecting:
+		return to == domain.HealthUnknown
 	case domain.IntegrationPaused:
 		return to == domain.HealthPaused
 	case domain.IntegrationNeedsReconnect:

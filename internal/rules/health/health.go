@@ -143,6 +143,8 @@ func judge(now time.Time, from domain.HealthState, e Evidence) Verdict {
 	switch {
 	case e.Wish == domain.IntegrationPaused:
 		return verdict(domain.HealthPaused, domain.HealthByPerson, "%s", orElse(e.WishReason, "it was paused"))
+	case e.Wish == domain.IntegrationConnecting:
+		return verdict(domain.HealthUnknown, domain.HealthNew, "it is being connected")
 	case e.Wish == domain.IntegrationNeedsReconnect:
 		return verdict(domain.HealthNeedsReconnect, domain.HealthRefused, "%s", orElse(e.WishReason, "the system does not accept our credentials"))
 	case e.Maintenance:
@@ -241,6 +243,9 @@ func Shown(h domain.Health, wish domain.IntegrationState, reason string, updated
 		state = domain.HealthPaused
 	case domain.IntegrationNeedsReconnect:
 		state = domain.HealthNeedsReconnect
+	case domain.IntegrationConnecting:
+		state = domain.HealthUnknown
+		h.Reason = judge(updated, h.State, Evidence{Wish: wish}).Reason
 	case domain.IntegrationActive, domain.IntegrationDeleted:
 		if state == domain.HealthPaused || state == domain.HealthNeedsReconnect {
 			h.Reason = left(state)

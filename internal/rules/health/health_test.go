@@ -118,6 +118,7 @@ func TestEachVerdictHasItsCause(t *testing.T) {
 		{"maintenance over", domain.HealthMaintenance, active(tracked(ok, ok)), domain.HealthUnknown, domain.HealthMaintenanceEnd},
 		{"resumed", domain.HealthPaused, active(tracked(ok, ok)), domain.HealthUnknown, domain.HealthByPerson},
 		{"reconnected", domain.HealthNeedsReconnect, active(tracked(ok, ok)), domain.HealthUnknown, domain.HealthReconnected},
+		{"being connected", domain.HealthUnknown, with(active(tracked(ok)), func(e *health.Evidence) { e.Wish = domain.IntegrationConnecting }), domain.HealthUnknown, domain.HealthNew},
 		{"refused", domain.HealthUp, with(active(tracked(ok)), func(e *health.Evidence) { e.Wish = domain.IntegrationNeedsReconnect }), domain.HealthNeedsReconnect, domain.HealthRefused},
 		{"not told any more", domain.HealthUp, untold(true, false), domain.HealthFailingOver, domain.HealthNotTold},
 		{"polls stand in", domain.HealthFailingOver, untold(true, false), domain.HealthPolling, domain.HealthNotTold},
@@ -236,6 +237,9 @@ func TestAWishThatTheProberHasNotSeenIsShownAtOnce(t *testing.T) {
 	}
 	got := health.Shown(up, domain.IntegrationPaused, "paused by ann", now)
 	if got.State != domain.HealthPaused || got.Reason.Text != "paused by ann" || !got.Since.Equal(now) {
+		t.Errorf("%+v", got)
+	}
+	if got := health.Shown(up, domain.IntegrationConnecting, "", now); got.State != domain.HealthUnknown || got.Reason.Code != domain.HealthNew {
 		t.Errorf("%+v", got)
 	}
 	paused := domain.Health{State: domain.HealthPaused, Since: now.Add(-time.Hour)}
