@@ -112,7 +112,7 @@ func needsReconnect(ctx context.Context, s *store.Store, opener *connect.Opener,
 			return err
 		}
 		reason := doing + ": the system did not accept our credentials"
-		if opener.ByConsent(was.Provider) {
+		if opener.ByConsent(was) {
 			reason = doing + ": the system does not accept the consent any more; " + connect.HowToConnect(id)
 		}
 		if _, err := tx.SetIntegrationState(ctx, id, domain.IntegrationNeedsReconnect, reason); err != nil {

@@ -133,7 +133,7 @@ func (s *Server) fill(ctx context.Context, tx *store.Tx, d *dashboardData) error
 	for _, i := range systems {
 		labels[i.ID] = i.Name
 		d.Integrations = append(d.Integrations, integrationRow{Integration: i, Resource: names[i.ResourceID], WorkflowURL: s.workflowURL(contract.IntegrationWorkflowID(i.ID)),
-			Connect: d.CanConnect && (i.State == domain.IntegrationNeedsReconnect || i.State == domain.IntegrationConnecting) && s.byConsent(i.Provider), Mapping: d.CanConnect && s.providers[i.Provider].Mappings != nil})
+			Connect: d.CanConnect && (i.State == domain.IntegrationNeedsReconnect || i.State == domain.IntegrationConnecting) && s.byConsent(i), Mapping: d.CanConnect && s.providers[i.Provider].Mappings != nil})
 	}
 	if err := s.fillFreshness(ctx, tx, d.Integrations); err != nil {
 		return err

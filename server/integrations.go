@@ -24,22 +24,23 @@ import (
 const onboardTimeout = 20 * time.Second
 
 type providerView struct {
-	Name           string                 `json:"name" example:"custom"`
-	Title          string                 `json:"title"`
-	Doc            string                 `json:"doc"`
-	SettingsSchema json.RawMessage        `json:"settings_schema" doc:"JSON Schema of settings"`
-	Secrets        []provider.SecretField `json:"secrets" doc:"The secrets that it takes"`
-	Abilities      []provider.Ability     `json:"abilities" doc:"What a connection can do, and cannot, and why"`
-	Limits         []string               `json:"limits" doc:"What the system does not offer, in plain words"`
-	Mappings       bool                   `json:"mappings" doc:"Its webhooks are read by mappings that can be changed; see list-samples"`
-	Consent        bool                   `json:"consent" doc:"A person lets WedSync in, by the link of connect-integration"`
+	Name             string                 `json:"name" example:"custom"`
+	Title            string                 `json:"title"`
+	Doc              string                 `json:"doc"`
+	SettingsSchema   json.RawMessage        `json:"settings_schema" doc:"JSON Schema of settings"`
+	Secrets          []provider.SecretField `json:"secrets" doc:"The secrets that it takes"`
+	DefinitionSchema json.RawMessage        `json:"definition_schema,omitempty" doc:"JSON Schema of definition files, which wedsync integration lint checks"`
+	Abilities        []provider.Ability     `json:"abilities" doc:"What a connection can do, and cannot, and why"`
+	Limits           []string               `json:"limits" doc:"What the system does not offer, in plain words"`
+	Mappings         bool                   `json:"mappings" doc:"Its webhooks are read by mappings that can be changed; see list-samples"`
+	Consent          bool                   `json:"consent" doc:"A person lets WedSync in, by the link of connect-integration; where settings decide it, connect_url of an integration tells"`
 }
 
 func (s *Server) listProviders(_ context.Context, _ *struct{}) (*listOutput[providerView], error) {
 	var out []providerView
 	for _, name := range slices.Sorted(maps.Keys(s.providers)) {
 		p := s.providers[name]
-		v := providerView{Name: p.Name, Title: p.Title, Doc: p.Doc, SettingsSchema: p.SettingsSchema, Secrets: p.Secrets, Consent: p.OAuth != nil,
+		v := providerView{Name: p.Name, Title: p.Title, Doc: p.Doc, SettingsSchema: p.SettingsSchema, DefinitionSchema: p.DefinitionSchema, Secrets: p.Secrets, Consent: p.OAuth != nil && p.ByConsent == nil,
 			Abilities: append([]provider.Ability{}, p.Abilities...), Limits: append([]string{}, p.Limits...), Mappings: p.Mappings != nil}
 		if len(v.SettingsSchema) == 0 {
 			v.SettingsSchema = json.RawMessage("{}")
@@ -78,7 +79,7 @@ type integrationOutput struct {
 func (s *Server) viewIntegration(ctx context.Context, i domain.Integration) integrationView {
 	v := integrationView{Integration: i, PollSeconds: int64(i.PollEvery / time.Second),
 		WebhookURL: s.baseURL(ctx) + "/v1/webhooks/" + string(i.ID)}
-	if s.byConsent(i.Provider) {
+	if s.byConsent(i) {
 		v.ConnectURL = s.baseURL(ctx) + "/v1/integrations/" + string(i.ID) + "/connect"
 	}
 	return v
@@ -133,7 +134,7 @@ func (s *Server) createIntegration(ctx context.Context, in *createIntegrationInp
 	}
 	i := domain.Integration{ID: id, OrgID: who.Org, Name: b.Name, Provider: b.Provider, State: domain.IntegrationActive, StateReason: "created",
 		Direction: b.Direction, ResourceID: resource, Settings: b.Settings, Sync: b.Sync, PollEvery: time.Duration(b.PollSeconds) * time.Second, Priority: b.Priority.OrNormal()}
-	if s.byConsent(i.Provider) {
+	if s.byConsent(i) {
 		i.State, i.StateReason = domain.IntegrationNeedsReconnect, "not connected yet: "+connect.HowToConnect(id)
 	}
 	if i.Settings, err = s.checkIntegration(ctx, i, b.Secrets, !b.Onboard); err != nil {
@@ -217,7 +218,7 @@ func (s *Server) checkIntegration(ctx context.Context, i domain.Integration, sec
 			return nil, err
 		}
 	}
-	if reg.OAuth != nil {
+	if reg.Consents(settings) {
 		if _, err := reg.OAuth(settings, i.Direction.Exports()); err != nil {
 			return nil, err
 		}

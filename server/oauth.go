@@ -373,12 +373,14 @@ func (s *Server) consentFault(c echo.Context, err error) error {
 	return s.consentPage(c, status, consentPage{Heading: "Not connected", Fault: plain(err), Link: "/", Words: "To the dashboard"})
 }
 
-// byConsent reports whether integrations of a provider are connected by a person's consent.
-func (s *Server) byConsent(provider string) bool { return s.providers[provider].OAuth != nil }
+// byConsent reports whether an integration is connected by a person's consent.
+func (s *Server) byConsent(i domain.Integration) bool {
+	return s.providers[i.Provider].Consents(i.Settings)
+}
 
 // checkScopes sends an integration that needs more than was granted back to its admin, instead of letting it fail.
 func (s *Server) checkScopes(ctx context.Context, tx *store.Tx, i domain.Integration) error {
-	if !s.byConsent(i.Provider) || i.State != domain.IntegrationActive {
+	if !s.byConsent(i) || i.State != domain.IntegrationActive {
 		return nil
 	}
 	want, err := s.providers[i.Provider].OAuth(i.Settings, i.Direction.Exports())

@@ -12,6 +12,7 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/httpx"
 	"github.com/wedsync/wedsync/internal/oauth"
+	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/server"
 )
 
@@ -117,6 +118,8 @@ func (c *Core) openGrants() error {
 			return nil, err
 		}
 		return nil, domain.E(domain.KindConflict, "integrations of %s cannot be connected by consent in this build", name)
+	}, Own: func(own provider.OAuthClient) (*oauth.Client, error) {
+		return oauth.New(oauth.Client{ID: own.ID, Secret: own.Secret, Hosts: own.Hosts, Basic: own.Basic, Loopback: c.Config.AllowPrivate, HTTP: c.consents})
 	}})
 	return nil
 }

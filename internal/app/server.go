@@ -258,7 +258,7 @@ func (c *Core) onboard(ctx context.Context, i domain.Integration, secrets map[st
 	conn := provider.Connection{Integration: i, Secrets: secrets, Zone: loc, HTTP: c.HTTP, Now: time.Now}
 	connected := true
 	switch {
-	case registration.OAuth == nil:
+	case !registration.Consents(i.Settings):
 	case tokens != nil:
 		conn.Tokens = tokens
 	default:

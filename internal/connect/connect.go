@@ -69,10 +69,10 @@ func (o *Opener) WithConsents(agreed func(ctx context.Context, i domain.Integrat
 	return o
 }
 
-// ByConsent reports whether a provider's integrations are connected by a person's consent.
-func (o *Opener) ByConsent(name string) bool {
-	r, ok := o.find(name)
-	return ok && r.OAuth != nil
+// ByConsent reports whether an integration is connected by a person's consent.
+func (o *Opener) ByConsent(i domain.Integration) bool {
+	r, ok := o.find(i.Provider)
+	return ok && r.Consents(i.Settings)
 }
 
 // Farewell is Grants.Farewell, where there are grants.
@@ -148,7 +148,7 @@ func (o *Opener) open(i domain.Integration, zone string, secrets func() (map[str
 	if o.agreed != nil {
 		c.Consents = func(ctx context.Context, origin string) (provider.Consent, error) { return o.agreed(ctx, i, origin) }
 	}
-	if registration.OAuth != nil && o.grants != nil {
+	if registration.Consents(i.Settings) && o.grants != nil {
 		if c.Tokens, err = o.grants.Source(i); err != nil {
 			return nil, domain.E(domain.KindPermanent, "open %s connection: %w", i.Provider, err), true
 		}

@@ -20,7 +20,10 @@ type GrantsOptions struct {
 	Find  func(name string) (provider.Registration, bool)
 	// Client returns the installation's registration for a provider. Its error says what has to be configured.
 	Client func(provider string) (*oauth.Client, error)
-	Now    func() time.Time // nil = time.Now
+	// Own makes a client of a registration that belongs to an integration (provider.Registration.OAuthClient); nil = there
+	// are none.
+	Own func(provider.OAuthClient) (*oauth.Client, error)
+	Now func() time.Time // nil = time.Now
 	// Parallel bounds how many integrations of one provider this process refreshes at once, each on a connection of the
 	// tenant pool, so that a slow token endpoint cannot use up the pool; 0 = 2.
 	Parallel int
@@ -76,7 +79,7 @@ func (g *Grants) Begin(ctx context.Context, org domain.OrgID, r BeginRequest) (B
 		if err != nil {
 			return err
 		}
-		reg, at, client, err := g.of(i)
+		reg, at, client, err := g.of(ctx, tx, i)
 		if err != nil {
 			return err
 		}
@@ -106,19 +109,46 @@ func live(ctx context.Context, tx *store.Tx, id domain.IntegrationID) (domain.In
 	return i, err
 }
 
-// of says how the grant of an integration is got.
-func (g *Grants) of(i domain.Integration) (provider.Registration, oauth.Endpoint, *oauth.Client, error) {
+// of says how the grant of an integration is got. tx is that of the caller, nil = there is none.
+func (g *Grants) of(ctx context.Context, tx *store.Tx, i domain.Integration) (provider.Registration, oauth.Endpoint, *oauth.Client, error) {
 	reg, at, err := g.endpoint(i)
 	if err != nil {
 		return reg, at, nil, err
 	}
-	client, err := g.o.Client(i.Provider)
+	client, err := g.client(ctx, tx, i)
 	return reg, at, client, err
+}
+
+// client is who asks for the grant of an integration: this installation, or who is registered in its settings.
+func (g *Grants) client(ctx context.Context, tx *store.Tx, i domain.Integration) (*oauth.Client, error) {
+	reg, ok := g.o.Find(i.Provider)
+	if !ok || reg.OAuthClient == nil || g.o.Own == nil {
+		return g.o.Client(i.Provider)
+	}
+	var secrets map[string]string
+	read := func(ctx context.Context, tx *store.Tx) (err error) {
+		secrets, err = tx.IntegrationSecrets(ctx, i.ID)
+		return err
+	}
+	var err error
+	if tx != nil {
+		err = read(ctx, tx)
+	} else {
+		err = g.o.Store.TenantRead(ctx, i.OrgID, read)
+	}
+	if err != nil {
+		return nil, err
+	}
+	own, err := reg.OAuthClient(i.Settings, secrets)
+	if err != nil {
+		return nil, err
+	}
+	return g.o.Own(own)
 }
 
 func (g *Grants) endpoint(i domain.Integration) (provider.Registration, oauth.Endpoint, error) {
 	reg, ok := g.o.Find(i.Provider)
-	if !ok || reg.OAuth == nil {
+	if !ok || !reg.Consents(i.Settings) {
 		return reg, oauth.Endpoint{}, domain.E(domain.KindConflict, "integrations of %s are not connected by consent; they have secrets", i.Provider)
 	}
 	e, err := reg.OAuth(i.Settings, i.Direction.Exports())
@@ -232,7 +262,7 @@ func (g *Grants) Finish(ctx context.Context, p Pending, code string) (domain.Int
 // Exchange takes tokens for the code of a consent and stores nothing. KindForbidden when the person gave less than the
 // integration needs, KindConflict when the code does not count any more.
 func (g *Grants) Exchange(ctx context.Context, p Pending, code string) (*Granted, error) {
-	_, at, client, err := g.of(p.Integration)
+	_, at, client, err := g.of(ctx, nil, p.Integration)
 	if err != nil {
 		return nil, err
 	}
@@ -300,7 +330,7 @@ func (g *Grants) Farewell(ctx context.Context, e Ended, by string) error {
 		return nil
 	}
 	ctx = context.WithoutCancel(ctx)
-	_, at, client, err := g.of(e.Integration)
+	_, at, client, err := g.of(ctx, nil, e.Integration)
 	outcome, reason := "told", "the system was told that the grant is over"
 	switch {
 	case err != nil:

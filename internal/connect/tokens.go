@@ -30,13 +30,14 @@ func (g *Grants) Source(i domain.Integration) (provider.TokenSource, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &source{g: g, org: i.OrgID, id: i.ID, provider: i.Provider, at: at}, nil
+	return &source{g: g, of: i, org: i.OrgID, id: i.ID, provider: i.Provider, at: at}, nil
 }
 
 // source is a provider.TokenSource over the stored grant. Of all goroutines that need a new token one asks, and of all
 // processes one at a time; the others take what it stored.
 type source struct {
 	g        *Grants
+	of       domain.Integration
 	org      domain.OrgID
 	id       domain.IntegrationID
 	provider string
@@ -146,7 +147,7 @@ func (s *source) get(ctx context.Context, refused string) (held, error) {
 	if err != nil {
 		return held{}, tokenFault("read the grant", err)
 	}
-	client, err := s.g.o.Client(s.provider)
+	client, err := s.g.client(ctx, nil, s.of)
 	if err != nil {
 		return held{}, tokenFault("get an access token", err)
 	}

@@ -63,8 +63,10 @@ type Client struct {
 	Hosts []string
 	// Loopback allows 127.0.0.1, ::1 and localhost beside Hosts, with plain http; for development and tests.
 	Loopback bool
-	HTTP     *httpx.Client
-	Now      func() time.Time // nil = time.Now
+	// Basic sends id and secret in the Authorization header (RFC 6749 section 2.3.1) and not in the form.
+	Basic bool
+	HTTP  *httpx.Client
+	Now   func() time.Time // nil = time.Now
 }
 
 // Endpoint says where the authorization server is and what is asked of it.

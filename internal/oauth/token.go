@@ -26,6 +26,32 @@ func (c *Client) Refresh(ctx context.Context, e Endpoint, refresh string) (Token
 	return c.ask(ctx, "refresh the access token", e, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}})
 }
 
+// Own gets a token for the client itself (RFC 6749 section 4.4). Endpoint.Params are added to the question; the protocol's
+// own parameters win. KindUnauthenticated means that the server does not accept the client: its secret may be over.
+func (c *Client) Own(ctx context.Context, e Endpoint) (Tokens, error) {
+	form := url.Values{}
+	for k, v := range e.Params {
+		form.Set(k, v)
+	}
+	form.Set("grant_type", "client_credentials")
+	if len(e.Scopes) > 0 {
+		form.Set("scope", strings.Join(e.Scopes, " "))
+	}
+	asked := c.Now()
+	res, err := c.post(ctx, "token_url", e.TokenURL, form)
+	if err != nil {
+		if code := errorCode(res); code == "invalid_client" || code == "unauthorized_client" || code == "" && httpx.StatusOf(err) == http.StatusUnauthorized {
+			return Tokens{}, domain.E(domain.KindUnauthenticated, "get a token of our own: the system does not accept the client id and secret")
+		}
+		return Tokens{}, c.refusal("get a token of our own", res, err)
+	}
+	t, err := parseTokens(res.Body, asked)
+	if err != nil {
+		return Tokens{}, domain.E(domain.KindUnavailable, "get a token of our own: %w", err)
+	}
+	return t, nil
+}
+
 // Revoke ends a grant by its refresh token. An endpoint without RevokeURL, and a token that is not known any more, are
 // success.
 func (c *Client) Revoke(ctx context.Context, e Endpoint, refresh string) error {
@@ -61,14 +87,19 @@ func (c *Client) post(ctx context.Context, field, to string, form url.Values) (*
 	if err != nil {
 		return nil, err
 	}
-	form.Set("client_id", c.ID)
-	form.Set("client_secret", c.Secret)
+	if !c.Basic {
+		form.Set("client_id", c.ID)
+		form.Set("client_secret", c.Secret)
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, domain.Invalid(field, "is no URL that can be asked")
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
+	if c.Basic {
+		req.SetBasicAuth(url.QueryEscape(c.ID), url.QueryEscape(c.Secret))
+	}
 	res, err := c.HTTP.Do(req)
 	if err == nil && len(res.Body) > MaxAnswer {
 		return nil, domain.E(domain.KindUnavailable, "the answer is larger than %d bytes", MaxAnswer)

@@ -13,7 +13,7 @@ type TokenSource interface {
 }
 
 // OAuth describes how a grant is got from a system (RFC 6749 with PKCE, RFC 7636). Client id and secret belong to the
-// installation and are no part of it.
+// installation, or to Registration.OAuthClient, and are no part of it.
 type OAuth struct {
 	AuthURL   string            // authorization endpoint, to which the admin's browser is sent
 	TokenURL  string            // token endpoint
@@ -21,3 +21,17 @@ type OAuth struct {
 	Scopes    []string          // the least that the connection's direction needs
 	Params    map[string]string // further parameters of the authorization request, such as access_type
 }
+
+// OAuthClient is a registration with an authorization server.
+type OAuthClient struct {
+	ID     string
+	Secret string
+	Hosts  []string // the only hosts that the secret is sent to, and the browser
+	Basic  bool     // the token endpoint is told by Basic authentication and not in the form
+}
+
+// String hides the secret from whoever prints the value.
+func (OAuthClient) String() string { return "OAuth client" }
+
+// GoString hides the secret from %#v.
+func (OAuthClient) GoString() string { return "provider.OAuthClient{…}" }

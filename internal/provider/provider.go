@@ -35,6 +35,8 @@ type Registration struct {
 	Limits    []string
 	// SettingsSchema is a JSON Schema (2020-12) of Settings, shown by the API and the docs.
 	SettingsSchema json.RawMessage
+	// DefinitionSchema is a JSON Schema (2020-12) of the files that people keep settings in, where there are such; nil = none.
+	DefinitionSchema json.RawMessage
 	// Secrets lists the names of the secrets that the provider uses, with what each is for.
 	Secrets []SecretField
 	// Validate checks settings and secrets without any network call. Errors are domain.Invalid with the path of the
@@ -51,10 +53,20 @@ type Registration struct {
 	OAuth func(settings json.RawMessage, writes bool) (OAuth, error)
 	// Mappings lets people see and change how deliveries are read, kind by kind; nil where no mapping reads them.
 	Mappings *Mappings
+	// ByConsent tells for settings whether a grant is needed at all; nil = for all of them, where OAuth is set.
+	ByConsent func(settings json.RawMessage) bool
+	// OAuthClient is who asks, where that is part of the integration; nil = this installation's registration with the
+	// vendor. Errors are domain.Invalid.
+	OAuthClient func(settings json.RawMessage, secrets map[string]string) (OAuthClient, error)
 	// Notice reads a message to a watch's address; nil for systems without Watcher. It makes no network call, compares
 	// secrets in constant time, and answers KindUnauthenticated when they are wrong, KindInvalid when the message cannot
 	// be read.
 	Notice func(NoticeRequest) (Notice, error)
+}
+
+// Consents reports whether an integration with these settings is connected by a person's consent.
+func (r Registration) Consents(settings json.RawMessage) bool {
+	return r.OAuth != nil && (r.ByConsent == nil || r.ByConsent(settings))
 }
 
 // SecretField names one secret of a provider.

@@ -5,7 +5,8 @@
 //	srv := httptest.NewServer(sim)
 //	code, err := sim.Consent(link) // what the browser of a person who agrees does; GET /authorize does it too
 //
-// Documented behaviour: RFC 6749 (codes work once and only with their redirect URL and client; errors as in section 5.2),
+// Documented behaviour: RFC 6749 (codes work once and only with their redirect URL and client; client credentials give a token without a
+// refresh token; the client is named in the form or by Basic; errors as in section 5.2),
 // RFC 7636 (S256 only), RFC 7009 (an unknown token is success). With Rotate the server gives a new refresh token with
 // each refresh, as Microsoft's does; without, the one of the consent stays good and is not repeated, as with Google's.
 //
@@ -58,6 +59,7 @@ type Server struct {
 // Counts say how often the token endpoint was asked.
 type Counts struct {
 	Exchanges, Refreshes, Revocations int
+	Own                               int // tokens of the client itself
 	Refused                           int // requests answered with an error of the protocol
 }
 
@@ -244,6 +246,14 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte(fault.Body)) // the asker may be gone
 		return
 	}
+	if id, secret, ok := r.BasicAuth(); ok && r.PostForm.Get("client_id") == "" {
+		id, err1 := url.QueryUnescape(id)
+		secret, err2 := url.QueryUnescape(secret)
+		if err1 == nil && err2 == nil {
+			r.PostForm.Set("client_id", id)
+			r.PostForm.Set("client_secret", secret)
+		}
+	}
 	answer, code := s.decide(r.PostForm)
 	if fault.Lost {
 		panic(http.ErrAbortHandler)
@@ -290,6 +300,9 @@ func (s *Server) decide(q url.Values) (answer map[string]any, code string) {
 		answer = s.give(g)
 		answer["refresh_token"] = g.current
 		return answer, ""
+	case "client_credentials":
+		s.counts.Own++
+		return s.give(&grant{scopes: strings.Fields(q.Get("scope"))}), ""
 	case "refresh_token":
 		s.counts.Refreshes++
 		token := q.Get("refresh_token")
