@@ -1,19 +1,57 @@
 package custom
 
-import "context"
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"cel.dev/cel-go/common/types"
+
+	"github.com/wedsync/wedsync/internal/domain"
+)
+
+// probePart is a compiled Probe.
+type probePart struct {
+	req    *request
+	expect *program // nil = any success will do
+}
+
+func compileProbe(p Probe) (*probePart, error) {
+	const part = "settings.probe"
+	out := &probePart{}
+	var faults [2]error
+	out.req, faults[0] = compileRequest(p.Request, part, scopeNone, http.MethodGet)
+	if p.Expect != "" {
+		out.expect, faults[1] = compile(string(p.Expect), part+".expect", 0, scopeAnswer, wantBool, nil)
+	}
+	return out, errors.Join(faults[:]...)
+}
 
 // probes is the ability to be asked for a sign of life.
 type probes struct{ c *connection }
 
-// Probe makes the request of settings.probe. Any 2xx answer counts, with or without a body.
+// Probe makes the request of settings.probe. Any 2xx answer counts, with or without a body, unless settings.probe.expect
+// says otherwise.
 func (p probes) Probe(ctx context.Context) error {
-	req, err := p.c.probe.build(ctx, p.c.base, newWork(ctx))
+	part := p.c.probe
+	w := newWork(ctx)
+	req, err := part.req.build(ctx, p.c.base, w)
 	if err != nil {
 		return err
 	}
-	p.c.auth(req)
-	if _, err := p.c.client.Do(req); err != nil {
+	if part.expect == nil {
+		if _, err := p.c.do(req); err != nil {
+			return notAnEntry("probe", err)
+		}
+		return nil
+	}
+	body, res, err := p.c.send(req)
+	if err != nil {
 		return notAnEntry("probe", err)
+	}
+	w.vars = answerVarsOf(body, res.Header, p.c.now())
+	if v, err := w.eval(part.expect); err != nil || v != types.True {
+		return domain.E(domain.KindUnavailable, "probe: the answer is not what settings.probe.expect asks for")
 	}
 	return nil
 }

@@ -43,23 +43,31 @@ func open(conn provider.Connection) (any, error) {
 	if c.webhook != nil {
 		c.webhook.now = c.now
 	}
+	c.auth.connect(conn.HTTP, conn.Tokens, c.now)
 	return c.abilities(), nil
+}
+
+// sender is the way out: *httpx.Client, or the recorded answers of a sample.
+type sender interface {
+	Do(*http.Request) (*httpx.Response, error)
 }
 
 // connection is an opened integration. The parts that the settings leave out are nil. It does not change after it
 // was made.
 type connection struct {
-	client      *httpx.Client
+	client      sender
 	now         func() time.Time
 	base        *url.URL
-	auth        func(*http.Request)
+	auth        *authorizer
+	pace        *pace // nil = no limits
+	errors      []errorRule
 	fingerprint string
 
 	webhook *webhookPart
 	list    *listPart
 	read    *readPart
 	write   *writePart
-	probe   *request
+	probe   *probePart
 }
 
 // compileAll turns settings into a connection without a client.
@@ -68,7 +76,22 @@ func compileAll(doc json.RawMessage, secrets map[string]string, local *time.Loca
 	if err != nil {
 		return nil, err
 	}
-	c := &connection{auth: func(*http.Request) {}}
+	return compileSettings(doc, s, secrets, local)
+}
+
+// compileSettings is compileAll for settings that were read already.
+func compileSettings(doc json.RawMessage, s Settings, secrets map[string]string, local *time.Location) (*connection, error) {
+	c, faults := compileParts(doc, s, secrets, local)
+	if len(faults) > 0 {
+		return nil, readable(doc, faults)
+	}
+	return c, nil
+}
+
+// compileParts compiles what can be compiled, and tells every fault.
+func compileParts(doc json.RawMessage, s Settings, secrets map[string]string, local *time.Location) (*connection, []error) {
+	c := &connection{}
+	var err error
 	sum := sha256.Sum256(compactJSON(doc))
 	c.fingerprint = hex.EncodeToString(sum[:6])
 	var faults []error
@@ -106,13 +129,14 @@ func compileAll(doc json.RawMessage, secrets map[string]string, local *time.Loca
 		note(err)
 	}
 	if s.Probe != nil {
-		c.probe, err = compileRequest(*s.Probe, "settings.probe", scopeNone, http.MethodGet)
+		c.probe, err = compileProbe(*s.Probe)
 		note(err)
 	}
-	if len(faults) > 0 {
-		return nil, readable(doc, faults)
-	}
-	return c, nil
+	c.pace, err = compileLimits(s.Limits)
+	note(err)
+	c.errors, err = compileErrors(s.Errors)
+	note(err)
+	return c, faults
 }
 
 // readable flattens joined errors, drops repeats (a fault in the common mapping is found by every part) and adds the
@@ -120,27 +144,30 @@ func compileAll(doc json.RawMessage, secrets map[string]string, local *time.Loca
 func readable(doc json.RawMessage, faults []error) error {
 	var flat []error
 	seen := map[string]bool{}
-	var walk func(err error)
-	walk = func(err error) {
-		if many, ok := err.(interface{ Unwrap() []error }); ok {
-			for _, e := range many.Unwrap() {
-				walk(e)
-			}
-			return
-		}
+	for _, err := range flatten(faults) {
 		err = located(doc, err)
 		if !seen[err.Error()] && len(flat) < 20 {
 			seen[err.Error()] = true
 			flat = append(flat, err)
 		}
 	}
-	for _, err := range faults {
-		walk(err)
-	}
 	if len(flat) == 1 {
 		return flat[0]
 	}
 	return errors.Join(flat...)
+}
+
+// flatten takes joined errors apart.
+func flatten(faults []error) []error {
+	var flat []error
+	for _, err := range faults {
+		if many, ok := err.(interface{ Unwrap() []error }); ok {
+			flat = append(flat, flatten(many.Unwrap())...)
+			continue
+		}
+		flat = append(flat, err)
+	}
+	return flat
 }
 
 // compactJSON makes the fingerprint independent of layout. The document was parsed before, so it is valid.
@@ -173,64 +200,6 @@ func baseURL(s string) (*url.URL, error) {
 		return nil, domain.Invalid(field, "at most 500 bytes, has %d", len(s))
 	}
 	return u, nil
-}
-
-// compileAuth returns what puts the credentials on a request.
-func compileAuth(a *Auth, secrets map[string]string) (func(*http.Request), error) {
-	if a == nil {
-		return func(*http.Request) {}, nil
-	}
-	need := func(name string) (string, error) {
-		v := strings.TrimSpace(secrets[name])
-		switch {
-		case v == "":
-			return "", domain.Invalid("secrets."+name, "required with auth kind %s", a.Kind)
-		case len(v) > 4096 || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }):
-			return "", domain.Invalid("secrets."+name, "must have at most 4096 bytes and no control characters")
-		}
-		return v, nil
-	}
-	only := func(set map[string]bool) error {
-		for field, value := range map[string]string{"username": a.Username, "header": a.Header, "prefix": a.Prefix, "param": a.Param} {
-			if value != "" && !set[field] {
-				return domain.Invalid("settings.auth."+field, "has no meaning with kind %s", a.Kind)
-			}
-		}
-		return nil
-	}
-	switch a.Kind {
-	case "none":
-		return func(*http.Request) {}, only(nil)
-	case "bearer":
-		token, err := need(SecretToken)
-		return func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }, errors.Join(err, only(nil))
-	case "basic":
-		password, err := need(SecretPassword)
-		if a.Username == "" || strings.ContainsAny(a.Username, ":\r\n") {
-			err = errors.Join(err, domain.Invalid("settings.auth.username", "required, without a colon"))
-		}
-		return func(r *http.Request) { r.SetBasicAuth(a.Username, password) }, errors.Join(err, only(map[string]bool{"username": true}))
-	case "header":
-		key, err := need(SecretAPIKey)
-		if !headerName(a.Header) {
-			err = errors.Join(err, domain.Invalid("settings.auth.header", "must be a header name such as X-Api-Key"))
-		}
-		if _, bad := headerText(a.Prefix); bad != nil {
-			err = errors.Join(err, domain.Invalid("settings.auth.prefix", "must not hold control characters"))
-		}
-		return func(r *http.Request) { r.Header.Set(a.Header, a.Prefix+key) }, errors.Join(err, only(map[string]bool{"header": true, "prefix": true}))
-	case "query":
-		key, err := need(SecretAPIKey)
-		if a.Param == "" || len(a.Param) > 60 {
-			err = errors.Join(err, domain.Invalid("settings.auth.param", "must have 1 to 60 bytes"))
-		}
-		return func(r *http.Request) {
-			q := r.URL.Query()
-			q.Set(a.Param, key)
-			r.URL.RawQuery = q.Encode()
-		}, errors.Join(err, only(map[string]bool{"param": true}))
-	}
-	return nil, domain.Invalid("settings.auth.kind", "must be none, bearer, basic, header or query")
 }
 
 // headerName reports whether s may name a header that we set.
@@ -277,8 +246,7 @@ func (c *connection) call(ctx context.Context, r *request, w *work) (body any, r
 
 // send is call for a request that is built already.
 func (c *connection) send(req *http.Request) (any, *httpx.Response, error) {
-	c.auth(req)
-	res, err := c.client.Do(req)
+	res, err := c.do(req)
 	if err != nil || len(res.Body) == 0 {
 		return nil, res, err
 	}
@@ -288,6 +256,17 @@ func (c *connection) send(req *http.Request) (any, *httpx.Response, error) {
 		return nil, res, domain.E(domain.KindUnavailable, "%s %s: the answer is not usable JSON: %w", req.Method, req.URL.Host, err)
 	}
 	return body, res, nil
+}
+
+// do sends a request in its turn, with our credentials, and gives a refusal its kind.
+func (c *connection) do(req *http.Request) (*httpx.Response, error) {
+	done, err := c.pace.enter(req.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	res, err := c.auth.send(c.client, req)
+	return res, c.classify(req, res, err)
 }
 
 // checkStatuses refuses what could never be an answer about one thing.

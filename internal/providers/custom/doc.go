@@ -13,6 +13,17 @@
 // settings when the document has lines. What depends on data is found when data comes: Decode then answers
 // KindInvalid with the field and the reason, never with the value; Pull reports the entry as a Problem and goes on.
 //
+// # Definitions
+//
+// People keep settings in files, with a name, an explanation and samples. Lint checks such a file without asking anybody
+// and tells every fault with its place; Scaffold writes a first draft of one; DefinitionSchema is its JSON Schema.
+//
+// # Listings
+//
+// Pages follow each other by Paging or by templates. A listing that ends with Page.Complete named every entry that there
+// was, as far as the system tells enough to know: an entry met twice, a total that changes or is not reached, or an overlap
+// that is not there make it one that proves nothing. A cursor is a few hundred bytes, whatever the length of the listing.
+//
 // # Bounds
 //
 // An expression has at most 4 KiB and evaluates within a cost limit, a delivery or page within a total of it; loops
@@ -28,7 +39,7 @@
 //
 // Settings are meant to grow: parts and fields may be added, none changes its meaning.
 //
-// Tests run against internal/sim/crmsim, also through internal/providers/providertest.
+// Tests run against internal/sim/crmsim, restsim and tavesim, also through internal/providers/providertest.
 package custom
 
 import (
@@ -47,6 +58,7 @@ const (
 	SecretAPIKey   = "api_key"        // for auth kinds header and query
 	SecretToken    = "token"          // for auth kind bearer
 	SecretPassword = "password"       // for auth kind basic
+	SecretClient   = "client_secret"  // for auth kind oauth2
 
 	// SecretVerifyToken is what the sender shows in the handshake meta.
 	SecretVerifyToken = "webhook_verify_token"
@@ -70,15 +82,20 @@ var Registration = provider.Registration{
 		"A connection can do what its settings describe and no more.",
 		"Bodies are JSON, forms or XML; requests are JSON.",
 	},
-	SettingsSchema: json.RawMessage(schema),
+	SettingsSchema:   json.RawMessage(schema),
+	DefinitionSchema: DefinitionSchema(),
 	Secrets: []provider.SecretField{
 		{Name: SecretWebhook, Doc: "Signing secret of the webhooks; several, separated by spaces or line ends, while one is being replaced (passwords: line ends only; PEM keys as they are). Required with the part webhook, except with jwks_url or a CA."},
 		{Name: SecretVerifyToken, Doc: "Verify token that you made up and told the sender, 16 to 512 characters. Required with webhook.verify.challenge meta."},
 		{Name: SecretAPIKey, Doc: "Key for requests. Required with auth kinds header and query."},
 		{Name: SecretToken, Doc: "Bearer token for requests. Required with auth kind bearer."},
 		{Name: SecretPassword, Doc: "Password for requests. Required with auth kind basic."},
+		{Name: SecretClient, Doc: "Secret of the client id, as the system gave it to you. Required with auth kind oauth2."},
 	},
-	Validate: Validate,
-	Trial:    trial,
-	Open:     open,
+	Validate:    Validate,
+	Trial:       trial,
+	Open:        open,
+	OAuth:       consent,
+	ByConsent:   byConsent,
+	OAuthClient: oauthClient,
 }

@@ -41,6 +41,7 @@ const (
 	scopeList                 // a listing request: page, since, page_size
 	scopeEntry                // a write request: entry.*
 	scopeWritten              // the answer to a write: body, headers, entry.*
+	scopeFault                // any answer: body, headers, received_at, status
 	scopeNone                 // a probe: nothing
 )
 
@@ -74,6 +75,9 @@ func (s scope) vars() map[string]*cel.Type {
 	case scopeWritten:
 		maps.Copy(vars, answerVars)
 		maps.Copy(vars, entryVars)
+	case scopeFault:
+		maps.Copy(vars, answerVars)
+		vars["status"] = cel.IntType
 	case scopeNone:
 	}
 	return vars
@@ -113,10 +117,11 @@ const (
 	wantVersion             // whole number or timestamp
 	wantList                //
 	wantAny                 //
+	wantTotal               // whole number, or its digits in a text
 )
 
 var wantWords = [...]string{"a text", "true or false", "a timestamp or a text", "a timestamp, a text or a duration",
-	"a whole number or a timestamp", "a list", "any value"}
+	"a whole number or a timestamp", "a list", "any value", "a whole number"}
 
 func (w want) accepts(t *cel.Type) bool {
 	if t.Kind() == types.OpaqueKind && t.TypeName() == "optional_type" && len(t.Parameters()) == 1 {
@@ -126,9 +131,9 @@ func (w want) accepts(t *cel.Type) bool {
 	case types.DynKind, types.AnyKind, types.NullTypeKind, types.TypeParamKind:
 		return true
 	case types.StringKind:
-		return w == wantText || w == wantTime || w == wantEnd || w == wantAny
+		return w == wantText || w == wantTime || w == wantEnd || w == wantAny || w == wantTotal
 	case types.IntKind, types.UintKind:
-		return w == wantText || w == wantVersion || w == wantAny
+		return w == wantText || w == wantVersion || w == wantAny || w == wantTotal
 	case types.DoubleKind:
 		return w == wantAny
 	case types.BoolKind:

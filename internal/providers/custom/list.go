@@ -31,6 +31,8 @@ type listPart struct {
 	items, next, total *program
 	token              *program
 	lastToken          bool
+	pager              *pager     // nil = next is a token that the templates send
+	mark               *watermark // nil = no watermark
 	gone               []int
 	mapper             *mapper
 }
@@ -64,26 +66,56 @@ func compileList(s Settings, local *time.Location) (*listPart, error) {
 		src  Expr
 		to   **program
 		want want
-	}{{"items", l.Items, &out.items, wantList}, {"next", l.Next, &out.next, wantText}, {"total", l.Total, &out.total, wantVersion}} {
+	}{{"items", l.Items, &out.items, wantList}, {"next", l.Next, &out.next, wantText}, {"total", l.Total, &out.total, wantTotal}} {
 		if f.src != "" {
 			*f.to, err = compile(string(f.src), part+"."+f.name, 0, scopeAnswer, f.want, nil)
 			note(err)
 		}
 	}
-	if inc := l.Incremental; inc != nil {
-		out.token, err = compile(string(inc.Token), part+".incremental.token", 0, scopeAnswer, wantText, nil)
-		note(err)
-		switch inc.From {
-		case "", "first":
-		case "last":
-			out.lastToken = true
-		default:
-			note(domain.Invalid(part+".incremental.from", "must be first or last"))
-		}
-	}
+	note(out.compileIncremental(l.Incremental, part+".incremental"))
+	out.pager, err = compilePaging(l, out, part)
+	note(err)
 	out.gone, err = checkStatuses(part+".gone_status", l.GoneStatus, http.StatusGone)
 	note(err)
 	return out, errors.Join(faults...)
+}
+
+func (p *listPart) compileIncremental(inc *Incremental, part string) error {
+	switch {
+	case inc == nil:
+		return nil
+	case inc.Watermark != "" && inc.Token != "":
+		return domain.Invalid(part+".watermark", "token and watermark exclude each other")
+	case inc.Watermark != "":
+		var err error
+		p.mark, err = compileWatermark(inc, part)
+		return err
+	}
+	var faults []error
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{{"overlap_seconds", inc.OverlapSeconds != 0}, {"format", inc.Format != ""}, {"order", inc.Order != ""}} {
+		if f.set {
+			faults = append(faults, domain.Invalid(part+"."+f.name, "has a meaning with watermark only"))
+		}
+	}
+	if inc.FullEveryHours != 0 {
+		p.mark = &watermark{fullEvery: time.Duration(inc.FullEveryHours) * time.Hour}
+		faults = append(faults, checkFullEvery(inc, part))
+	}
+	var err error
+	if p.token, err = compile(string(inc.Token), part+".token", 0, scopeAnswer, wantText, nil); err != nil {
+		faults = append(faults, err)
+	}
+	switch inc.From {
+	case "", "first":
+	case "last":
+		p.lastToken = true
+	default:
+		faults = append(faults, domain.Invalid(part+".from", "must be first or last"))
+	}
+	return errors.Join(faults...)
 }
 
 // cursor is a position in a listing. It is opaque to everybody else.
@@ -94,7 +126,16 @@ type cursor struct {
 	Page        string `json:"p,omitempty"` // token of the next page; "" = the first
 	Mark        string `json:"m,omitempty"` // incremental token for the next listing, as far as known
 	Pages       int    `json:"n,omitempty"` // pages read
-	Seen        int    `json:"c,omitempty"` // entries read
+	Seen        int    `json:"c,omitempty"` // entries read, those read twice counted once where that was noticed
+
+	Last   string `json:"l,omitempty"` // digest of the last entry of the page before
+	Total  int64  `json:"t,omitempty"` // total of the first page, plus one
+	Uneven bool   `json:"u,omitempty"` // something moved while we read
+	Lap    bool   `json:"o,omitempty"` // the page is asked for with the last entry of the one before
+	Again  int    `json:"a,omitempty"` // pages in a row that held nothing new
+	Check  string `json:"k,omitempty"` // a token met before, to notice a circle
+	Began  int64  `json:"b,omitempty"` // when this listing began, Unix milliseconds, the system's clock where it tells
+	Full   int64  `json:"w,omitempty"` // when the last full listing began, Unix seconds, our clock
 }
 
 func (c cursor) encode() string {
@@ -116,7 +157,7 @@ func (c *connection) readCursor(s string) (cursor, error) {
 		return start, domain.E(domain.KindGoneToken, "the cursor is not one of ours")
 	}
 	var cur cursor
-	if err := json.Unmarshal(b, &cur); err != nil || cur.Version != 1 || cur.Pages < 0 || cur.Seen < 0 {
+	if err := json.Unmarshal(b, &cur); err != nil || cur.Version != 1 || cur.Pages < 0 || cur.Seen < 0 || cur.Again < 0 {
 		return start, domain.E(domain.KindGoneToken, "the cursor is not one of ours")
 	}
 	if cur.Fingerprint != c.fingerprint {
@@ -139,48 +180,76 @@ func (l lists) Pull(ctx context.Context, s string) (provider.Page, error) {
 	if cur.Pages >= maxPages {
 		return provider.Page{}, domain.E(domain.KindPermanent, "list: more than %d pages", maxPages)
 	}
-	w := newWork(ctx)
-	w.vars.named = map[string]any{"page": cur.Page, "since": cur.Since, "page_size": int64(part.pageSize)}
-	body, res, err := l.c.call(ctx, part.req, w)
+	if err := part.due(&cur, l.c.now()); err != nil {
+		return provider.Page{}, err
+	}
+	req, err := part.request(ctx, l.c, cur)
 	if err != nil {
-		if (cur.Page != "" || cur.Since != "") && slices.Contains(part.gone, httpx.StatusOf(err)) {
-			return provider.Page{}, domain.E(domain.KindGoneToken, "list: %w", err)
+		return provider.Page{}, err
+	}
+	body, res, err := l.c.send(req)
+	if err != nil {
+		if domain.KindOf(err) == domain.KindGoneToken || slices.Contains(part.gone, httpx.StatusOf(err)) {
+			kind := domain.KindGoneToken
+			if cur.Page == "" && cur.Since == "" {
+				kind = domain.KindPermanent // it was asked for no token
+			}
+			return provider.Page{}, domain.E(kind, "list: %w", err)
 		}
 		return provider.Page{}, notAnEntry("list", err)
 	}
 	if body == nil {
 		return provider.Page{}, domain.E(domain.KindUnavailable, "list: the answer has no body")
 	}
-	w = newWork(ctx)
+	w := newWork(ctx)
 	w.left = listingCost
 	w.vars = answerVarsOf(body, res.Header, l.c.now())
-	page, next, err := part.read(w, &cur)
+	if cur.Pages == 0 {
+		cur.Began = serverTime(res.Header, l.c.now()).UnixMilli()
+	}
+	page, next, err := part.read(w, &cur, answer{req: req, header: res.Header, base: l.c.base, hide: l.c.auth.hide})
 	if err != nil {
 		return provider.Page{}, at("settings.list", err)
 	}
-	return page, l.finish(&page, cur, next, w)
+	err = l.finish(&page, cur, next, w)
+	return page, err
 }
 
 // read takes everything out of an answer that it holds, and counts it in the cursor.
-func (p *listPart) read(w *work, cur *cursor) (page provider.Page, next string, err error) {
+func (p *listPart) read(w *work, cur *cursor, from answer) (page provider.Page, next string, err error) {
 	items, err := w.list(p.items)
 	if err != nil {
 		return page, "", err
 	}
 	r := reader{w: w}
-	if next = r.text(p.next); r.err != nil {
-		return page, "", r.err
+	if p.pager == nil || p.pager.named() {
+		if next = r.text(p.next); r.err != nil {
+			return page, "", r.err
+		}
 	}
 	if mark := r.text(p.token); r.err != nil {
 		return page, "", r.err
 	} else if mark != "" && (cur.Mark == "" || p.lastToken) {
 		cur.Mark = mark
 	}
-	if len(next) > maxToken || len(cur.Mark) > maxToken {
-		return page, "", domain.Invalid("next", "a token may have at most %d bytes", maxToken)
-	}
+	var marks []string // digests of the entries
+	var passed bool    // an entry of a page is older than where we go back to
 	for _, item := range items {
 		w.vars.item = item
+		if p.pager != nil {
+			marks = append(marks, p.digest(w))
+			if len(marks) == 1 && cur.Lap && marks[0] == cur.Last {
+				continue // the page before named it
+			}
+		}
+		if p.mark != nil && p.mark.of != nil {
+			older, err := p.mark.note(w, cur)
+			if err != nil {
+				page.Problems = append(page.Problems, provider.Problem{ExternalID: p.idOf(w), Err: err})
+				continue
+			}
+			passed = passed || older
+		}
 		c, dropped, err := p.mapper.change(w)
 		switch {
 		case err == nil && !dropped:
@@ -193,8 +262,36 @@ func (p *listPart) read(w *work, cur *cursor) (page provider.Page, next string, 
 		}
 	}
 	cur.Pages++
-	cur.Seen += len(items)
+	if p.pager == nil {
+		cur.Seen += len(items)
+	} else if next, err = p.pager.after(w, cur, marks, next, from, p); err != nil {
+		return page, "", err
+	}
+	if p.walks(*cur) && passed {
+		next = ""
+	}
+	if len(next) > maxToken || len(cur.Mark) > maxToken {
+		return page, "", domain.Invalid("next", "a token may have at most %d bytes", maxToken)
+	}
 	return page, next, nil
+}
+
+// totalOf is how many entries the answer says there are; told is false where it does not say.
+func (p *listPart) totalOf(w *work) (total int64, told bool, err error) {
+	r := reader{w: w}
+	v := r.value(p.total)
+	if v == nil || r.err != nil {
+		return 0, false, r.err
+	}
+	if text, ok := v.(types.String); ok { // a header has no numbers
+		n, err := strconv.ParseInt(string(text), 10, 64)
+		if err != nil || n < 0 {
+			return 0, false, domain.Invalid("total", "must be a whole number")
+		}
+		return n, true, nil
+	}
+	total = r.version(p.total)
+	return total, true, r.err
 }
 
 // idOf names a problem where that is possible.
@@ -212,19 +309,25 @@ func (l lists) finish(page *provider.Page, cur cursor, next string, w *work) err
 		if next == cur.Page {
 			return domain.E(domain.KindPermanent, "list: a page names itself as the next one")
 		}
+		if next == cur.Check {
+			return domain.E(domain.KindPermanent, "list: the pages lead in a circle")
+		}
+		if cur.Pages&(cur.Pages-1) == 0 { // at 1, 2, 4, 8 …: whatever circle there is, one check falls into it
+			cur.Check = next
+		}
 		cur.Page = next
 		page.Next, page.More = cur.encode(), true
 		return nil
 	}
-	fresh := cursor{Version: 1, Fingerprint: l.c.fingerprint}
-	short := false
-	if total := l.c.list.total; total != nil {
-		r := reader{w: w}
-		want := r.version(total)
-		if r.err != nil {
-			return at("settings.list", r.err)
+	fresh := cursor{Version: 1, Fingerprint: l.c.fingerprint, Full: cur.Full}
+	short := cur.Uneven
+	if l.c.list.total != nil && !l.c.list.walks(cur) {
+		want, told, err := l.c.list.totalOf(w)
+		if err != nil {
+			return at("settings.list", err)
 		}
-		if short = want != int64(cur.Seen); short && cur.Pages == 1 {
+		short = short || told && want != int64(cur.Seen)
+		if short && cur.Pages == 1 {
 			return domain.E(domain.KindUnavailable, "list: the answer names %s entries and holds %d", strconv.FormatInt(want, 10), cur.Seen)
 		}
 	}
@@ -236,6 +339,9 @@ func (l lists) finish(page *provider.Page, cur cursor, next string, w *work) err
 	default:
 		page.Complete = cur.Since == ""
 		fresh.Since = cur.Mark
+		if l.c.list.mark != nil && l.c.list.mark.of != nil {
+			fresh.Since = l.c.list.mark.next(cur)
+		}
 		if l.c.list.token != nil && cur.Mark == "" {
 			fresh.Since = cur.Since
 		}

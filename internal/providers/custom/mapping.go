@@ -24,6 +24,7 @@ type mapper struct {
 	usesHeaders                                        bool
 	paths                                              map[string]string // of the fields that are mapped, in the settings
 	local                                              *time.Location    // of the resource
+	hint                                               bool              // only names entries: nothing else is mapped
 }
 
 var (
@@ -63,6 +64,24 @@ func merged(common, own *Mapping, ownPath string) (Mapping, func(name string) st
 		}
 		return ownPath + "." + name
 	}
+}
+
+// compileHint compiles what a mapping needs to name entries.
+func compileHint(common, own *Mapping, ownPath string, local *time.Location) (*mapper, error) {
+	// A drop of the common mapping is about whole entries, which are not here.
+	var everywhere, here Mapping
+	if common != nil {
+		everywhere.ExternalID = common.ExternalID
+	}
+	if own != nil {
+		here.ExternalID, here.Drop = own.ExternalID, own.Drop
+	}
+	here.Category, here.Start = "'hold'", "'2000-01-01'"
+	m, err := compileMapping(&everywhere, &here, ownPath, local)
+	if m != nil {
+		m.hint, m.category, m.start = true, nil, nil
+	}
+	return m, err
 }
 
 // compileMapping compiles all fields and reports every wrong one.
@@ -140,7 +159,7 @@ func (m *mapper) change(w *work) (c domain.Change, dropped bool, err error) {
 	if r.err == nil && c.ExternalID == "" {
 		r.err = domain.Invalid("external_id", "has no value")
 	}
-	if c.Op == domain.OpRemove || r.err != nil {
+	if c.Op == domain.OpRemove || m.hint || r.err != nil {
 		return c, false, r.err
 	}
 	c.Category = domain.Category(r.oneOf(m.category, categoryNames, ""))

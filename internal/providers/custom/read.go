@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
-	"github.com/wedsync/wedsync/internal/httpx"
 	"github.com/wedsync/wedsync/internal/provider"
 )
 
@@ -61,7 +59,7 @@ func (c *connection) readEntry(ctx context.Context, externalID string) (domain.C
 	w.vars.named = named
 	body, res, err := c.call(ctx, part.req, w)
 	if err != nil {
-		if slices.Contains(part.missing, httpx.StatusOf(err)) {
+		if missing(part.missing, err) {
 			return domain.Change{}, domain.E(domain.KindNotFound, "read entry: %w", err)
 		}
 		return domain.Change{}, notAnEntry("read entry", err)
@@ -84,6 +82,9 @@ func (c *connection) readEntry(ctx context.Context, externalID string) (domain.C
 	return change, nil
 }
 
+// errDropped is in the chain when an entry exists and is not for us.
+var errDropped = errors.New("the mapping drops this entry")
+
 // entry takes the entry out of an answer and maps it. An entry that the mapping drops exists, but nothing can be said
 // about it.
 func (w *work) entry(item *program, m *mapper) (domain.Change, error) {
@@ -95,7 +96,7 @@ func (w *work) entry(item *program, m *mapper) (domain.Change, error) {
 		return domain.Change{}, err
 	}
 	if dropped {
-		return domain.Change{}, domain.E(domain.KindPermanent, "the mapping drops this entry")
+		return domain.Change{}, domain.E(domain.KindPermanent, "%w", errDropped)
 	}
 	return change, nil
 }

@@ -21,6 +21,7 @@ type Reading struct{ part *webhookPart }
 // Without a mapping it finds out the event type and asks the rules. path is where w stands in the settings of the provider,
 // and begins the field of every fault. local is the zone of dates and of clocks on a wall.
 func NewReading(w Webhook, path string, local *time.Location) (*Reading, error) {
+	w.FetchBack = false // there is nothing to read from
 	if w.Mapping == nil {
 		part := &webhookPart{now: time.Now}
 		if err := part.compileAround(&w, path); err != nil {

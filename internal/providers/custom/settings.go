@@ -24,7 +24,11 @@ type Settings struct {
 	List    *List    `json:"list,omitempty"`
 	Read    *Read    `json:"read,omitempty"`
 	Write   *Write   `json:"write,omitempty"`
-	Probe   *Request `json:"probe,omitempty"`
+	Probe   *Probe   `json:"probe,omitempty"`
+	// Limits bounds how often the system is asked.
+	Limits *Limits `json:"limits,omitempty"`
+	// Errors gives answers another kind than their status has; the first that applies decides.
+	Errors []ErrorRule `json:"errors,omitempty"`
 }
 
 // Expr is the source of a CEL expression, at most 4 KiB.
@@ -35,13 +39,51 @@ type Template string
 
 // Auth says how our requests prove who we are.
 type Auth struct {
-	// Kind is none, bearer (secret token), basic (Username and secret password), header (Header and secret api_key)
-	// or query (Param and secret api_key).
+	// Kind is none, bearer (secret token), basic (Username and secret password), header (Header and secret api_key),
+	// query (Param and secret api_key) or oauth2 (ClientID and secret client_secret).
 	Kind     string `json:"kind"`
 	Username string `json:"username,omitempty"`
 	Header   string `json:"header,omitempty"`
 	Prefix   string `json:"prefix,omitempty"` // put before the key in Header, such as "Token "
 	Param    string `json:"param,omitempty"`
+
+	// Grant is client_credentials (the client itself is let in) or authorization_code (a person consents, by the link of
+	// POST /v1/integrations/{id}/connect).
+	Grant     string   `json:"grant,omitempty"`
+	ClientID  string   `json:"client_id,omitempty"`
+	AuthURL   string   `json:"auth_url,omitempty"` // for authorization_code
+	TokenURL  string   `json:"token_url,omitempty"`
+	RevokeURL string   `json:"revoke_url,omitempty"` // for authorization_code: RFC 7009
+	Scopes    []string `json:"scopes,omitempty"`
+	// Params are added to the authorization request, or to the question for a token by client_credentials, such as audience.
+	Params map[string]string `json:"params,omitempty"`
+	// ClientAuth is body (default) or basic: how the token endpoint is told who asks.
+	ClientAuth string `json:"client_auth,omitempty"`
+}
+
+// Limits is what the system allows. Requests over it wait a little, or are refused as rate_limited with the time to wait.
+type Limits struct {
+	Requests   int `json:"requests"`              // at most so many
+	PerSeconds int `json:"per_seconds,omitempty"` // in so many seconds; 0 = 1
+	Burst      int `json:"burst,omitempty"`       // at once after a rest; 0 = 1
+	Concurrent int `json:"concurrent,omitempty"`  // under way at the same time; 0 = no bound of its own
+}
+
+// ErrorRule gives an answer a kind by its status and its body.
+type ErrorRule struct {
+	// Status lists the statuses to which it applies; none = every one from 400 on. A status below 300 must be listed, and
+	// needs When: some systems answer 200 to everything.
+	Status []int `json:"status,omitempty"`
+	When   Expr  `json:"when,omitempty"` // bool over body, headers and status; no value, or a body of another form, counts as false
+	// Kind is unauthenticated, forbidden, not_found, conflict, gone_token, rate_limited, unavailable or permanent.
+	Kind       string `json:"kind"`
+	RetryAfter Expr   `json:"retry_after,omitempty"` // whole number of seconds; with rate_limited and unavailable
+}
+
+// Probe is the cheapest request that shows that the system answers and accepts our credentials.
+type Probe struct {
+	Request
+	Expect Expr `json:"expect,omitempty"` // bool over the answer; false = the system is not well
 }
 
 // Mapping turns one entry of the system into a change. All expressions see item (the entry), body (all of the JSON),
@@ -85,6 +127,9 @@ type Webhook struct {
 	Rules     []Rule          `json:"rules,omitempty"`      // in order, before the mapping
 	Items     Expr            `json:"items,omitempty"`      // list of entries; default [body]
 	Mapping   *Mapping        `json:"mapping,omitempty"`
+	// FetchBack says that deliveries only name entries (thin payloads): each is read by the part read, and only
+	// external_id, and drop of the mapping here, count for the delivery.
+	FetchBack bool `json:"fetch_back,omitempty"`
 }
 
 // Rule does one thing with the deliveries for which its condition holds: exactly one of Drop, Route and Priority.
@@ -134,17 +179,46 @@ type List struct {
 	Next        Expr         `json:"next,omitempty"`  // token of the next page; empty on the last
 	Total       Expr         `json:"total,omitempty"` // number of entries in the whole listing
 	PageSize    int          `json:"page_size,omitempty"`
+	Paging      *Paging      `json:"paging,omitempty"` // nil = Next gives the token of the next page, and the templates send it
 	Incremental *Incremental `json:"incremental,omitempty"`
 	GoneStatus  []int        `json:"gone_status,omitempty"` // answers that mean an expired token; default 410
 	Mapping     *Mapping     `json:"mapping,omitempty"`
 }
 
-// Incremental lets a listing continue where the last one ended.
+// Paging says how pages follow each other, so that the templates need not.
+type Paging struct {
+	// Kind is page (numbered pages), offset (number of entries to skip), cursor (Next gives a token), next_link (Next gives
+	// an address), link_header (RFC 8288, rel="next") or hal (_links.next.href).
+	Kind string `json:"kind"`
+	// Param is the query parameter for the number or token; default page, offset or cursor. Without it nothing is added
+	// where the templates use page themselves.
+	Param     string `json:"param,omitempty"`
+	SizeParam string `json:"size_param,omitempty"` // query parameter for page_size; none = not sent
+	First     *int   `json:"first,omitempty"`      // number of the first page, default 1
+	Pages     Expr   `json:"pages,omitempty"`      // for page: how many pages there are
+	More      Expr   `json:"more,omitempty"`       // bool: there is a further page
+	// NoOverlap is for systems that take multiples of page_size as offsets only. Else each page is asked for with the last
+	// entry of the one before, which proves that nothing moved meanwhile.
+	NoOverlap bool `json:"no_overlap,omitempty"`
+}
+
+// Incremental lets a listing continue where the last one ended, by Token or by Watermark.
 type Incremental struct {
-	Token Expr `json:"token"` // text or int over the answer
+	Token Expr `json:"token,omitempty"` // text or int over the answer
 	// From says which page of a listing gives the token: first (default; for a server clock, so that changes made
 	// while we read are read again) or last (for a watermark over sorted entries).
 	From string `json:"from,omitempty"`
+
+	// Watermark is the time of an entry's last change: a timestamp, or a text in RFC 3339. The greatest one, but none after
+	// the listing began, is where the next listing continues.
+	Watermark      Expr   `json:"watermark,omitempty"`
+	OverlapSeconds int    `json:"overlap_seconds,omitempty"` // how far before it; 0 means 300
+	Format         string `json:"format,omitempty"`          // of since: rfc3339 (default), unix, unix_ms or date
+	// Order is newest_first for a system that cannot filter by time and lists the last change first: reading ends at the
+	// watermark.
+	Order string `json:"order,omitempty"`
+	// FullEveryHours makes a listing begin anew from time to time, for systems that tell nothing of removals; 0 = never.
+	FullEveryHours int `json:"full_every_hours,omitempty"`
 }
 
 // Read describes asking for one entry. Its templates see entry.external_id.

@@ -35,8 +35,8 @@ func decodeSettings(doc json.RawMessage) (Settings, error) {
 	if _, ok := v.(map[string]any); !ok {
 		return s, domain.Invalid("settings", "must be an object")
 	}
-	if err := checkShape(v, reflect.TypeFor[Settings](), "settings"); err != nil {
-		return s, located(doc, err)
+	if faults := checkShape(v, reflect.TypeFor[Settings](), "settings"); len(faults) > 0 {
+		return s, readable(doc, faults)
 	}
 	if err := json.Unmarshal(doc, &s); err != nil {
 		var wrong *json.UnmarshalTypeError
@@ -48,66 +48,57 @@ func decodeSettings(doc json.RawMessage) (Settings, error) {
 	return s, nil
 }
 
-// checkShape compares a parsed document with the type it is to fill.
-func checkShape(v any, t reflect.Type, path string) error {
+// checkShape compares a parsed document with the type it is to fill, and tells everything that does not fit.
+func checkShape(v any, t reflect.Type, path string) (faults []error) {
 	if v == nil || t == reflect.TypeFor[json.RawMessage]() {
 		return nil
 	}
-	mismatch := func() error { return domain.Invalid(path, "must be %s", kindWord(t)) }
+	ok := true
 	switch t.Kind() {
 	case reflect.Pointer:
 		return checkShape(v, t.Elem(), path)
 	case reflect.Struct:
-		m, ok := v.(map[string]any)
-		if !ok {
-			return mismatch()
+		var m map[string]any
+		if m, ok = v.(map[string]any); !ok {
+			break
 		}
 		fields := jsonFields(t)
 		for _, name := range sortedKeys(m) {
-			ft, known := fields[name]
-			if !known {
-				return domain.Invalid(path+"."+safeName(name), "unknown field; known here: %s", strings.Join(sortedKeys(fields), ", "))
-			}
-			if err := checkShape(m[name], ft, path+"."+name); err != nil {
-				return err
+			if ft, known := fields[name]; known {
+				faults = append(faults, checkShape(m[name], ft, path+"."+name)...)
+			} else {
+				faults = append(faults, domain.Invalid(path+"."+safeName(name), "unknown field; known here: %s", strings.Join(sortedKeys(fields), ", ")))
 			}
 		}
 	case reflect.Map:
-		m, ok := v.(map[string]any)
-		if !ok {
-			return mismatch()
+		var m map[string]any
+		if m, ok = v.(map[string]any); !ok {
+			break
 		}
 		for _, name := range sortedKeys(m) {
-			if err := checkShape(m[name], t.Elem(), path+"."+safeName(name)); err != nil {
-				return err
-			}
+			faults = append(faults, checkShape(m[name], t.Elem(), path+"."+safeName(name))...)
 		}
 	case reflect.Slice:
-		list, ok := v.([]any)
-		if !ok {
-			return mismatch()
+		var list []any
+		if list, ok = v.([]any); !ok {
+			break
 		}
 		for i, e := range list {
-			if err := checkShape(e, t.Elem(), path+"["+strconv.Itoa(i)+"]"); err != nil {
-				return err
-			}
+			faults = append(faults, checkShape(e, t.Elem(), path+"["+strconv.Itoa(i)+"]")...)
 		}
 	case reflect.String:
-		if _, ok := v.(string); !ok {
-			return mismatch()
-		}
+		_, ok = v.(string)
 	case reflect.Int:
-		if _, ok := v.(int64); !ok {
-			return mismatch()
-		}
+		_, ok = v.(int64)
 	case reflect.Bool:
-		if _, ok := v.(bool); !ok {
-			return mismatch()
-		}
+		_, ok = v.(bool)
 	default:
 		return nil
 	}
-	return nil
+	if !ok {
+		faults = append(faults, domain.Invalid(path, "must be %s", kindWord(t)))
+	}
+	return faults
 }
 
 // jsonFields gives the JSON names of a struct, embedded structs included.

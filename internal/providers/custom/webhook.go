@@ -33,6 +33,8 @@ type webhookPart struct {
 	items  *program // nil = the body is the entry
 	mapper *mapper  // nil = nothing is mapped
 	now    func() time.Time
+	// fetchBack means that what a delivery says of an entry is not believed, or is not there: the entry is read.
+	fetchBack bool
 }
 
 // compileReading compiles all that reads a delivery: items, schema, event type, rules and mapping. What is compiled is
@@ -46,7 +48,11 @@ func compileReading(common *Mapping, w *Webhook, part string, local *time.Locati
 		}
 	}
 	var err error
-	out.mapper, err = compileMapping(common, w.Mapping, part+".mapping", local)
+	if w.FetchBack {
+		out.mapper, err = compileHint(common, w.Mapping, part+".mapping", local)
+	} else {
+		out.mapper, err = compileMapping(common, w.Mapping, part+".mapping", local)
+	}
 	note(err)
 	note(out.compileAround(w, part))
 	for i, ct := range w.ContentTypes {
@@ -133,6 +139,10 @@ func compileWebhook(s Settings, secrets map[string]string, local *time.Location)
 	if w.ContentEncoding != "" && w.ContentEncoding != provider.Gzip {
 		note(domain.Invalid(part+".content_encoding", "must be gzip, or left out"))
 	}
+	out.fetchBack = w.FetchBack || w.Verify.Scheme == webhookauth.PathToken
+	if w.FetchBack && s.Read == nil {
+		note(domain.Invalid("settings.read", "required with webhook.fetch_back, which reads each entry that a delivery names"))
+	}
 	if w.Verify.Scheme == webhookauth.PathToken && s.Read == nil {
 		note(domain.Invalid("settings.read", "required with scheme %s, whose webhooks are only a hint to read the entry", webhookauth.PathToken))
 	}
@@ -197,7 +207,7 @@ func (h hooks) Decode(ctx context.Context, d provider.Webhook) (provider.Decoded
 		defer cancel()
 	}
 	out, _, err := part.decode(newWork(ctx), d)
-	if err == nil && part.intake.Auth.Scheme == webhookauth.PathToken {
+	if err == nil && part.fetchBack {
 		out.Changes, err = h.c.fetchBack(ctx, out.Changes)
 	}
 	return out, err
@@ -220,6 +230,9 @@ func (c *connection) fetchBack(ctx context.Context, claimed []domain.Change) ([]
 		}
 		seen[hint.ExternalID] = true
 		change, err := c.readEntry(ctx, hint.ExternalID)
+		if errors.Is(err, errDropped) {
+			continue
+		}
 		if domain.KindOf(err) == domain.KindNotFound {
 			change, err = domain.Change{Op: domain.OpRemove, ExternalID: hint.ExternalID}, nil
 		}

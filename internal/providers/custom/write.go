@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -264,7 +263,7 @@ func (p put) change(ctx context.Context) (provider.Written, error) {
 	body, res, err := p.call(ctx, p.write.update, w)
 	switch {
 	case err == nil:
-	case slices.Contains(p.write.missing, httpx.StatusOf(err)):
+	case missing(p.write.missing, err):
 		return provider.Written{}, domain.E(domain.KindConflict, "update entry: it is gone: %w", err)
 	case domain.KindOf(err) == domain.KindConflict && p.read != nil:
 		// Perhaps an earlier try of this very change was carried out and its answer was lost.
@@ -321,9 +320,8 @@ func (x writes) Remove(ctx context.Context, externalID, revision string) error {
 	if err != nil {
 		return err
 	}
-	x.c.auth(req)
 	// The body of the answer says nothing that matters, so it need not be JSON.
-	if _, err := x.c.client.Do(req); err != nil && !slices.Contains(part.missing, httpx.StatusOf(err)) {
+	if _, err := x.c.do(req); err != nil && !missing(part.missing, err) {
 		return notAnEntry("remove entry", err)
 	}
 	return nil
