@@ -115,6 +115,7 @@ func integrationCommand() *cobra.Command {
 		resyncCommand(),
 		mappingCommand(),
 		leadCommand(),
+		lintCommand(), newDefinitionCommand(), schemaCommand(),
 		credentialCommand(),
 	)
 	return cmd
