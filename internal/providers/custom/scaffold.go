@@ -124,7 +124,16 @@ func quoted(s string) string {
 	if err := enc.Encode(s); err != nil {
 		panic("marshal a text: " + err.Error())
 	}
-	return strings.TrimSuffix(b.String(), "\n")
+	// YAML takes some characters for line breaks or not at all, which JSON leaves as they are.
+	var out strings.Builder
+	for _, r := range strings.TrimSuffix(b.String(), "\n") {
+		if r >= 0x7f && r < 0xa0 || r == 0xfeff || r >= 0xfff0 && r <= 0xffff {
+			fmt.Fprintf(&out, `\u%04x`, r)
+			continue
+		}
+		out.WriteRune(r)
+	}
+	return out.String()
 }
 
 // Scaffold writes a commented definition in YAML. It has no errors for Lint; what it cannot know is a comment. Errors are
