@@ -432,7 +432,7 @@ func (a *Onboardings) outcome(ctx context.Context, in OnboardRef, out OnboardSte
 		if err != nil {
 			return err
 		}
-		if kind == domain.KindUnauthenticated && a.Opener.ByConsent(i.Provider) {
+		if kind == domain.KindUnauthenticated && a.Opener.ByConsent(i) {
 			text = "nobody has let WedSync into the account yet, or not any more; " + connect.HowToConnect(i.ID)
 		}
 		_, _, err = tx.ChangeOnboarding(ctx, in.Integration, false, func(o *domain.Onboarding) (bool, error) {

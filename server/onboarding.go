@@ -58,7 +58,7 @@ func (s *Server) nextOf(o domain.Onboarding, i domain.Integration) string {
 		return "begin anew with POST /v1/integrations/" + string(i.ID) + "/onboarding"
 	case o.State != domain.OnboardingWaiting:
 		return ""
-	case s.byConsent(i.Provider) && (o.FaultKind == domain.KindUnauthenticated || o.FaultKind == domain.KindForbidden):
+	case s.byConsent(i) && (o.FaultKind == domain.KindUnauthenticated || o.FaultKind == domain.KindForbidden):
 		return connect.HowToConnect(i.ID) + again
 	}
 	switch o.FaultKind {
