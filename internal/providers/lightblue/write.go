@@ -46,6 +46,11 @@ func (b *inbox) Probe(ctx context.Context) error {
 	return nil
 }
 
+// Identity is the account whose key it is.
+func (b *inbox) Identity() string {
+	return provider.IdentityOf("lightblue", b.client.base, b.client.key)
+}
+
 // Unlisted reports whether an entry lies in the Inbox, which nobody can read.
 func (b *inbox) Unlisted(externalID string) bool { return strings.HasPrefix(externalID, inboxPrefix) }
 

@@ -97,7 +97,7 @@ func (c *connection) pull(ctx context.Context, from string) (provider.Page, erro
 	if err := c.consent(ctx); err != nil {
 		return provider.Page{}, err
 	}
-	r, err := c.session.Run(ctx, engine.Window{From: cur.window().Start, Until: cur.window().End})
+	r, err := c.run(ctx, engine.Window{From: cur.window().Start, Until: cur.window().End})
 	if err != nil {
 		return provider.Page{}, err
 	}
@@ -123,6 +123,14 @@ func (c *connection) pull(ctx context.Context, from string) (provider.Page, erro
 	page.Next = cur.String()
 	page.Complete = full && !lost && len(r.Rows) > 0
 	return page, nil
+}
+
+func (c *connection) run(ctx context.Context, w engine.Window) (r engine.Result, err error) {
+	err = c.read(func() (err error) {
+		r, err = c.session.Run(ctx, w)
+		return err
+	})
+	return r, err
 }
 
 // digestOf is the memory of one entry.
@@ -174,7 +182,7 @@ func (c *connection) Read(ctx context.Context, externalID string) (domain.Change
 }
 
 func (c *connection) readEntry(ctx context.Context, externalID string) (domain.Change, error) {
-	r, err := c.reading(ctx)
+	r, err := c.listed(ctx)
 	if err != nil {
 		return domain.Change{}, err
 	}
@@ -187,8 +195,8 @@ func (c *connection) readEntry(ctx context.Context, externalID string) (domain.C
 	return domain.Change{}, domain.E(domain.KindNotFound, "the entry is not in the list")
 }
 
-// reading returns the whole list, the one of the last minute where there is one.
-func (c *connection) reading(ctx context.Context) (*reading, error) {
+// listed returns the whole list, the one of the last minute where there is one.
+func (c *connection) listed(ctx context.Context) (*reading, error) {
 	c.mu.Lock()
 	memo := c.memo
 	c.mu.Unlock()
@@ -201,7 +209,7 @@ func (c *connection) reading(ctx context.Context) (*reading, error) {
 	}
 	w := c.asked()
 	w.Until = w.From.Add(readAhead)
-	r, err := c.session.Run(ctx, w)
+	r, err := c.run(ctx, w)
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,11 @@
 // start_time is a whole day. An end_time before the start_time is on the next day. Without an end an entry lasts
 // settings.minutes.
 //
+// # Health
+//
+// Probe answers from the last ten minutes where a reading ended well or was refused for good, and makes a request otherwise, so that
+// a portal is not asked, or logged in to with wrong credentials, as often as health is.
+//
 // # Testing
 //
 // The suite in providertest runs against sim/lightbluesim, whose portal is invented.
@@ -74,6 +79,10 @@ var Registration = provider.Registration{
 	Open:     open,
 }
 
+// probeFor is how long the outcome of a request answers for Probe, where another one would tell nothing new: health is asked
+// for far more often than a portal should be.
+const probeFor = 10 * time.Minute
+
 // memoFor is how long one reading answers questions about single entries.
 const memoFor = time.Minute
 
@@ -83,11 +92,15 @@ type connection struct {
 	program  *engine.Program
 	session  *engine.Session
 	agreed   provider.Consents
+	user     string
 	zone     *time.Location
 	now      func() time.Time
 
-	mu   sync.Mutex
-	memo *reading
+	mu      sync.Mutex
+	memo    *reading
+	last    error // of the last reading that ended well or for good
+	lastAt  time.Time
+	reading int // readings under way
 }
 
 // reading is a list as Read keeps it.
@@ -97,10 +110,40 @@ type reading struct {
 	unsure  bool
 }
 
+// read runs a reading and keeps its outcome for Probe. What may pass is forgotten at once.
+func (c *connection) read(do func() error) error {
+	c.mu.Lock()
+	c.reading++
+	c.mu.Unlock()
+	err := do()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reading--
+	c.last, c.lastAt = err, time.Time{}
+	if !domain.Retryable(err) {
+		c.lastAt = c.now()
+	}
+	return err
+}
+
+// known returns what Probe can say without a request: the outcome of the last minutes, or, while a reading is under way, that
+// nothing is wrong so far.
+func (c *connection) known() (error, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	since := c.now().Sub(c.lastAt)
+	if !c.lastAt.IsZero() && since >= 0 && since < probeFor {
+		return c.last, true
+	}
+	return nil, c.reading > 0
+}
+
 var (
 	_ provider.Puller = (*connection)(nil)
 	_ provider.Reader = (*connection)(nil)
 	_ provider.Prober = (*connection)(nil)
+
+	_ provider.Identifier = (*connection)(nil)
 )
 
 func open(c provider.Connection) (any, error) {
@@ -117,7 +160,7 @@ func open(c provider.Connection) (any, error) {
 	if err := checkSecrets(program, c.Secrets); err != nil {
 		return nil, err
 	}
-	conn := &connection{settings: s, program: program, agreed: c.Consents, zone: time.UTC, now: time.Now}
+	conn := &connection{settings: s, program: program, agreed: c.Consents, user: c.Secrets[secretUser], zone: time.UTC, now: time.Now}
 	if c.Now != nil {
 		conn.now = c.Now
 	}
@@ -165,14 +208,23 @@ func hostOf(origin string) string {
 	return u.Host
 }
 
-// Probe logs in where that is needed and reads the first page.
+// Probe logs in where that is needed and reads the first page, unless the last minutes or a reading under way tell already.
 func (c *connection) Probe(ctx context.Context) error {
 	err := c.consent(ctx)
 	if err == nil {
-		err = c.session.Check(ctx, c.asked())
+		var there bool
+		if err, there = c.known(); !there {
+			err = c.read(func() error { return c.session.Check(ctx, c.asked()) })
+		}
 	}
 	if err != nil {
 		return domain.E(domain.KindOf(err), "probe pages: %w", err)
 	}
 	return nil
+}
+
+// Identity is the list that the connection leads to, and as whom.
+func (c *connection) Identity() string {
+	r := c.program.Recipe()
+	return provider.IdentityOf("scrape", c.program.Base(), r.List.Path, "user "+c.user)
 }

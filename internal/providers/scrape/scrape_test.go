@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -255,5 +256,98 @@ func TestTheOriginOfSettingsIsWhatAConsentIsGivenFor(t *testing.T) {
 	got, err := Origin([]byte(`{"recipe":` + strings.NewReplacer("SERVER", "https://Portal.Example.com/", "0.001", "1").Replace(recipe) + `}`))
 	if err != nil || got != "https://portal.example.com" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// world is a bed as the suite's world. One entry lies far in the past: a list without any proves nothing.
+type world struct{ *bed }
+
+func shoot(e providertest.Entry) lightbluesim.Shoot {
+	status := "Booked"
+	if e.Status == domain.StatusTentative {
+		status = "Pencilled"
+	}
+	zone, err := time.LoadLocation(providertest.Zone)
+	if err != nil {
+		panic(err)
+	}
+	return lightbluesim.Shoot{Title: e.Title, Start: e.When.Start.In(zone), End: e.When.End.In(zone), Status: status}
+}
+
+func (w world) Seed(_ testing.TB, e providertest.Entry) string     { return w.AddShoot(shoot(e)) }
+func (w world) Edit(_ testing.TB, id string, e providertest.Entry) { w.EditShoot(id, shoot(e)) }
+func (w world) Delete(_ testing.TB, id string)                     { w.RemoveShoot(id) }
+func (w world) Count(testing.TB) int                               { return w.Shoots() - 1 }
+func (w world) Heal(testing.TB)                                    { w.Server.Heal() }
+
+func (w world) Fault(_ testing.TB, f providertest.Fault) bool {
+	faults, ok := map[providertest.Fault]lightbluesim.Faults{
+		providertest.FaultServerError:   {Status: http.StatusServiceUnavailable, RetryAfter: providertest.RetryAfter},
+		providertest.FaultRateLimit:     {Status: http.StatusTooManyRequests, RetryAfter: providertest.RetryAfter},
+		providertest.FaultRateLimitMute: {Status: http.StatusTooManyRequests},
+		providertest.FaultUnauthorized:  {BadKey: true},
+		providertest.FaultCutBody:       {CutBody: true},
+		providertest.FaultGarbage:       {HTML: true},
+		providertest.FaultEmptyAnswer:   {Nothing: true},
+		providertest.FaultHang:          {Hang: true},
+	}[f]
+	if ok {
+		w.SetFaults(faults)
+	}
+	return ok
+}
+
+func TestSuite(t *testing.T) {
+	t.Parallel()
+	providertest.Run(t, providertest.Harness{
+		Registration: Registration, Secrets: []string{lightbluesim.PortalPassword, lightbluesim.PortalUser},
+		Open: func(t testing.TB) (any, providertest.World) {
+			b := setup(t, "")
+			old := providertest.Now.AddDate(-5, 0, 0)
+			b.AddShoot(lightbluesim.Shoot{Title: "Long ago", Start: old, End: old.Add(time.Hour)})
+			return b.conn, world{b}
+		},
+		Lacks: map[string]string{
+			"puller/forgotten cursor is a gone token and a full listing helps": "pages give no cursors that a portal could forget",
+		},
+	})
+}
+
+func TestHealthIsAskedForWithoutRequestsWhereTheLastReadingTells(t *testing.T) {
+	t.Parallel()
+	b := setup(t, "")
+	b.add(3, 8)
+	b.pull(t, "")
+	before := len(b.Requests())
+	for range 5 {
+		if err := b.conn.Probe(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(b.Requests()) - before; n != 0 {
+		t.Errorf("%d requests for the health of a portal that was just read", n)
+	}
+	b.conn.now = func() time.Time { return providertest.Now.Add(probeFor) }
+	b.SetFaults(lightbluesim.Faults{BadKey: true})
+	for range 3 {
+		if err := b.conn.Probe(t.Context()); domain.KindOf(err) != domain.KindUnauthenticated {
+			t.Errorf("refused credentials: %v", err)
+		}
+	}
+	tries := 0
+	for _, r := range b.Requests() {
+		if r == "POST /portal/login" {
+			tries++
+		}
+	}
+	if tries != 2 {
+		t.Errorf("%d log-ins, want the first and one that is refused", tries)
+	}
+	b.Heal()
+	if _, err := b.conn.Pull(t.Context(), ""); err != nil { // a reading does not wait
+		t.Fatal(err)
+	}
+	if err := b.conn.Probe(t.Context()); err != nil {
+		t.Errorf("after a reading that ended well: %v", err)
 	}
 }
