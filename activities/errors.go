@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/wedsync/wedsync/internal/domain"
 )
+
+// longestDelay bounds how long Temporal waits with the next try on the word of another system. Calls are held back for as long
+// as it asked in any case, by internal/outbound; this keeps a try within the time that its activity has in all.
+const longestDelay = 10 * time.Minute
 
 // fail gives an error its meaning for Temporal: the domain kind becomes the type, only kinds that may pass are tried
 // again, and a wait that the other side asked for is obeyed.
@@ -19,7 +24,7 @@ func fail(err error) error {
 	kind := domain.KindOf(err)
 	return temporal.NewApplicationErrorWithOptions(textOf(err), string(kind), temporal.ApplicationErrorOptions{
 		NonRetryable:   !domain.Retryable(err),
-		NextRetryDelay: domain.RetryAfter(err),
+		NextRetryDelay: min(domain.RetryAfter(err), longestDelay),
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/guard"
+	"github.com/wedsync/wedsync/internal/outbound"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/rules/privacy"
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
@@ -84,6 +85,7 @@ func (a *Pushes) pushAll(ctx context.Context, in PushBookingsInput) (PushBooking
 	if !ok {
 		return out, domain.E(domain.KindPermanent, "this connection takes no writes")
 	}
+	var heldFor time.Duration
 	for _, p := range waiting {
 		if err := ctx.Err(); err != nil {
 			return out, domain.E(domain.KindUnavailable, "write copies: %w", err)
@@ -96,6 +98,10 @@ func (a *Pushes) pushAll(ctx context.Context, in PushBookingsInput) (PushBooking
 			out.Reconnect = true
 			return out, needsReconnect(ctx, a.Store, a.Opener, in.Org, in.Integration, "write copies")
 		}
+		if heldFor = domain.RetryAfter(err); errors.Is(err, outbound.ErrHeld) && domain.KindOf(err) != domain.KindConflict {
+			break // it was not tried, so it counts as no try, and neither would those behind it be
+		}
+		heldFor = 0
 		state, finishErr := a.finish(ctx, in.Org, p, err)
 		if finishErr != nil {
 			return out, finishErr
@@ -125,6 +131,9 @@ func (a *Pushes) pushAll(ctx context.Context, in PushBookingsInput) (PushBooking
 		due, left, err := tx.NextPushDue(ctx, in.Integration)
 		if err != nil || left == 0 {
 			return err
+		}
+		if soonest := tx.Now.Add(min(heldFor, longestDelay)); heldFor > 0 && due.Before(soonest) {
+			due = soonest
 		}
 		if out.More = !due.After(tx.Now); !out.More {
 			out.NextDue = due

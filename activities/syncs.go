@@ -9,6 +9,7 @@ import (
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/guard"
+	"github.com/wedsync/wedsync/internal/httpx"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/rules/freshness"
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
@@ -446,6 +447,10 @@ func (a *Syncs) fail(ctx context.Context, ref SyncRef, doing string, err error) 
 		if kept != nil {
 			return fail(kept)
 		}
+	}
+	if id := httpx.RequestIDOf(err); id != "" {
+		// It is for talking to the system's support. Without it the run is as good.
+		_ = a.Store.Tenant(ctx, ref.Org, func(ctx context.Context, tx *store.Tx) error { return tx.NoteSyncRequest(ctx, ref.Run, id) })
 	}
 	if domain.KindOf(err) == domain.KindUnauthenticated {
 		if noted := needsReconnect(ctx, a.Store, a.Opener, ref.Org, ref.Integration, doing); noted != nil {

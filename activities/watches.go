@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	mathrand "math/rand/v2"
 	"slices"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/outbound"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/store"
 )
@@ -393,6 +395,11 @@ func (k *keeper) stands(w *domain.Watch, as provider.Watched) {
 func (k *keeper) failed(w *domain.Watch, err error) {
 	k.out.Failed++
 	k.out.Kind = domain.KindOf(err)
+	if errors.Is(err, outbound.ErrHeld) {
+		// Nothing was tried. The watch stands as it stood, and its calls go on with the others.
+		w.RenewAfter = k.now.Add(domain.RetryAfter(err))
+		return
+	}
 	w.Failures++
 	wait := min(time.Minute<<min(w.Failures-1, 10), time.Hour)
 	switch kind := domain.KindOf(err); kind {

@@ -274,3 +274,51 @@ func TestDeletingWithPurgeWaitsForTheCopies(t *testing.T) {
 		t.Errorf("copies are %s", i.Copies)
 	}
 }
+
+func TestAnIntegrationTellsThatItsSystemDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	viewer := b.token(b.a.org, domain.RoleViewer)
+	path := "/v1/integrations/" + string(b.a.integration)
+	put := func(c domain.Circuit) {
+		t.Helper()
+		b.must(b.store.Tenant(t.Context(), b.a.org, func(ctx context.Context, tx *store.Tx) error {
+			c.IntegrationID, c.Host, c.Since = b.a.integration, "crm.example", tx.Now
+			c.Until = tx.Now.Add(time.Minute)
+			_, err := tx.PutCircuit(ctx, c)
+			return err
+		}))
+	}
+	var was, i integrationView
+	b.do("GET", path, viewer, "").into(t, &was)
+	if len(was.Circuits) != 0 {
+		t.Errorf("circuits of a system that works: %+v", was.Circuits)
+	}
+	put(domain.Circuit{State: domain.CircuitOpen, Openings: 1, Reason: "GET crm.example: status 503 Service Unavailable", RequestID: "req-1"})
+	b.do("GET", path, viewer, "").into(t, &i)
+	if len(i.Circuits) != 1 || i.Circuits[0].State != domain.CircuitOpen || i.Circuits[0].RequestID != "req-1" || i.State != domain.IntegrationActive ||
+		!strings.Contains(i.StateReason, "crm.example does not answer") || !strings.Contains(i.StateReason, "503") {
+		t.Errorf("%s, %+v", i.StateReason, i.Circuits)
+	}
+	var all struct {
+		Items []integrationView `json:"items"`
+	}
+	b.do("GET", "/v1/integrations", viewer, "").into(t, &all)
+	told := 0
+	for _, one := range all.Items {
+		told += len(one.Circuits)
+	}
+	if told != 1 {
+		t.Errorf("the list tells of %d circuits", told)
+	}
+	var other integrationView
+	b.do("GET", "/v1/integrations/"+string(b.b.integration), b.token(b.b.org, domain.RoleViewer), "").into(t, &other)
+	if len(other.Circuits) != 0 {
+		t.Errorf("another tenant sees %+v", other.Circuits)
+	}
+	put(domain.Circuit{State: domain.CircuitClosed})
+	i = integrationView{}
+	if b.do("GET", path, viewer, "").into(t, &i); i.StateReason != was.StateReason || len(i.Circuits) != 0 {
+		t.Errorf("after it came back: %q, %+v", i.StateReason, i.Circuits)
+	}
+}

@@ -55,9 +55,10 @@ func (s *Server) listProviders(_ context.Context, _ *struct{}) (*listOutput[prov
 
 type integrationView struct {
 	domain.Integration
-	PollSeconds int64  `json:"poll_seconds" doc:"How often the system is read; 0 = only when asked"`
-	WebhookURL  string `json:"webhook_url" doc:"Where the system posts its webhooks"`
-	ConnectURL  string `json:"connect_url,omitempty" doc:"Where an admin asks (POST) for the link of a consent; absent where the system has secrets instead"`
+	PollSeconds int64            `json:"poll_seconds" doc:"How often the system is read; 0 = only when asked"`
+	WebhookURL  string           `json:"webhook_url" doc:"Where the system posts its webhooks"`
+	ConnectURL  string           `json:"connect_url,omitempty" doc:"Where an admin asks (POST) for the link of a consent; absent where the system has secrets instead"`
+	Circuits    []domain.Circuit `json:"circuits,omitempty" doc:"Hosts of the system that are not called now, because they do not answer or asked for a pause"`
 	// Freshness is told when one integration is read.
 	Freshness *domain.Freshness `json:"freshness,omitempty" doc:"How far behind what changes in the system it is; when one integration is read"`
 	// Health is told when integrations are read or listed.
@@ -83,6 +84,20 @@ func (s *Server) viewIntegration(ctx context.Context, i domain.Integration) inte
 		v.ConnectURL = s.baseURL(ctx) + "/v1/integrations/" + string(i.ID) + "/connect"
 	}
 	return v
+}
+
+// hold adds what calls are held back. An active integration then says so where people look for reasons.
+func (v *integrationView) hold(circuits []domain.Circuit) {
+	v.Circuits = circuits
+	if v.State != domain.IntegrationActive || len(circuits) == 0 {
+		return
+	}
+	c := circuits[0]
+	if c.State == domain.CircuitPaused {
+		v.StateReason = c.Host + " asked not to be called until " + c.Until.Format(time.RFC3339)
+	} else {
+		v.StateReason = c.Host + " does not answer; it is tried again at " + c.Until.Format(time.RFC3339) + ": " + c.Reason
+	}
 }
 
 func (s *Server) integrationOutput(ctx context.Context, i domain.Integration) *integrationOutput {
@@ -319,7 +334,11 @@ func (s *Server) listIntegrations(ctx context.Context, in *PageParams) (*listOut
 	var next string
 	err := s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
 		all, more, err := tx.Integrations(ctx, in.page())
+		if err != nil {
+			return err
+		}
 		out, next = out[:0], more
+		circuits, err := tx.Circuits(ctx, "")
 		if err != nil {
 			return err
 		}
@@ -333,6 +352,7 @@ func (s *Server) listIntegrations(ctx context.Context, in *PageParams) (*listOut
 			if h, ok := healths[i.ID]; ok {
 				v.Health = &healthBrief{h.State, h.Reason, h.Since}
 			}
+			v.hold(circuits[i.ID])
 			out = append(out, v)
 		}
 		return err
@@ -351,8 +371,12 @@ func (s *Server) getIntegration(ctx context.Context, in *IDParam) (*integrationO
 	var i domain.Integration
 	var fresh domain.Freshness
 	var health domain.Health
+	var circuits map[domain.IntegrationID][]domain.Circuit
 	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
 		if i, err = present(ctx, tx, id); err != nil {
+			return err
+		}
+		if circuits, err = tx.Circuits(ctx, id); err != nil {
 			return err
 		}
 		if health, err = tx.Health(ctx, id); err != nil {
@@ -367,6 +391,7 @@ func (s *Server) getIntegration(ctx context.Context, in *IDParam) (*integrationO
 	}
 	out := s.integrationOutput(ctx, i)
 	out.Body.Freshness, out.Body.Health = &fresh, &healthBrief{health.State, health.Reason, health.Since}
+	out.Body.hold(circuits[id])
 	return out, nil
 }
 

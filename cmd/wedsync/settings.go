@@ -107,6 +107,10 @@ func workerSettings(f *pflag.FlagSet, c *app.Config) {
 	if f.Lookup("public-url") == nil {
 		f.StringVar(&c.PublicURL, "public-url", c.PublicURL, "as for the server: where calendars post when something changed; only with https; empty = calendars are polled only")
 	}
+	if f.Lookup("metrics-token") == nil {
+		f.StringVar(&c.MetricsToken, "metrics-token", c.MetricsToken, "bearer token that /metrics asks for")
+	}
+	f.StringVar(&c.WorkerMetricsAddr, "worker-metrics-addr", c.WorkerMetricsAddr, "address at which this worker shows /metrics, host:port; beyond this machine with metrics-token only; empty = nowhere")
 	f.StringSliceVar(&c.Queues, "queues", c.Queues, "task queues to serve, of "+strings.Join(contract.Queues(), ",")+": workflows and database steps, reads of outside systems, writes to them, outgoing webhooks; empty = all")
 	f.IntVar(&c.DatabaseSteps, "database-steps", c.DatabaseSteps, "database steps of workflows that this process runs at once, up to 10000")
 	f.IntVar(&c.Reads, "reads", c.Reads, "reads of outside systems that this process runs at once, up to 10000")

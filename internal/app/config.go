@@ -75,6 +75,8 @@ type Config struct {
 	Streams          int           // live streams of this server
 	StreamsPerOrg    int
 	StopTimeout      time.Duration
+	// WorkerMetricsAddr is where a worker shows its metrics, host:port; "" = nowhere.
+	WorkerMetricsAddr string
 
 	logTo io.Writer // nil = standard error
 }
@@ -169,6 +171,9 @@ func (c Config) Validate(admins bool) error {
 		faults = append(faults, err)
 	}
 	if _, err := c.mailer(); err != nil {
+		faults = append(faults, err)
+	}
+	if err := c.checkMetricsAddr(); err != nil {
 		faults = append(faults, err)
 	}
 	faults = append(faults, c.worker().Validate())

@@ -13,6 +13,7 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/flow"
 	"github.com/wedsync/wedsync/internal/httpx"
+	"github.com/wedsync/wedsync/internal/outbound"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/providers"
 	"github.com/wedsync/wedsync/internal/store"
@@ -33,6 +34,8 @@ type Core struct {
 	Grants  *connect.Grants
 	Metrics *prometheus.Registry
 	Log     *slog.Logger
+
+	Outbound *outbound.Discipline // of calls to integrations' systems
 
 	consents *httpx.Client // to token endpoints
 }
@@ -78,7 +81,15 @@ func Open(ctx context.Context, c Config, name string) (*Core, error) {
 		core.Close()
 		return nil, err
 	}
-	core.Opener = connect.New(findProvider, core.HTTP, time.Now, 0).WithGrants(core.Grants).WithConsents(core.consentOf)
+	if core.Outbound, err = outbound.New(ctx, outbound.Options{Store: core.Store, Log: core.Log, Metrics: core.Metrics}); err != nil {
+		core.Close()
+		return nil, err
+	}
+	if err := core.measureConnections(); err != nil {
+		core.Close()
+		return nil, err
+	}
+	core.Opener = connect.New(findProvider, core.HTTP, time.Now, 0).WithGrants(core.Grants).WithConsents(core.consentOf).WithOutbound(core.Outbound)
 	return core, nil
 }
 
@@ -93,8 +104,28 @@ func (c *Core) checkSchema(ctx context.Context) error {
 	return nil
 }
 
+// measureConnections puts the connections to outside systems into the metrics.
+func (c *Core) measureConnections() error {
+	for _, one := range []prometheus.Collector{
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "wedsync_outbound_connections", Help: "Connections to outside systems that are open, idle ones included."},
+			func() float64 { return float64(c.HTTP.Connections().Open) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "wedsync_outbound_connections_limit", Help: "Connections to outside systems that may be open at once."},
+			func() float64 { return float64(c.HTTP.Connections().Limit) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "wedsync_outbound_connections_made_total", Help: "Connections made to outside systems."},
+			func() float64 { return float64(c.HTTP.Connections().Made) }),
+	} {
+		if err := c.Metrics.Register(one); err != nil {
+			return domain.E(domain.KindInternal, "register metrics of connections: %w", err)
+		}
+	}
+	return nil
+}
+
 // Close ends the connections.
 func (c *Core) Close() {
+	if c.Outbound != nil {
+		c.Outbound.Close()
+	}
 	if c.Flow != nil {
 		c.Flow.Close()
 	}

@@ -256,6 +256,7 @@ func (c *Core) onboard(ctx context.Context, i domain.Integration, secrets map[st
 		return nil, err
 	}
 	conn := provider.Connection{Integration: i, Secrets: secrets, Zone: loc, HTTP: c.HTTP, Now: time.Now}
+	conn.HTTP = c.HTTP.Through(c.Outbound.For(i, registration, conn))
 	connected := true
 	switch {
 	case !registration.Consents(i.Settings):

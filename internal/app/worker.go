@@ -34,6 +34,9 @@ func RunWorker(ctx context.Context, c *Core) error {
 	if err != nil {
 		return err
 	}
+	if err := c.serveMetrics(ctx); err != nil {
+		return err
+	}
 	if err := c.awaitTemporal(ctx); err != nil {
 		return nil // stopped while waiting
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/httpx"
+	"github.com/wedsync/wedsync/internal/outbound"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/rules/calendartime"
 )
@@ -31,8 +32,9 @@ type Opener struct {
 	now  func() time.Time
 	size int
 
-	grants *Grants
-	agreed func(ctx context.Context, i domain.Integration, origin string) (provider.Consent, error)
+	grants   *Grants
+	agreed   func(ctx context.Context, i domain.Integration, origin string) (provider.Consent, error)
+	outbound *outbound.Discipline
 
 	mu     sync.Mutex
 	recent *list.List // of *entry, most recently used first
@@ -66,6 +68,13 @@ func (o *Opener) WithGrants(g *Grants) *Opener {
 // it before the first Open.
 func (o *Opener) WithConsents(agreed func(ctx context.Context, i domain.Integration, origin string) (provider.Consent, error)) *Opener {
 	o.agreed = agreed
+	return o
+}
+
+// WithOutbound lets connections call their systems under a discipline; without it only the client's own bounds hold. Call
+// it before the first Open.
+func (o *Opener) WithOutbound(d *outbound.Discipline) *Opener {
+	o.outbound = d
 	return o
 }
 
@@ -152,6 +161,9 @@ func (o *Opener) open(i domain.Integration, zone string, secrets func() (map[str
 		if c.Tokens, err = o.grants.Source(i); err != nil {
 			return nil, domain.E(domain.KindPermanent, "open %s connection: %w", i.Provider, err), true
 		}
+	}
+	if o.outbound != nil && o.http != nil {
+		c.HTTP = o.http.Through(o.outbound.For(i, registration, c))
 	}
 	opened, err = registration.Open(c)
 	if err != nil {

@@ -80,7 +80,10 @@ type SyncRun struct {
 	Quarantined   int           `json:"quarantined"` // deletions held back because they were too many at once
 	Rejected      int           `json:"rejected"`    // changes that could not be understood
 	Error         string        `json:"error,omitempty"`
-	RequestedBy   string        `json:"requested_by"` // "schedule", "webhook" or an admin's subject
+	// VendorRequestID is under which the outside system logged the last call that failed, for its support; "" if none did, or it
+	// gave none.
+	VendorRequestID string `json:"vendor_request_id,omitempty"`
+	RequestedBy     string `json:"requested_by"` // "schedule", "webhook" or an admin's subject
 	// Expected is how many entries the whole listing has, as the system said or as known from before; 0 = not known.
 	Expected  int        `json:"-"`
 	NoticedAt *time.Time `json:"noticed_at,omitempty"` // the earliest notice of the system that it answers

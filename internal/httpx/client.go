@@ -26,6 +26,9 @@ const (
 	// MaxRedirects is the most hops DoFollow may be asked to take.
 	MaxRedirects = 10
 
+	// DefaultMaxConns applies when Options.MaxConns is 0.
+	DefaultMaxConns = 2048
+
 	keepAlive          = 30 * time.Second
 	idleTimeout        = 60 * time.Second
 	maxIdleConns       = 512
@@ -37,6 +40,7 @@ type Timeouts struct {
 	Dial   time.Duration // resolving and connecting; 5 s
 	TLS    time.Duration // handshake; 5 s
 	Header time.Duration // from the request written to the first response header; 20 s
+	Body   time.Duration // without a byte of the body; 10 s
 	Total  time.Duration // everything up to the last byte of the body; 30 s
 }
 
@@ -52,6 +56,9 @@ type Options struct {
 	PerHost Rate
 	// MaxConnsPerHost bounds connections to one host; more requests wait. 0 means DefaultMaxConnsPerHost.
 	MaxConnsPerHost int
+	// MaxConns bounds connections to all hosts together, idle ones included; when all are in use more requests wait. 0 means
+	// DefaultMaxConns.
+	MaxConns int
 	// RootCAs replaces the system's certificate authorities, for tests and private deployments.
 	RootCAs *x509.CertPool
 	// Now reads the clock that dates in Retry-After are held against; nil means time.Now.
@@ -69,6 +76,16 @@ type Client struct {
 	http    *http.Client
 	options Options
 	hosts   *hosts
+	conns   *conns
+	gate    Gate // nil = none
+}
+
+// Gate decides about each exchange of a client. It is called by many goroutines.
+type Gate interface {
+	// Enter is called before a request is sent, and may wait, add headers, or refuse. An error is what the caller of Do gets,
+	// and nothing is sent; its kind and its time to wait are kept. Otherwise leave is called once with the outcome:
+	// err is that of Do, except for an error of the caller's own reading function.
+	Enter(req *http.Request) (leave func(res *Response, err error), err error)
 }
 
 // Response is an answer, read whole.
@@ -95,6 +112,7 @@ func New(o Options) (*Client, error) {
 		{"Timeouts.Dial", &o.Timeouts.Dial, 5 * time.Second},
 		{"Timeouts.TLS", &o.Timeouts.TLS, 5 * time.Second},
 		{"Timeouts.Header", &o.Timeouts.Header, 20 * time.Second},
+		{"Timeouts.Body", &o.Timeouts.Body, 10 * time.Second},
 		{"Timeouts.Total", &o.Timeouts.Total, 30 * time.Second},
 	} {
 		if *d.value < 0 {
@@ -111,6 +129,8 @@ func New(o Options) (*Client, error) {
 		return nil, domain.Invalid("MaxBody", "%d bytes; want 0 or more", o.MaxBody)
 	case o.MaxConnsPerHost < 0:
 		return nil, domain.Invalid("MaxConnsPerHost", "%d; want 0 or more", o.MaxConnsPerHost)
+	case o.MaxConns < 0:
+		return nil, domain.Invalid("MaxConns", "%d; want 0 or more", o.MaxConns)
 	case !(o.PerHost.PerSecond >= 0) || o.PerHost.Burst < 0:
 		return nil, domain.Invalid("PerHost", "rate and burst must be 0 or more")
 	}
@@ -120,27 +140,33 @@ func New(o Options) (*Client, error) {
 	if o.MaxConnsPerHost == 0 {
 		o.MaxConnsPerHost = DefaultMaxConnsPerHost
 	}
+	if o.MaxConns == 0 {
+		o.MaxConns = DefaultMaxConns
+	}
 	if o.UserAgent == "" {
 		o.UserAgent = DefaultUserAgent
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	c := &Client{options: o, http: &http.Client{
-		Transport: &http.Transport{
-			Proxy:                  nil,
-			DialContext:            o.Allow.dialer(o.Timeouts).DialContext,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
-			TLSHandshakeTimeout:    o.Timeouts.TLS,
-			ResponseHeaderTimeout:  o.Timeouts.Header,
-			ExpectContinueTimeout:  time.Second,
-			MaxResponseHeaderBytes: maxResponseHeaders,
-			MaxIdleConns:           maxIdleConns,
-			MaxIdleConnsPerHost:    o.MaxConnsPerHost,
-			MaxConnsPerHost:        o.MaxConnsPerHost,
-			IdleConnTimeout:        idleTimeout,
-			ForceAttemptHTTP2:      true,
-		},
+	open := newConns(o.MaxConns, o.Allow.dialer(o.Timeouts))
+	transport := &http.Transport{
+		Proxy:                  nil,
+		DialContext:            open.dial,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
+		TLSHandshakeTimeout:    o.Timeouts.TLS,
+		ResponseHeaderTimeout:  o.Timeouts.Header,
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: maxResponseHeaders,
+		MaxIdleConns:           maxIdleConns,
+		MaxIdleConnsPerHost:    o.MaxConnsPerHost,
+		MaxConnsPerHost:        o.MaxConnsPerHost,
+		IdleConnTimeout:        idleTimeout,
+		ForceAttemptHTTP2:      true,
+	}
+	open.closeIdle = transport.CloseIdleConnections
+	c := &Client{options: o, conns: open, http: &http.Client{
+		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	if o.PerHost.PerSecond > 0 {
@@ -148,6 +174,23 @@ func New(o Options) (*Client, error) {
 	}
 	return c, nil
 }
+
+// Through returns a client that shares everything with c, connections too, and sends through a gate.
+func (c *Client) Through(g Gate) *Client {
+	gated := *c
+	gated.gate = g
+	return &gated
+}
+
+// Connections tells about the connections of a client and of all that share them.
+type Connections struct {
+	Open  int    // idle ones included
+	Limit int    // never more than this
+	Made  uint64 // since the beginning
+}
+
+// Connections tells how many connections there are.
+func (c *Client) Connections() Connections { return c.conns.stats() }
 
 // Close closes idle connections. Requests under way finish.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
@@ -169,36 +212,64 @@ func (c *Client) do(req *http.Request, limit int64, read func(io.Reader) error) 
 		closeBody(req)
 		return nil, describe(req, err)
 	}
-	if c.hosts != nil {
-		if err := c.hosts.wait(req.Context(), req.URL.Host, c.options.Timeouts.Total); err != nil {
-			closeBody(req)
-			return nil, describe(req, err)
-		}
-	}
-	ctx, cancel := context.WithTimeout(req.Context(), c.options.Timeouts.Total)
-	defer cancel()
-	sent := req.Clone(ctx)
+	sent := req.Clone(req.Context())
 	if sent.Header == nil {
 		sent.Header = http.Header{}
 	}
 	if _, named := sent.Header["User-Agent"]; !named {
 		sent.Header.Set("User-Agent", c.options.UserAgent)
 	}
+	leave := func(*Response, error) {}
+	if c.gate != nil {
+		var err error
+		if leave, err = c.gate.Enter(sent); err != nil {
+			closeBody(req)
+			return nil, describe(req, err)
+		}
+	}
+	var own error // of read, which says nothing of the other side
+	var take func(io.Reader)
+	if read != nil {
+		take = func(body io.Reader) { own = read(body) }
+	}
+	res, err := c.exchange(req, sent, limit, take)
+	leave(res, err)
+	if err == nil {
+		err = own
+	}
+	return res, err
+}
+
+// exchange sends once. take reads a long body of a success, nil = it is read whole.
+func (c *Client) exchange(req, sent *http.Request, limit int64, take func(io.Reader)) (*Response, error) {
+	if c.hosts != nil {
+		if err := c.hosts.wait(req.Context(), req.URL.Host, c.options.Timeouts.Total); err != nil {
+			closeBody(req)
+			return nil, describe(req, err)
+		}
+	}
+	whole, cancel := context.WithTimeoutCause(req.Context(), c.options.Timeouts.Total, phase{"the whole answer", c.options.Timeouts.Total})
+	defer cancel()
+	ctx, stop := context.WithCancelCause(whole)
+	defer stop(nil)
+	sent = sent.WithContext(ctx)
 	res, err := c.http.Do(sent)
 	if err != nil {
-		return nil, describe(req, err)
+		return nil, describe(req, c.late(ctx, err))
 	}
 	defer res.Body.Close()
 	out := &Response{Status: res.StatusCode, Header: res.Header, URL: req.URL, RequestID: requestID(res.Header)}
-	if read != nil && res.StatusCode/100 == 2 {
-		body := &boundedBody{from: res.Body, left: limit}
-		err := read(body)
-		if body.fault != nil {
-			return out, describe(req, body.fault)
+	paced := &pacedBody{from: res.Body, each: c.options.Timeouts.Body}
+	paced.timer = time.AfterFunc(paced.each, func() { stop(phase{"the next byte of the body", paced.each}) })
+	defer paced.timer.Stop()
+	if take != nil && res.StatusCode/100 == 2 {
+		body := &boundedBody{from: paced, left: limit, limit: limit}
+		if take(body); body.fault != nil {
+			return out, describe(req, withID(req, c.late(ctx, body.fault), out.RequestID))
 		}
-		return out, err
+		return out, nil
 	}
-	body, readErr := c.readBody(res)
+	body, readErr := c.readBody(res, paced)
 	if readErr == nil {
 		out.Body = body
 	}
@@ -206,7 +277,7 @@ func (c *Client) do(req *http.Request, limit int64, read func(io.Reader) error) 
 		return out, err
 	}
 	if readErr != nil {
-		return out, describe(req, readErr)
+		return out, describe(req, withID(req, c.late(ctx, readErr), out.RequestID))
 	}
 	return out, nil
 }
@@ -217,12 +288,12 @@ func closeBody(req *http.Request) {
 	}
 }
 
-func (c *Client) readBody(res *http.Response) ([]byte, error) {
+func (c *Client) readBody(res *http.Response, from io.Reader) ([]byte, error) {
 	tooLarge := domain.E(domain.KindTooLarge, "response body is larger than %d bytes", c.options.MaxBody)
 	if res.ContentLength > c.options.MaxBody {
 		return nil, tooLarge
 	}
-	body, err := io.ReadAll(io.LimitReader(res.Body, c.options.MaxBody+1))
+	body, err := io.ReadAll(io.LimitReader(from, c.options.MaxBody+1))
 	switch {
 	case err != nil:
 		return nil, &readError{err}
@@ -236,6 +307,7 @@ func (c *Client) readBody(res *http.Response) ([]byte, error) {
 type boundedBody struct {
 	from  io.Reader
 	left  int64
+	limit int64
 	fault error
 }
 
@@ -245,7 +317,7 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.from.Read(p[:min(int64(len(p)), b.left+1)])
 	if b.left -= int64(n); b.left < 0 {
-		b.fault = domain.E(domain.KindTooLarge, "response body is larger than allowed")
+		b.fault = domain.E(domain.KindTooLarge, "response body is larger than %d bytes", b.limit)
 		return 0, b.fault
 	}
 	if err != nil && err != io.EOF {

@@ -725,3 +725,154 @@ func FuzzRetryAfter(f *testing.F) {
 		}
 	})
 }
+
+func TestABodyThatStandsStillIsCutOffAndSaysWhy(t *testing.T) {
+	t.Parallel()
+	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Request-Id", "req-1")
+		_, _ = io.WriteString(w, "begin")
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	})
+	c := newClient(t, Options{Allow: AllowPrivate, Timeouts: Timeouts{Body: 50 * time.Millisecond}})
+	for name, do := range map[string]func() error{
+		"whole": func() error { _, err := c.Do(request(t, "GET", srv.URL, "")); return err },
+		"as it comes": func() error {
+			_, err := c.DoRead(request(t, "GET", srv.URL, ""), 1<<20, func(r io.Reader) error { _, err := io.Copy(io.Discard, r); return err })
+			return err
+		},
+	} {
+		err := do()
+		if domain.KindOf(err) != domain.KindUnavailable || !errors.Is(err, context.DeadlineExceeded) ||
+			!strings.Contains(err.Error(), "the next byte of the body took longer than 50ms") || RequestIDOf(err) != "req-1" {
+			t.Errorf("%s: request %q: %v", name, RequestIDOf(err), err)
+		}
+	}
+}
+
+func TestEachTimeLimitIsNamed(t *testing.T) {
+	t.Parallel()
+	srv := serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { mute.Close() })
+	for _, x := range []struct {
+		url, want string
+		t         Timeouts
+	}{
+		{srv.URL, "the first byte of the answer took longer than 60ms", Timeouts{Header: 60 * time.Millisecond}},
+		{srv.URL, "the whole answer took longer than 60ms", Timeouts{Total: 60 * time.Millisecond}},
+		{"https://" + mute.Addr().String(), "the TLS handshake took longer than 60ms", Timeouts{TLS: 60 * time.Millisecond}},
+	} {
+		_, err := newClient(t, Options{Allow: AllowPrivate, Timeouts: x.t}).Do(request(t, "GET", x.url, ""))
+		if err == nil || !strings.Contains(err.Error(), x.want) {
+			t.Errorf("%v; want %q", err, x.want)
+		}
+	}
+}
+
+func TestTheVendorsRequestIDIsToldWithTheFailure(t *testing.T) {
+	t.Parallel()
+	id := ""
+	srv := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Request-Id", id)
+		w.WriteHeader(http.StatusBadGateway)
+	})
+	c := newClient(t, Options{Allow: AllowPrivate})
+	for _, x := range []struct{ id, want string }{
+		{"7f4c-11:a/b_c+d=.9", "7f4c-11:a/b_c+d=.9"}, {"", ""}, {"ann@example.test-1", ""}, {"Ann Smith 1", ""}, {"no-number-at-all", ""}, {strings.Repeat("1", 101), ""},
+	} {
+		id = x.id
+		_, err := c.Do(request(t, "GET", srv.URL, ""))
+		told := x.want != "" && strings.Contains(err.Error(), x.want)
+		if RequestIDOf(err) != x.want || told != (x.want != "") || x.want == "" && strings.Contains(err.Error(), "request id") {
+			t.Errorf("id %q: %q, %v", x.id, RequestIDOf(err), err)
+		}
+	}
+}
+
+func TestConnectionsAreCountedAndBounded(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	arrived := make(chan struct{}, 10)
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/hold" {
+			arrived <- struct{}{}
+			<-release
+		}
+	}
+	one, two, three := serve(t, handler), serve(t, handler), serve(t, handler)
+	c := newClient(t, Options{Allow: AllowPrivate, MaxConns: 2, Timeouts: Timeouts{Dial: 300 * time.Millisecond}})
+	if _, err := c.Do(request(t, "GET", one.URL, "")); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Connections(); got.Open != 1 || got.Limit != 2 || got.Made != 1 {
+		t.Errorf("%+v", got)
+	}
+	done := make(chan error, 2)
+	for _, srv := range []string{two.URL, three.URL} { // the idle one to the first gives way
+		go func() { _, err := c.Do(request(t, "GET", srv+"/hold", "")); done <- err }()
+	}
+	<-arrived
+	<-arrived
+	_, err := c.Do(request(t, "GET", one.URL, ""))
+	if domain.KindOf(err) != domain.KindUnavailable || c.Connections().Open != 2 {
+		t.Errorf("%d open, %v; want the third refused", c.Connections().Open, err)
+	}
+	close(release)
+	if err := errors.Join(<-done, <-done); err != nil {
+		t.Error(err)
+	}
+	c.Close()
+	if _, err := c.Do(request(t, "GET", one.URL, "")); err != nil {
+		t.Errorf("after others are done: %v", err)
+	}
+}
+
+// door is a gate that counts.
+type door struct {
+	shut error
+	in   int
+	out  []error
+}
+
+func (d *door) Enter(req *http.Request) (func(*Response, error), error) {
+	if d.shut != nil {
+		return nil, d.shut
+	}
+	d.in++
+	req.Header.Set("X-Door", "yes")
+	return func(_ *Response, err error) { d.out = append(d.out, err) }, nil
+}
+
+func TestAGateSeesEveryExchangeAndMayRefuse(t *testing.T) {
+	t.Parallel()
+	status, calls := 200, 0
+	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if calls++; r.Header.Get("X-Door") != "yes" {
+			t.Error("the header of the gate did not come")
+		}
+		w.WriteHeader(status)
+	})
+	d := &door{}
+	c := newClient(t, Options{Allow: AllowPrivate}).Through(d)
+	if _, err := c.Do(request(t, "GET", srv.URL, "")); err != nil {
+		t.Fatal(err)
+	}
+	own := errors.New("of the caller's own")
+	if _, err := c.DoRead(request(t, "GET", srv.URL, ""), 10, func(io.Reader) error { return own }); !errors.Is(err, own) {
+		t.Errorf("%v", err)
+	}
+	status = 500
+	_, failed := c.Do(request(t, "GET", srv.URL, ""))
+	if d.in != 3 || len(d.out) != 3 || d.out[0] != nil || d.out[1] != nil || d.out[2] != failed {
+		t.Errorf("%d in, out with %v", d.in, d.out)
+	}
+	cause := errors.New("shut")
+	d.shut = domain.WithRetryAfter(domain.E(domain.KindRateLimited, "%w", cause), time.Minute)
+	if _, err := c.Do(request(t, "GET", srv.URL, "")); !errors.Is(err, cause) || domain.KindOf(err) != domain.KindRateLimited || domain.RetryAfter(err) != time.Minute || calls != 3 {
+		t.Errorf("%d calls, %v", calls, err)
+	}
+}

@@ -24,11 +24,109 @@ type StatusError struct {
 	Method string
 	Host   string
 	Status int
+	// RequestID is the id under which the other side logged the request; "" if it gave none that may be told.
+	RequestID string
 }
 
-// Error returns method, host and status.
+// Error returns method, host, status and the id of the request.
 func (e *StatusError) Error() string {
-	return strings.TrimSpace(fmt.Sprintf("%s %s: status %d %s", e.Method, e.Host, e.Status, http.StatusText(e.Status)))
+	text := strings.TrimSpace(fmt.Sprintf("%s %s: status %d %s", e.Method, e.Host, e.Status, http.StatusText(e.Status)))
+	if e.RequestID != "" {
+		text += " (request id " + e.RequestID + ")"
+	}
+	return text
+}
+
+// identified marks a fault after the other side gave the request an id.
+type identified struct {
+	id  string
+	err error
+}
+
+func (e *identified) Error() string { return e.err.Error() }
+func (e *identified) Unwrap() error { return e.err }
+
+func withID(req *http.Request, err error, id string) error {
+	if id = tellable(req, id); id == "" {
+		return err
+	}
+	return &identified{id, err}
+}
+
+// tellable returns an id that can be nothing but an id, "" for others: what is told stands in logs, histories and rows, and
+// a system that puts an address or a name into the header, or sends back what it was sent, must not bring it there.
+func tellable(req *http.Request, id string) string {
+	if sentAlready(req, id) || len(id) > 100 || strings.ContainsFunc(id, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_.:/+=|", r))
+	}) || !strings.ContainsAny(id, "0123456789") {
+		return ""
+	}
+	return id
+}
+
+// sentAlready reports whether a text is part of what we sent, such as a key.
+func sentAlready(req *http.Request, text string) bool {
+	if text == "" || strings.Contains(req.URL.String(), text) {
+		return text != ""
+	}
+	for _, values := range req.Header {
+		for _, v := range values {
+			if strings.Contains(v, text) || len(v) >= 8 && strings.Contains(text, v) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// RequestIDOf returns the id that the other side gave to the request that err is about, for talking to its support; "" if
+// none is known. It may be logged and stored.
+func RequestIDOf(err error) string {
+	var status *StatusError
+	var cut *identified
+	switch {
+	case errors.As(err, &status):
+		return status.RequestID
+	case errors.As(err, &cut):
+		return cut.id
+	}
+	return ""
+}
+
+// phase is a time limit that was met.
+type phase struct {
+	what  string
+	limit time.Duration
+}
+
+func (p phase) Error() string { return fmt.Sprintf("%s took longer than %s", p.what, p.limit) }
+func (p phase) Timeout() bool { return true }
+func (p phase) Unwrap() error { return context.DeadlineExceeded }
+
+// late puts the time limit of ours that ended an exchange in the place of what net/http makes of it.
+func (c *Client) late(ctx context.Context, err error) error {
+	var met phase
+	if !errors.As(context.Cause(ctx), &met) {
+		var dial *net.OpError
+		var timeout net.Error
+		switch text := err.Error(); {
+		case !errors.As(err, &timeout) || !timeout.Timeout():
+			return err
+		case errors.As(err, &dial) && dial.Op == "dial":
+			met = phase{"connecting", c.options.Timeouts.Dial}
+		case strings.HasSuffix(text, "TLS handshake timeout"):
+			met = phase{"the TLS handshake", c.options.Timeouts.TLS}
+		case strings.HasSuffix(text, "timeout awaiting response headers"):
+			met = phase{"the first byte of the answer", c.options.Timeouts.Header}
+		default:
+			return err
+		}
+	}
+	var cutOff *readError
+	if errors.As(err, &cutOff) {
+		return &readError{met}
+	}
+	return met
 }
 
 // StatusOf returns the HTTP status that err comes from, 0 if none.
@@ -54,7 +152,7 @@ func (c *Client) statusError(req *http.Request, res *Response) error {
 	if kind == "" {
 		return nil
 	}
-	err := domain.E(kind, "%w", &StatusError{Method: method(req), Host: req.URL.Host, Status: res.Status})
+	err := domain.E(kind, "%w", &StatusError{Method: method(req), Host: req.URL.Host, Status: res.Status, RequestID: tellable(req, res.RequestID)})
 	if res.Status == http.StatusTooManyRequests || res.Status >= 500 {
 		if wait := retryAfter(res.Header.Get("Retry-After"), c.options.Now()); wait > 0 {
 			err = domain.WithRetryAfter(err, wait)
@@ -115,6 +213,15 @@ func describe(req *http.Request, err error) error {
 	if req.URL != nil && req.URL.Host != "" {
 		prefix += " " + req.URL.Host
 	}
+	var id *identified
+	if errors.As(err, &id) {
+		err = describeAs(req, prefix+" (request id "+id.id+")", id.err)
+		return &domain.Error{Kind: domain.KindOf(err), Wait: domain.RetryAfter(err), Err: &identified{id.id, err}}
+	}
+	return describeAs(req, prefix, err)
+}
+
+func describeAs(req *http.Request, prefix string, err error) error {
 	var ours *domain.Error
 	if errors.As(err, &ours) {
 		return &domain.Error{Kind: ours.Kind, Text: prefix, Wait: domain.RetryAfter(ours), Err: ours}
@@ -136,6 +243,7 @@ func describe(req *http.Request, err error) error {
 
 func explain(err error) (what string, cause error) {
 	var (
+		met      phase
 		timeout  net.Error
 		dns      *net.DNSError
 		errno    syscall.Errno
@@ -147,6 +255,8 @@ func explain(err error) (what string, cause error) {
 		record   tls.RecordHeaderError
 	)
 	switch {
+	case errors.As(err, &met):
+		return "timed out: " + met.Error(), context.DeadlineExceeded
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "timed out", context.DeadlineExceeded
 	case errors.As(err, &dns) && dns.IsNotFound:

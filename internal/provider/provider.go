@@ -58,6 +58,12 @@ type Registration struct {
 	// OAuthClient is who asks, where that is part of the integration; nil = this installation's registration with the
 	// vendor. Errors are domain.Invalid.
 	OAuthClient func(settings json.RawMessage, secrets map[string]string) (OAuthClient, error)
+	// Rates says how fast the system may be called with a connection; nil = DefaultLimits. It makes no network call, and a
+	// connection that cannot be opened gets limits too.
+	Rates func(c Connection) []Limit
+	// RequestIDHeader is the header in which the vendor documents that it takes an id of ours with each request, for finding it
+	// in its logs; "" = none.
+	RequestIDHeader string
 	// Notice reads a message to a watch's address; nil for systems without Watcher. It makes no network call, compares
 	// secrets in constant time, and answers KindUnauthenticated when they are wrong, KindInvalid when the message cannot
 	// be read.

@@ -28,6 +28,11 @@ type SharedOptions struct {
 	// Ahead is for how long tokens are held, at the pace at which they went, default 100 ms. Every is how often the place
 	// is asked at most, default 20 ms, and Patience how long one answer may take until Share counts, default 250 ms.
 	Ahead, Every, Patience time.Duration
+	// Credit is how many tokens a key is given before the place is asked, default 1 % of Burst and at least 2.
+	Credit int
+	// Free is the part of the rate at which credit comes back by itself, default 0. What so comes back is counted nowhere:
+	// Rate must leave room for it in every process. With it, keys that are used little never ask.
+	Free float64
 	// MaxKeys bounds the accounts kept, default 65,536. Without room the one that was not used for longest of a few goes:
 	// what it gave on credit, 1 % of Burst at most, is forgotten.
 	MaxKeys int
@@ -54,12 +59,18 @@ func (o *SharedOptions) defaults() {
 	if o.MaxKeys <= 0 {
 		o.MaxKeys = 1 << 16
 	}
+	if o.Credit <= 0 {
+		o.Credit = max(2, o.Burst/100)
+	}
+	if !(o.Free > 0) || o.Free > 1 {
+		o.Free = 0
+	}
 }
 
 // Shared bounds keys over several processes. Each holds a few tokens per busy key, leased ahead of need by [Shared.Run]
 // from the place where all are counted, so that no decision waits for it.
 //
-// A key that is used little is given its tokens on credit, up to 1 % of the burst, and the place is asked only when
+// A key that is used little is given its tokens on credit, up to SharedOptions.Credit, and the place is asked only when
 // the credit is used up: thousands of quiet keys cost nothing. Leases are counted as taken when they are given, so
 // that a process that dies takes its tokens with it and the limit holds; they end after ten times Ahead. While the place
 // cannot be asked each process gives its share.
@@ -87,6 +98,7 @@ type account struct {
 	held      int   // leased tokens
 	heldUntil int64 // and their end
 	credit    int   // tokens given without a lease since the last ask
+	freeFrom  int64 // when credit last came back by itself
 	demand    int   // tokens wanted since the last ask
 	since     int64 // of the last ask
 	pace      float64
@@ -99,7 +111,7 @@ type account struct {
 // NewShared makes a Shared. Run it, or nothing is leased.
 func NewShared(o SharedOptions) *Shared {
 	o.defaults()
-	s := &Shared{o: o, credit: max(2, o.Burst/100), seed: maphash.MakeSeed(), wake: make(chan struct{}, 1),
+	s := &Shared{o: o, credit: o.Credit, seed: maphash.MakeSeed(), wake: make(chan struct{}, 1),
 		local: New[Key](Options{Rate: o.Rate * o.Share, Burst: max(1, int(float64(o.Burst)*o.Share/10)), MaxKeys: o.MaxKeys})}
 	for i := range s.shards {
 		s.shards[i].byKey = make(map[Key]*account)
@@ -125,6 +137,7 @@ func (s *Shared) decide(key Key, n int, now time.Time, take bool) Decision {
 	if at > a.heldUntil {
 		a.held = 0
 	}
+	s.relieve(a, at)
 	if a.wishedAt != 0 && at-a.wishedAt > int64(s.o.Patience) {
 		a.silent = true
 	}
@@ -157,7 +170,7 @@ func (s *Shared) decide(key Key, n int, now time.Time, take bool) Decision {
 	}
 	d.Full = time.Duration(float64(s.o.Burst) / s.o.Rate * float64(time.Second))
 	wake := false
-	if a.wishedAt == 0 && (!d.OK || 2*a.credit >= s.credit || a.pace > 0 && float64(a.held) < a.pace*s.o.Ahead.Seconds()/2) {
+	if a.wishedAt == 0 && (!d.OK || s.o.Free == 0 && 2*a.credit >= s.credit || a.pace > 0 && float64(a.held) < a.pace*s.o.Ahead.Seconds()/2) {
 		a.wishedAt = at
 		sh.wish = append(sh.wish, key)
 		wake = true
@@ -170,6 +183,20 @@ func (s *Shared) decide(key Key, n int, now time.Time, take bool) Decision {
 		}
 	}
 	return d
+}
+
+// relieve lets credit come back at the part of the rate that is free. It runs under the lock.
+func (s *Shared) relieve(a *account, at int64) {
+	if s.o.Free == 0 || a.credit == 0 || at <= a.freeFrom {
+		a.freeFrom = at
+		return
+	}
+	each := float64(time.Second) / (s.o.Rate * s.o.Free)
+	back := min(float64(at-a.freeFrom)/each, float64(a.credit))
+	a.credit -= int(back)
+	if a.freeFrom += int64(float64(int(back)) * each); a.credit == 0 {
+		a.freeFrom = at
+	}
 }
 
 // open makes an account, and room for it. It runs under the lock.
@@ -187,7 +214,7 @@ func (sh *accounts) open(key Key, at int64, most int) *account {
 		}
 		delete(sh.byKey, idle)
 	}
-	a := &account{since: at}
+	a := &account{since: at, freeFrom: at}
 	sh.byKey[key] = a
 	return a
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,6 +32,29 @@ const allowanceTries = 3
 // organisation must not be there twice, and one that does not exist gets nothing. at is the time; the zero time takes the
 // database's, which is the one clock that all servers share. What is leased is taken: it comes back with time only.
 func (s *Store) LeaseAllowances(ctx context.Context, l AllowanceLimit, asks []AllowanceAsk, at time.Time) ([]int, error) {
+	own := make([]tokenAsk, len(asks))
+	for i, a := range asks {
+		own[i] = tokenAsk{string(a.Org), a.Want, a.Used}
+	}
+	return s.leaseFrom(ctx, intakeBook, l, own, at)
+}
+
+// tokenBook is a table in which tokens are counted.
+type tokenBook struct {
+	table, key string
+	open       string // makes the rows of keys ($1) that ask for the first time
+}
+
+var intakeBook = tokenBook{"intake_allowances", "org_id", `INSERT INTO intake_allowances (org_id, full_at)
+	SELECT o.id, '-infinity' FROM organizations o WHERE o.id = ANY($1::uuid[]) ORDER BY o.id ON CONFLICT (org_id) DO NOTHING`}
+
+// tokenAsk is a wish for one key, a UUID.
+type tokenAsk struct {
+	key        string
+	want, used int
+}
+
+func (s *Store) leaseFrom(ctx context.Context, book tokenBook, l AllowanceLimit, asks []tokenAsk, at time.Time) ([]int, error) {
 	if !(l.Rate > 0) || l.Burst < 1 {
 		return nil, domain.Invalid("limit", "rate and burst must be positive")
 	}
@@ -39,15 +63,15 @@ func (s *Store) LeaseAllowances(ctx context.Context, l AllowanceLimit, asks []Al
 	for i := range asks {
 		waiting[i] = i
 	}
-	// One order for all servers, so that they queue instead of deadlocking.
-	slices.SortFunc(waiting, func(a, b int) int { return cmp.Compare(asks[a].Org, asks[b].Org) })
+	// One order for all processes, so that they queue instead of deadlocking.
+	slices.SortFunc(waiting, func(a, b int) int { return cmp.Compare(asks[a].key, asks[b].key) })
 	for try := 0; len(waiting) > 0 && try < allowanceTries; try++ {
 		if try > 0 {
-			if err := s.openAllowances(ctx, asks, waiting); err != nil {
+			if _, err := s.system.Exec(ctx, book.open, column(waiting, func(i int) string { return asks[i].key })); err != nil {
 				return nil, fault("open allowances", err)
 			}
 		}
-		granted, err := s.lease(ctx, l, asks, waiting, at)
+		granted, err := s.lease(ctx, book, l, asks, waiting, at)
 		if err != nil {
 			return nil, fault("lease allowances", err)
 		}
@@ -60,24 +84,25 @@ func (s *Store) LeaseAllowances(ctx context.Context, l AllowanceLimit, asks []Al
 	return out, nil
 }
 
-func (s *Store) lease(ctx context.Context, l AllowanceLimit, asks []AllowanceAsk, waiting []int, at time.Time) (map[int32]int, error) {
+func (s *Store) lease(ctx context.Context, book tokenBook, l AllowanceLimit, asks []tokenAsk, waiting []int, at time.Time) (map[int32]int, error) {
 	var clock *time.Time
 	if !at.IsZero() {
 		clock = &at
 	}
-	rows, err := s.system.Query(ctx, `
-		WITH ask AS (SELECT * FROM unnest($1::int[], $2::uuid[], $3::bigint[], $4::bigint[]) a(n, org_id, want, used)),
-		have AS (SELECT ask.*, a.full_at FROM ask JOIN intake_allowances a USING (org_id) ORDER BY a.org_id FOR UPDATE OF a),
+	// The names of table and key are constants of this file.
+	rows, err := s.system.Query(ctx, strings.NewReplacer("TABLE", book.table, "KEY", book.key).Replace(`
+		WITH ask AS (SELECT * FROM unnest($1::int[], $2::uuid[], $3::bigint[], $4::bigint[]) a(n, KEY, want, used)),
+		have AS (SELECT ask.*, a.full_at FROM ask JOIN TABLE a USING (KEY) ORDER BY a.KEY FOR UPDATE OF a),
 		clock AS MATERIALIZED (SELECT coalesce($5::timestamptz, clock_timestamp()) AS at),
 		base AS (SELECT have.*, clock.at, greatest(have.full_at, clock.at) + make_interval(secs => have.used / $6::float8) AS used_to FROM have, clock),
 		given AS (SELECT base.*, greatest(0, least(want, floor(extract(epoch FROM at - used_to)::float8 * $6::float8 + $7::float8 + 1e-3)::bigint)) AS granted FROM base)
-		UPDATE intake_allowances a SET granted = g.granted,
+		UPDATE TABLE a SET granted = g.granted,
 			full_at = least(g.used_to + make_interval(secs => g.granted / $6::float8), g.at + make_interval(secs => 2 * $7::float8 / $6::float8))
-		FROM given g WHERE a.org_id = g.org_id RETURNING g.n, g.granted`,
+		FROM given g WHERE a.KEY = g.KEY RETURNING g.n, g.granted`),
 		column(waiting, func(i int) int32 { return int32(i) }),
-		column(waiting, func(i int) domain.OrgID { return asks[i].Org }),
-		column(waiting, func(i int) int64 { return int64(max(0, asks[i].Want)) }),
-		column(waiting, func(i int) int64 { return int64(max(0, min(asks[i].Used, l.Burst))) }), clock, l.Rate, float64(l.Burst))
+		column(waiting, func(i int) string { return asks[i].key }),
+		column(waiting, func(i int) int64 { return int64(max(0, asks[i].want)) }),
+		column(waiting, func(i int) int64 { return int64(max(0, min(asks[i].used, l.Burst))) }), clock, l.Rate, float64(l.Burst))
 	if err != nil {
 		return nil, err
 	}
@@ -89,14 +114,6 @@ func (s *Store) lease(ctx context.Context, l AllowanceLimit, asks []AllowanceAsk
 		return nil
 	})
 	return granted, err
-}
-
-// openAllowances makes the rows of organisations that ask for the first time.
-func (s *Store) openAllowances(ctx context.Context, asks []AllowanceAsk, waiting []int) error {
-	_, err := s.system.Exec(ctx, `INSERT INTO intake_allowances (org_id, full_at)
-		SELECT o.id, '-infinity' FROM organizations o WHERE o.id = ANY($1::uuid[]) ORDER BY o.id ON CONFLICT (org_id) DO NOTHING`,
-		column(waiting, func(i int) domain.OrgID { return asks[i].Org }))
-	return err
 }
 
 // WaitingDeliveryCount counts deliveries that were received and not applied yet, of all tenants, up to most. It reads

@@ -27,6 +27,14 @@ func (b *bundle) fill(org domain.OrgID) {
 	if _, err := b.LeaseAllowances(ctx, AllowanceLimit{Rate: 1, Burst: 1}, []AllowanceAsk{{Org: org, Want: 1}}, b.clock.now()); err != nil {
 		b.t.Fatal(err)
 	}
+	one, _ := domain.ParseUUID(string(i.ID))
+	if _, err := b.LeaseOutbound(ctx, AllowanceLimit{Rate: 1, Burst: 1}, []OutboundAsk{{Key: one, Want: 1}}, b.clock.now()); err != nil {
+		b.t.Fatal(err)
+	}
+	b.tenant(org, func(tx *Tx) error {
+		_, err := tx.PutCircuit(ctx, domain.Circuit{IntegrationID: i.ID, Host: "crm.example", State: domain.CircuitOpen, Until: tx.Now, Since: tx.Now})
+		return err
+	})
 	b.tenant(org, func(tx *Tx) error {
 		return tx.AddCredential(ctx, domain.WebhookCredential{ID: domain.NewID[domain.CredentialID](tx.Now), IntegrationID: i.ID, Label: "one", CreatedBy: "test"}, "secret")
 	})
@@ -332,6 +340,7 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 		"DELETE FROM quarantined_removals", "UPDATE booking_changes SET fields = '{}'", "DELETE FROM booking_changes",
 		"DELETE FROM recipients", "DELETE FROM shares", "DELETE FROM confirmations", "DELETE FROM leads", "DELETE FROM scrape_consents",
 		"UPDATE health_rollups SET ok = 0", "DELETE FROM health_rollups", "DELETE FROM probe_results", "UPDATE health_changes SET at = now()", "DELETE FROM health_changes",
+		"DELETE FROM outbound_circuits", "UPDATE outbound_allowances SET granted = 0",
 		"DELETE FROM outbox", "TRUNCATE stream_events", "CREATE TABLE mine (a int)"} {
 		_, err := b.app.Exec(ctx, sql)
 		refused(sql, err)
@@ -343,6 +352,7 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 		"SELECT origin FROM scrape_consents", "SELECT page FROM scrape_snapshots", "UPDATE scrape_snapshots SET report = ''",
 		"SELECT label FROM feeds", "UPDATE feeds SET revoked_at = NULL",
 		"SELECT tokens FROM oauth_grants", "SELECT verifier FROM oauth_states", "UPDATE oauth_states SET used_at = NULL",
+		"UPDATE outbound_circuits SET state = 'closed'",
 		"UPDATE watches SET state = 'active'", "DELETE FROM watches", "SELECT lags FROM freshness",
 		"UPDATE integration_health SET state = 'up'", "UPDATE integration_health SET maintenance_until = NULL", "DELETE FROM integration_health", "DELETE FROM health_rollups",
 		"DELETE FROM health_changes", "INSERT INTO health_changes (org_id) VALUES (NULL)", "SELECT tokens FROM oauth_grants"} {

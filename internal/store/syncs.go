@@ -9,7 +9,7 @@ import (
 )
 
 const syncColumns = `id, org_id, integration_id, full_run, state, pages, seen, applied, unchanged, removed, quarantined, rejected,
-	error, requested_by, started_at, ended_at, expected, noticed_at`
+	error, requested_by, started_at, ended_at, expected, noticed_at, vendor_request_id`
 
 func scanSyncRun(row pgx.Row) (domain.SyncRun, error) {
 	run, _, err := scanSyncRunWith(row, false)
@@ -18,7 +18,7 @@ func scanSyncRun(row pgx.Row) (domain.SyncRun, error) {
 
 func scanSyncRunWith(row pgx.Row, withCursor bool) (r domain.SyncRun, cursor string, err error) {
 	targets := []any{&r.ID, &r.OrgID, &r.IntegrationID, &r.Full, &r.State, &r.Pages, &r.Seen, &r.Applied, &r.Unchanged,
-		&r.Removed, &r.Quarantined, &r.Rejected, &r.Error, &r.RequestedBy, &r.StartedAt, &r.EndedAt, &r.Expected, &r.NoticedAt}
+		&r.Removed, &r.Quarantined, &r.Rejected, &r.Error, &r.RequestedBy, &r.StartedAt, &r.EndedAt, &r.Expected, &r.NoticedAt, &r.VendorRequestID}
 	if withCursor {
 		targets = append(targets, &cursor)
 	}
@@ -109,6 +109,14 @@ func (tx *Tx) RestartSyncRun(ctx context.Context, id domain.SyncRunID) (domain.S
 	run, err := scanSyncRun(tx.QueryRow(ctx, `UPDATE sync_runs SET full_run = true, cursor = ''
 		WHERE org_id = $1 AND id = $2 AND state = 'running' RETURNING `+syncColumns, tx.Org, id))
 	return run, missing("running sync run", "restart sync run", err)
+}
+
+// NoteSyncRequest keeps under which id the outside system logged the last call of a run that failed. A run that has ended, and one
+// that does not exist, stay as they are.
+func (tx *Tx) NoteSyncRequest(ctx context.Context, id domain.SyncRunID, request string) error {
+	_, err := tx.Exec(ctx, "UPDATE sync_runs SET vendor_request_id = $3 WHERE org_id = $1 AND id = $2 AND state = 'running'",
+		tx.Org, id, clip(request, 128))
+	return fault("note request of sync run", err)
 }
 
 // EndSyncRun closes a run. A run that ends as done hands its cursor to the integration and counts as its last sync. Added

@@ -90,6 +90,13 @@ var Registration = provider.Registration{
 	Open:           open,
 	OAuth:          oauth,
 	Notice:         notice,
+	Rates:          rates,
+}
+
+// rates are Google's: 600 requests a minute of a user and 10,000 a minute of the whole project, both over a window that
+// slides. The user of a grant is not known, so each integration has the user's limit by itself.
+func rates(provider.Connection) []provider.Limit {
+	return []provider.Limit{{Scope: provider.PerIntegration, PerSecond: 8, Burst: 120}, {Scope: provider.PerHost, PerSecond: 150, Burst: 1000}}
 }
 
 // connection is an opened provider value. It is not changed after open.

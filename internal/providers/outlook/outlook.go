@@ -81,6 +81,18 @@ var Registration = provider.Registration{
 	Open:           open,
 	OAuth:          oauth,
 	Notice:         notice,
+	Rates:          rates,
+	// Graph returns it, and its support finds a request by it.
+	RequestIDHeader: "client-request-id",
+}
+
+// rates are Graph's for one app and mailbox: 10,000 requests in ten minutes. How many at once is bounded by the client.
+func rates(c provider.Connection) []provider.Limit {
+	one := provider.Limit{Scope: provider.PerAccount, PerSecond: 15, Burst: 1000}
+	if s, err := parseSettings(c.Integration.Settings); err == nil {
+		one.Account = s.Mailbox
+	}
+	return []provider.Limit{one}
 }
 
 // connection is an opened provider value. It is not changed after open.

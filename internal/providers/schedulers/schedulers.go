@@ -106,7 +106,20 @@ func registration(k kind) provider.Registration {
 		Validate: k.validate,
 		Open:     k.open,
 		Notice:   k.notice,
+		Rates:    k.rates,
 	}
+}
+
+// rates are what the vendors document for one account: Calendly 500 requests a minute of a user with a paid plan, Cal.com
+// 120 a minute of a key. Acuity names no number.
+func (k kind) rates(c provider.Connection) []provider.Limit {
+	switch k.name {
+	case "calendly":
+		return []provider.Limit{{Scope: provider.PerAccount, Account: c.Secrets["token"], PerSecond: 7.5, Burst: 50}}
+	case "calcom":
+		return []provider.Limit{{Scope: provider.PerAccount, Account: c.Secrets["api_key"], PerSecond: 1.6, Burst: 20}}
+	}
+	return provider.DefaultLimits()
 }
 
 // connection is an opened provider value. It is not changed after open.

@@ -85,6 +85,7 @@ var Registration = provider.Registration{
 	Validate: validate,
 	Open:     open,
 	Notice:   notice,
+	Rates:    rates,
 }
 
 // connection is an opened provider value.
@@ -112,6 +113,17 @@ var (
 
 	_ provider.Identifier = (*connection)(nil)
 )
+
+// rates are one studio's: the vendor publishes no number, so it is what the settings allow. The client slows down by itself
+// when the vendor refuses.
+func rates(c provider.Connection) []provider.Limit {
+	most := float64(defaultRate)
+	if s, err := parseSettings(c.Integration.Settings); err == nil {
+		most = s.rate()
+	}
+	return []provider.Limit{{Scope: provider.PerAccount, Account: c.Secrets[secretKey], PerSecond: most, Burst: burst(most)},
+		{Scope: provider.PerHost, PerSecond: 100, Burst: 400}}
+}
 
 func open(c provider.Connection) (any, error) {
 	s, err := parseSettings(c.Integration.Settings)

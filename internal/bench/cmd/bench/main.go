@@ -8,6 +8,7 @@
 //	bench stream [--subscribers 5000] …
 //	bench sync [--events 10000] [--rounds 2] …
 //	bench monitor [--endpoints 5000] [--for 10m] …
+//	bench vendors [--integrations 5000] [--duration 5m] …
 //	bench ingest [--duration 20s] [--warmup 5s] [--only accept,full,naive,raw] [--profile DIR] …
 //
 // It exits 0 when it could measure, whatever the figures, unless --bars is given; bench sync also fails when its bookings are
@@ -31,6 +32,7 @@ import (
 	"github.com/wedsync/wedsync/internal/bench/monitors"
 	"github.com/wedsync/wedsync/internal/bench/streams"
 	"github.com/wedsync/wedsync/internal/bench/syncs"
+	"github.com/wedsync/wedsync/internal/bench/vendors"
 	"github.com/wedsync/wedsync/internal/devstack"
 	"github.com/wedsync/wedsync/internal/inbox"
 	"github.com/wedsync/wedsync/internal/providers/custom"
@@ -43,6 +45,7 @@ func main() {
 	streams.Child()
 	syncs.Child()
 	monitors.Child()
+	vendors.Child()
 	inbox.TuneGC()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -75,9 +78,11 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 			return runSync(ctx, args[1:], out, progress)
 		case "monitor":
 			return runMonitor(ctx, args[1:], out, progress)
+		case "vendors":
+			return runVendors(ctx, args[1:], out, progress)
 		}
 	}
-	return errors.New("usage: bench ingest|schemes|flow|conflict|fairness|stream|sync|monitor [flags]; -h lists them")
+	return errors.New("usage: bench ingest|schemes|flow|conflict|fairness|stream|sync|monitor|vendors [flags]; -h lists them")
 }
 
 func runIngest(ctx context.Context, args []string, out, progress io.Writer) error {

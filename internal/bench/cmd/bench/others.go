@@ -15,6 +15,7 @@ import (
 	"github.com/wedsync/wedsync/internal/bench/fairness"
 	"github.com/wedsync/wedsync/internal/bench/flows"
 	"github.com/wedsync/wedsync/internal/bench/syncs"
+	"github.com/wedsync/wedsync/internal/bench/vendors"
 )
 
 func runFlow(ctx context.Context, args []string, out, progress io.Writer) error {
@@ -95,6 +96,28 @@ func runSync(ctx context.Context, args []string, out, progress io.Writer) error 
 		err = fmt.Errorf("%d bookings lost or wrong, %d too many", result.Lost, result.Duplicated)
 	}
 	return err
+}
+
+func runVendors(ctx context.Context, args []string, out, progress io.Writer) error {
+	o := vendors.Options{Say: func(line string) { fmt.Fprintln(progress, line) }}
+	flags := flag.NewFlagSet("bench vendors", flag.ContinueOnError)
+	flags.SetOutput(progress)
+	flags.IntVar(&o.Integrations, "integrations", 5000, "connected systems")
+	flags.Float64Var(&o.Hinted, "hinted", 0.1, "part of them that only hint that something changed")
+	flags.DurationVar(&o.Interval, "interval", time.Minute, "between two changes of one system")
+	flags.DurationVar(&o.Duration, "duration", 5*time.Minute, "of the steady state")
+	flags.DurationVar(&o.Idle, "idle", 30*time.Second, "how long idling is watched")
+	flags.DurationVar(&o.Poll, "poll", 15*time.Minute, "between two reconciling polls of one system")
+	flags.IntVar(&o.Hosts, "hosts", 16, "hosts of the simulated systems")
+	flags.StringVar(&o.Dir, "dir", "", "folder for the private servers; the system's temporary folder by default")
+	more := common(flags)
+	if err := flags.Parse(args); err != nil {
+		return helped(err)
+	}
+	if o.Profile = more.profile; o.Hinted == 0 {
+		o.Hinted = -1
+	}
+	return more.run(out, progress, "vendors-load", func() (figures, error) { return vendors.Run(ctx, o) })
 }
 
 func helped(err error) error {

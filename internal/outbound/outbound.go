@@ -1,0 +1,215 @@
+package outbound
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/httpx"
+	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/ratelimit"
+	"github.com/wedsync/wedsync/internal/rules/breaker"
+	"github.com/wedsync/wedsync/internal/store"
+)
+
+// ErrHeld is in the chain of the error of every call that was not sent because it was held back.
+var ErrHeld = errors.New("not sent")
+
+// Options tune a Discipline. The zero value of every field takes its default.
+type Options struct {
+	// Store is where limits and circuits are shared; nil = this process is alone.
+	Store *store.Store
+	Log   *slog.Logger
+	// Metrics takes the metrics; nil = none.
+	Metrics prometheus.Registerer
+	// Rules are those of circuits; the zero value is breaker.Default.
+	Rules breaker.Rules
+	// MaxTurn is how long a call waits for its turn at the most, default 5 s: the worker's slot is taken meanwhile.
+	MaxTurn time.Duration
+	// Refresh is how often the circuits of other processes are read, default 2 s.
+	Refresh time.Duration
+	// Now is the clock of decisions; nil = time.Now.
+	Now func() time.Time
+	// Random returns 0 to 1 for jitter; nil = the process's own randomness.
+	Random func() float64
+}
+
+func (o *Options) defaults() {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Rules == (breaker.Rules{}) {
+		o.Rules = breaker.Default
+	}
+	if o.MaxTurn <= 0 {
+		o.MaxTurn = 5 * time.Second
+	}
+	if o.Refresh <= 0 {
+		o.Refresh = 2 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Random == nil {
+		o.Random = rand.Float64
+	}
+}
+
+// Discipline keeps limits and circuits for a process. Make one with [New] and share it.
+type Discipline struct {
+	o     Options
+	life  context.Context
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
+	says  rate.Sometimes
+	meter *meter
+
+	limits struct {
+		sync.Mutex
+		shared map[shape]*ratelimit.Shared
+		turns  map[place]*turnstile
+	}
+	circuits struct {
+		sync.Mutex
+		byPlace map[line]*circuit
+	}
+}
+
+// New starts a Discipline. It works until Close, also after ctx has ended, so that what a stopping process still does is bound
+// too. The error is of the metrics.
+func New(ctx context.Context, o Options) (*Discipline, error) {
+	o.defaults()
+	d := &Discipline{o: o, says: rate.Sometimes{Interval: time.Minute}}
+	d.life, d.stop = context.WithCancel(context.WithoutCancel(ctx))
+	d.limits.shared, d.limits.turns = map[shape]*ratelimit.Shared{}, map[place]*turnstile{}
+	d.circuits.byPlace = map[line]*circuit{}
+	d.meter = newMeter(d)
+	if o.Metrics != nil {
+		if err := o.Metrics.Register(d.meter); err != nil {
+			d.stop()
+			return nil, domain.E(domain.KindInternal, "register metrics of outbound calls: %w", err)
+		}
+	}
+	if o.Store != nil {
+		d.tasks.Go(d.follow)
+	}
+	return d, nil
+}
+
+// Close ends what runs beside. Calls under way finish.
+func (d *Discipline) Close() {
+	d.stop()
+	d.tasks.Wait()
+}
+
+// For returns the gate of an integration. r declares the limits and the header for ids of requests, c is what the
+// integration is opened with.
+func (d *Discipline) For(i domain.Integration, r provider.Registration, c provider.Connection) httpx.Gate {
+	limits := provider.DefaultLimits()
+	if r.Rates != nil {
+		limits = r.Rates(c)
+	}
+	g := &gate{d: d, org: i.OrgID, id: i.ID, provider: r.Name, idHeader: r.RequestIDHeader}
+	for _, l := range limits {
+		if l.PerSecond > 0 {
+			g.limits = append(g.limits, bound{shape: d.shapeOf(l), scope: l.Scope, key: keyOf(l, r.Name, i.ID)})
+		}
+	}
+	return g
+}
+
+// gate is the discipline of one integration.
+type gate struct {
+	d        *Discipline
+	org      domain.OrgID
+	id       domain.IntegrationID
+	provider string
+	idHeader string
+	limits   []bound
+}
+
+// bound is a limit of an integration. The key of one per host is made when the host is known.
+type bound struct {
+	shape shape
+	scope provider.LimitScope
+	key   ratelimit.Key
+}
+
+func digest(parts ...string) ratelimit.Key {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\n")))
+	return ratelimit.Key(sum[:16])
+}
+
+func keyOf(l provider.Limit, name string, id domain.IntegrationID) ratelimit.Key {
+	if l.Scope == provider.PerAccount && l.Account != "" {
+		return digest("account", name, l.Account)
+	}
+	if b, ok := domain.ParseUUID(string(id)); ok {
+		return b
+	}
+	return digest("integration", string(id))
+}
+
+// Enter is httpx.Gate.
+func (g *gate) Enter(req *http.Request) (func(*httpx.Response, error), error) {
+	host := strings.ToLower(req.URL.Host)
+	at := line{g.id, host}
+	probe, err := g.d.admit(req.Context(), g, at)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range g.limits {
+		key := l.key
+		if l.scope == provider.PerHost {
+			key = digest("host", g.provider, host)
+		}
+		if err := g.d.turn(req.Context(), l.shape, key, g.id); err != nil {
+			if probe {
+				g.d.report(req.Context(), g, at, true, breaker.Unknown, nil)
+			}
+			g.d.meter.held(g.provider, heldByLimit)
+			return nil, err
+		}
+	}
+	if g.idHeader != "" && req.Header.Get(g.idHeader) == "" {
+		req.Header.Set(g.idHeader, string(domain.NewID[domain.PushID](g.d.o.Now())))
+	}
+	return func(_ *httpx.Response, err error) {
+		o := outcomeOf(req.Context(), err)
+		g.d.meter.called(g.provider, o)
+		g.d.report(req.Context(), g, at, probe, o, err)
+	}, nil
+}
+
+// outcomeOf tells what a call says of the system, whatever it says of the entry.
+func outcomeOf(ctx context.Context, err error) breaker.Outcome {
+	status := httpx.StatusOf(err)
+	switch kind := domain.KindOf(err); {
+	case err == nil:
+		return breaker.Worked
+	case status == http.StatusNotImplemented:
+		return breaker.Worked // it answers, and will not do this
+	case status >= 500:
+		return breaker.Failed
+	case status != 0, kind == domain.KindTooLarge:
+		return breaker.Worked
+	case ctx.Err() != nil, kind != domain.KindUnavailable:
+		return breaker.Unknown // the caller gave up, or nothing could be sent
+	}
+	return breaker.Failed
+}
+
+// held makes the error of a call that is not sent.
+func held(kind domain.ErrorKind, wait time.Duration, format string, args ...any) error {
+	return domain.WithRetryAfter(domain.E(kind, "%w: "+format, append([]any{ErrHeld}, args...)...), max(wait, time.Second))
+}
