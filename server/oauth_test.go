@@ -371,6 +371,40 @@ func TestPausedIntegrationStaysPausedWhenReconnected(t *testing.T) {
 	}
 }
 
+func TestAConsentLetsAnOnboardingGoOn(t *testing.T) {
+	t.Parallel()
+	c := setupConsents(t)
+	var i domain.Integration
+	made := c.do("POST", "/v1/integrations", c.admin, `{"name":"Calendar","provider":"cal","direction":"import","onboard":true,"resource_id":"`+string(c.a.resource)+`"}`)
+	made.into(t, &i)
+	if made.status != 201 || i.State != domain.IntegrationConnecting {
+		t.Fatalf("%d %s", made.status, made.body)
+	}
+	c.onboard(c.a, string(i.ID), func(o *domain.Onboarding) {
+		now := c.server.now()
+		o.State, o.FaultKind, o.WaitingSince = domain.OnboardingWaiting, domain.KindUnauthenticated, &now
+	})
+	var v onboardingView
+	path := "/v1/integrations/" + string(i.ID) + "/onboarding"
+	if c.do("GET", path, c.admin, "").into(t, &v); !strings.Contains(v.Next, "connect it on the dashboard") || v.Before != domain.IntegrationNeedsReconnect {
+		t.Errorf("it waits as %+v", v)
+	}
+	c.outboxOf(string(i.ID))
+	if got := c.confirm(c.link(i.ID)); got.status != 200 || !strings.Contains(string(got.body), "being brought to work") {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	v = onboardingView{}
+	if c.do("GET", path, c.admin, "").into(t, &v); v.State != domain.OnboardingRunning || v.Attempt != 2 || c.integration(i.ID).State != domain.IntegrationConnecting ||
+		c.outboxOf(string(i.ID)) != 1 {
+		t.Errorf("after the consent it is %+v", v)
+	}
+	c.flow.mu.Lock()
+	defer c.flow.mu.Unlock()
+	if len(c.flow.resyncs) != 0 {
+		t.Error("a sync was asked for beside the onboarding")
+	}
+}
+
 func TestMorePermissionsNeedANewConsent(t *testing.T) {
 	t.Parallel()
 	c := setupConsents(t)

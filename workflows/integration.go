@@ -239,6 +239,10 @@ func (s *integration) carryOut(ctx workflow.Context) {
 	for len(s.orders) > 0 {
 		o := s.orders[0]
 		s.orders = s.orders[1:]
+		if s.Config.State == domain.IntegrationConnecting {
+			o.err, o.done = errConnecting, true
+			continue
+		}
 		if s.Config.State != o.state {
 			var cfg contract.IntegrationConfig
 			err := workflow.ExecuteLocalActivity(database(ctx, "become "+string(o.state)), steps.Integrations.SetIntegrationState,

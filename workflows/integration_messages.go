@@ -53,17 +53,21 @@ func (s *integration) mayBecome(want domain.IntegrationState, by string) error {
 		return temporal.NewApplicationError("by: who asks is required", "Invalid")
 	case s.state() == domain.IntegrationDeleted:
 		return temporal.NewApplicationError("the integration is deleted", "Refused")
-	case s.state() == domain.IntegrationConnecting:
-		return temporal.NewApplicationError("the integration is being connected; resume or cancel its onboarding", "Refused")
 	case want == domain.IntegrationPaused && s.state() == domain.IntegrationNeedsReconnect:
 		return temporal.NewApplicationError("the integration needs to be reconnected; it is not running", "Refused")
 	}
 	return nil
 }
 
+// errConnecting refuses what is the onboarding's to decide.
+var errConnecting = temporal.NewApplicationError("the integration is being connected; resume or cancel its onboarding", "Refused")
+
 func (s *integration) take(ctx workflow.Context, state domain.IntegrationState, by string) (contract.StateResult, error) {
 	o := &order{state: state, by: by}
 	s.orders = append(s.orders, o)
+	if s.state() == domain.IntegrationConnecting {
+		s.reload = true // its onboarding may have ended this moment
+	}
 	if err := workflow.Await(ctx, func() bool { return o.done }); err != nil {
 		return contract.StateResult{}, err
 	}
@@ -76,8 +80,6 @@ func (s *integration) mayResync(_ workflow.Context, r contract.ResyncRequest) er
 		return temporal.NewApplicationError("run_id and by are required", "Invalid")
 	case s.state() == domain.IntegrationDeleted:
 		return temporal.NewApplicationError("the integration is deleted", "Refused")
-	case s.state() == domain.IntegrationConnecting:
-		return temporal.NewApplicationError("the integration is being connected; it is read by its onboarding", "Refused")
 	case s.state() == domain.IntegrationPaused:
 		return temporal.NewApplicationError("the integration is paused; resume it first", "Refused")
 	case s.Config != nil && !s.Config.CanPull:
@@ -92,6 +94,15 @@ func (s *integration) takeResync(ctx workflow.Context, r contract.ResyncRequest)
 	// The very first message of a workflow is checked against settings that are not read yet.
 	if err := workflow.Await(ctx, func() bool { return s.Config != nil }); err != nil {
 		return contract.ResyncResult{}, err
+	}
+	if s.state() == domain.IntegrationConnecting {
+		s.reload = true // its onboarding may have ended this moment
+		if err := workflow.Await(ctx, func() bool { return !s.reload }); err != nil {
+			return contract.ResyncResult{}, err
+		}
+		if s.state() == domain.IntegrationConnecting {
+			return contract.ResyncResult{}, errConnecting
+		}
 	}
 	out := contract.ResyncResult{RunID: r.RunID, WorkflowID: contract.SyncWorkflowID(r.RunID)}
 	is := func(id *domain.SyncRunID) bool { return id != nil && *id == r.RunID }

@@ -598,3 +598,44 @@ func TestNewRunCarriesWhatCouldNotBeDone(t *testing.T) {
 		t.Errorf("carried %+v", c)
 	}
 }
+
+func TestAConnectionThatIsBeingMadeIsLeftToItsOnboarding(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, contract.IntegrationWorkflowID(integration))
+	s.load = func(n int) (contract.IntegrationConfig, error) {
+		state := domain.IntegrationConnecting
+		switch {
+		case s.Now().After(start.Add(2 * time.Hour)):
+			state = domain.IntegrationDeleted
+		case s.Now().After(start.Add(time.Hour)):
+			state = domain.IntegrationActive // nobody has told the workflow yet
+		}
+		return contract.IntegrationConfig{Provider: "outside", State: state, CanPull: true, CanWrite: true, Version: int64(n)}, nil
+	}
+	var pause, resume *updated[contract.StateResult]
+	var resync *updated[contract.ResyncResult]
+	s.at(time.Minute, func() {
+		pause = update[contract.StateResult](s, contract.UpdatePause, "", contract.PauseRequest{By: "admin-1"})
+		resume = update[contract.StateResult](s, contract.UpdateResume, "", contract.ResumeRequest{By: "admin-1"})
+		resync = update[contract.ResyncResult](s, contract.UpdateResync, "", contract.ResyncRequest{RunID: run1, By: "admin-1"})
+	})
+	s.set = func(in activities.SetIntegrationStateInput) (contract.IntegrationConfig, error) {
+		return contract.IntegrationConfig{Provider: "outside", State: in.State, Version: 99}, nil
+	}
+	var late *updated[contract.StateResult]
+	s.at(time.Hour+time.Minute, func() {
+		if n := s.count("ApplyDeliveries") + s.count("PushBookings") + s.count("PullPage") + s.count("KeepWatches"); n != 0 {
+			t.Errorf("%d things were done while it was being connected", n)
+		}
+		late = update[contract.StateResult](s, contract.UpdatePause, "", contract.PauseRequest{By: "admin-1"})
+	})
+	s.at(2*time.Hour+time.Minute, func() { s.SignalWorkflow(contract.SignalChanged, contract.ChangedSignal{Version: 2}) })
+	s.ExecuteWorkflow(contract.IntegrationWorkflow, contract.IntegrationInput{OrgID: org, IntegrationID: integration})
+	s.ended(nil)
+	if pause.err == nil || resume.err == nil || resync.err == nil {
+		t.Errorf("pause %v, resume %v, resync %v", pause.err, resume.err, resync.err)
+	}
+	if late.err != nil || late.result.State != domain.IntegrationPaused {
+		t.Errorf("paused once it runs: %+v", late)
+	}
+}
