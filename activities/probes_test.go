@@ -41,7 +41,7 @@ func newWard(t *testing.T, answer func(n int64) error) *ward {
 	w := &ward{desk: d, system: &probed{answer: answer}, told: make(chan contract.HealthSignal, 100)}
 	w.id = d.connect("probed", domain.DirectionImport, w.system).ID
 	w.shard = domain.ProbeShard(w.id)
-	w.steps = &activities.Probes{Prober: activities.NewProber(d.Store, d.opener, nil, monitor.Options{Every: monitor.LeastEvery, Confirm: 10 * time.Millisecond}),
+	w.steps = &activities.Probes{Store: d.Store, Prober: activities.NewProber(d.Store, d.opener, nil, monitor.Options{Every: monitor.LeastEvery, Confirm: 10 * time.Millisecond}),
 		Tell: func(_ context.Context, shard int, s contract.HealthSignal) error {
 			if shard != w.shard {
 				return fmt.Errorf("shard %d was told of", shard)
@@ -177,5 +177,35 @@ func TestWithoutAProberNothingIsProbed(t *testing.T) {
 	w.steps.Prober = nil
 	if out, err := w.probe(activities.ProbeShardInput{}); err != nil || !out.Off {
 		t.Errorf("%+v, %v", out, err)
+	}
+}
+
+func TestOneConnectionIsAskedAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWard(t, func(n int64) error {
+		if n <= 2 {
+			return domain.E(domain.KindUnavailable, "timed out")
+		}
+		return nil
+	})
+	ask := func(id domain.IntegrationID) (out activities.ProbeNowResult) {
+		t.Helper()
+		value, err := w.env.ExecuteActivity(w.steps.ProbeNow, activities.ProbeNowInput{Org: w.org, Integration: id})
+		w.must(err)
+		w.must(value.Get(&out))
+		return out
+	}
+	if got := ask(w.id); got.Outcome != "failed" || got.Cause != domain.KindUnavailable || w.system.asked.Load() != 2 {
+		t.Errorf("%+v after %d tries", got, w.system.asked.Load())
+	}
+	if got := ask(w.id); got.Outcome != "ok" || got.Silent {
+		t.Errorf("%+v", got)
+	}
+	if got := ask(w.crm.ID); !got.Silent {
+		t.Errorf("%+v", got)
+	}
+	_, err := w.env.ExecuteActivity(w.steps.ProbeNow, activities.ProbeNowInput{Org: domain.NewID[domain.OrgID](w.clock()), Integration: w.id})
+	if err == nil {
+		t.Error("another tenant may ask it")
 	}
 }

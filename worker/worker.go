@@ -199,7 +199,7 @@ func Register(r Registry, queue string, d Deps) {
 		r.RegisterActivity(&activities.Watches{Store: d.Store, Opener: d.Opener, NotifyURL: d.NotifyURL})
 	}
 	if queue == contract.QueueProbe {
-		r.RegisterActivity(&activities.Probes{Prober: d.prober, Tell: d.tellHealth, Log: d.Log})
+		r.RegisterActivity(&activities.Probes{Store: d.Store, Prober: d.prober, Tell: d.tellHealth, Log: d.Log})
 	}
 	if queue == contract.QueuePush {
 		r.RegisterActivity(&activities.Pushes{Store: d.Store, Opener: d.Opener})

@@ -42,13 +42,29 @@ type ProbeTarget struct {
 
 // ProbeTargets returns the connections of a shard (0 to domain.ProbeShards-1), deleted ones left out, in the order of ids.
 func (s *Store) ProbeTargets(ctx context.Context, shard int) ([]ProbeTarget, error) {
+	return s.probeTargets(ctx, "i.probe_shard = $1", shard)
+}
+
+// ProbeTarget returns one connection of a tenant; KindNotFound when it has no such, or it is deleted.
+func (s *Store) ProbeTarget(ctx context.Context, org domain.OrgID, id domain.IntegrationID) (ProbeTarget, error) {
+	list, err := s.probeTargets(ctx, "i.org_id = $1 AND i.id = $2", org, id)
+	if err == nil && len(list) == 0 {
+		err = notFound("integration")
+	}
+	if err != nil {
+		return ProbeTarget{}, err
+	}
+	return list[0], nil
+}
+
+func (s *Store) probeTargets(ctx context.Context, where string, args ...any) ([]ProbeTarget, error) {
 	rows, err := s.system.Query(ctx, `SELECT i.id, i.org_id, i.provider, coalesce(h.state, 'unknown'), coalesce(h.reason_code, 'new'), coalesce(h.reason_text, ''),
 			coalesce(h.since, i.created_at), coalesce(h.probe_every_ms, 0), coalesce(h.boost_every_ms, 0), h.boost_until, h.maintenance_until, coalesce(h.maintenance_text, ''),
 			i.state, i.state_reason, i.version, r.zone, i.direction, i.poll_seconds, i.created_at, i.last_sync_at, i.last_delivery_at,
 			coalesce(h.rhythm_longest_ms, 0), coalesce(h.rhythm_gaps, 0), h.rhythm_since, h.rhythm_last
 		FROM integrations i JOIN resources r ON r.org_id = i.org_id AND r.id = i.resource_id
 		LEFT JOIN integration_health h ON h.org_id = i.org_id AND h.integration_id = i.id
-		WHERE i.probe_shard = $1 AND i.state <> 'deleted' ORDER BY i.id`, shard)
+		WHERE `+where+` AND i.state <> 'deleted' ORDER BY i.id`, args...)
 	out, err := collect(rows, err, func(row pgx.Row) (t ProbeTarget, err error) {
 		var every, boost, poll, longest int64
 		var since, last *time.Time
