@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -28,6 +30,7 @@ type spot struct {
 type document struct {
 	text   []byte
 	value  any
+	lines  []int           // offsets at which lines begin
 	places map[string]spot // by path without the leading "settings.", such as list.paging.kind or errors[0].when
 }
 
@@ -52,6 +55,7 @@ func readDocument(text []byte) (*document, error) {
 		if err == nil {
 			d.value = v
 			dec := json.NewDecoder(bytes.NewReader(text))
+			dec.UseNumber() // one that is too large for a float is a text to us
 			d.index(dec, "", spot{})
 			return d, nil
 		}
@@ -72,22 +76,25 @@ func readDocument(text []byte) (*document, error) {
 	return d, nil
 }
 
-// index notes the places of a JSON value; the decoder stands before it. The text was parsed before, so it is valid.
-func (d *document) index(dec *json.Decoder, path string, key spot) {
+// index notes the places of a JSON value; the decoder stands before it. The text was parsed before, so it is valid; if the
+// decoder thinks otherwise, the rest has no places of its own.
+func (d *document) index(dec *json.Decoder, path string, key spot) (ok bool) {
 	at := int(dec.InputOffset())
 	for at < len(d.text) && strings.IndexByte(" \t\r\n:,", d.text[at]) >= 0 {
 		at++
 	}
-	key.line, key.column = position(d.text, at)
+	key.line, key.column = d.position(at)
 	key.quoted = at < len(d.text) && d.text[at] == '"'
 	d.places[path] = key
 	open, err := dec.Token()
 	if err != nil {
-		return
+		return false
 	}
 	for n := 0; dec.More() && (open == json.Delim('{') || open == json.Delim('[')); n++ {
 		if open == json.Delim('[') {
-			d.index(dec, path+"["+strconv.Itoa(n)+"]", spot{})
+			if !d.index(dec, path+"["+strconv.Itoa(n)+"]", spot{}) {
+				return false
+			}
 			continue
 		}
 		from := int(dec.InputOffset())
@@ -97,15 +104,38 @@ func (d *document) index(dec *json.Decoder, path string, key spot) {
 		name, err := dec.Token()
 		text, ok := name.(string)
 		if err != nil || !ok {
-			return
+			return false
 		}
 		var child spot
-		child.keyLine, child.keyColumn = position(d.text, from)
-		d.index(dec, join2(path, text), child)
+		child.keyLine, child.keyColumn = d.position(from)
+		if !d.index(dec, join2(path, text), child) {
+			return false
+		}
 	}
 	if open == json.Delim('{') || open == json.Delim('[') {
-		_, _ = dec.Token() // the closing bracket, which is there
+		if _, err := dec.Token(); err != nil {
+			return false
+		}
 	}
+	return true
+}
+
+// position is position, quick for many offsets of one text.
+func (d *document) position(offset int) (line, column int) {
+	if d.lines == nil {
+		d.lines = []int{0}
+		for i, c := range d.text {
+			if c == '\n' {
+				d.lines = append(d.lines, i+1)
+			}
+		}
+	}
+	offset = min(offset, len(d.text))
+	line, found := slices.BinarySearch(d.lines, offset)
+	if !found {
+		line--
+	}
+	return line + 1, utf8.RuneCount(d.text[d.lines[line]:offset]) + 1
 }
 
 func join2(path, name string) string {
