@@ -89,7 +89,7 @@ func Open(ctx context.Context, c Config, name string) (*Core, error) {
 		core.Close()
 		return nil, err
 	}
-	core.Opener = connect.New(findProvider, core.HTTP, time.Now, 0).WithGrants(core.Grants).WithConsents(core.consentOf).WithOutbound(core.Outbound)
+	core.Opener = connect.New(findProvider, core.HTTP, time.Now, 0).WithGrants(core.Grants).WithConsents(connect.StoredConsents(core.Store)).WithOutbound(core.Outbound)
 	return core, nil
 }
 
@@ -134,16 +134,6 @@ func (c *Core) Close() {
 	}
 	c.Store.Close()
 	c.HTTP.Close()
-}
-
-// consentOf tells whether the customer agreed that pages of an origin are read for an integration.
-func (c *Core) consentOf(ctx context.Context, i domain.Integration, origin string) (out provider.Consent, err error) {
-	err = c.Store.TenantRead(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
-		given, err := tx.ScrapeConsent(ctx, i.ID, origin)
-		out = provider.Consent{By: given.GivenBy, At: given.GivenAt}
-		return err
-	})
-	return out, err
 }
 
 // findProvider is providers.Get for those who only ask whether there is one.

@@ -62,6 +62,9 @@ const lineAttr = "data-wedsync-line"
 
 // parsePage makes a tree of a page whose elements know their lines.
 func parsePage(body []byte, contentType string) (*html.Node, error) {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return nil, domain.E(domain.KindUnavailable, "the page is empty")
+	}
 	r, err := charset.NewReader(bytes.NewReader(body), contentType)
 	if err != nil {
 		return nil, domain.E(domain.KindUnavailable, "the page is in an encoding that is not known")
