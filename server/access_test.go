@@ -40,6 +40,8 @@ var (
 	idNotification = func(x tenant) string { return string(x.notification) }
 
 	idQuarantine = func(x tenant) string { return string(x.quarantine) }
+	idAlert      = func(x tenant) string { return string(x.alert) }
+	idSilence    = func(x tenant) string { return string(x.silence) }
 	idVenue      = func(x tenant) string { return string(x.venue) }
 )
 
@@ -191,6 +193,30 @@ func expectations() map[string]expectation {
 		"acknowledge-notification": {path: at("/v1/notifications/{id}/acknowledge", idNotification), ok: 200},
 		"resend-notification":      {path: at("/v1/notifications/{id}/resend", idNotification), ok: 200},
 		"preview-notification":     {body: `{"kind":"cake"}`, ok: 422},
+
+		"list-alerts":       {ok: 200},
+		"get-alert":         {path: at("/v1/alerts/{id}", idAlert), ok: 200},
+		"acknowledge-alert": {path: at("/v1/alerts/{id}/acknowledge", idAlert), ok: 200},
+		"list-alert-rules":  {ok: 200},
+		"put-alert-rule":    {body: `{"scope":{"kind":"platform","target":"nothing"},"rule":"silence","enabled":true}`, ok: 422},
+		"delete-alert-rule": {path: at("/v1/alert-rules/{id}?reason=%00", idAlert), ok: 404},
+		"get-alert-policy":  {ok: 200},
+		"put-alert-policy":  {body: `{"remind_every_minutes":60,"steps":[{"after_minutes":9},{"after_minutes":8}],"version":0}`, ok: 422},
+		"create-silence":    {body: `{"scope":{"kind":"organization"},"starts_at":"2031-01-01T00:00:00Z","ends_at":"2031-01-01T00:00:00Z","reason":"x"}`, ok: 422},
+		"list-silences":     {ok: 200},
+		"get-silence":       {path: at("/v1/silences/{id}", idSilence), ok: 200},
+		"update-silence":    {path: at("/v1/silences/{id}", idSilence), body: `{"version":99}`, ok: 409},
+		"end-silence":       {path: at("/v1/silences/{id}?reason=%00", idSilence), ok: 422},
+		"list-objectives":   {ok: 200},
+		"put-objective":     {body: `{"scope":{"kind":"platform","target":"nothing"},"targets":{"availability_percent":99.9,"latency_ms":500,"errors_percent":1}}`, ok: 422},
+		"delete-objective":  {path: at("/v1/objectives/{id}", idAlert), ok: 404},
+		"get-sla":           {path: func(tenant) string { return "/v1/sla/2031-01" }, ok: 200},
+		"get-sla-csv":       {path: func(tenant) string { return "/v1/sla/2031-01/csv" }, ok: 200},
+		"list-scores":       {ok: 200},
+		"get-score":         {path: at("/v1/integrations/{id}/score", idIntegration), ok: 200},
+		"alerts-page":       {ok: 200},
+		"dashboard-alert":   {path: at("/do/alerts/{id}/acknowledge", idAlert), form: url.Values{}, ok: 303},
+		"sla-page":          {path: func(tenant) string { return "/sla/2031-01" }, ok: 200},
 
 		"health": {ok: 200}, "ready": {ok: 200}, "metrics": {ok: 200}, "openapi-json": {ok: 200}, "openapi-yaml": {ok: 200}, "docs": {ok: 200},
 

@@ -53,6 +53,7 @@ const (
 	tagSubscription = "Subscriptions"
 
 	tagNotifications = "Notifications"
+	tagAlerts        = "Alerts and service levels"
 
 	tagOperation = "Operation"
 	tagPages     = "Pages"
@@ -213,6 +214,27 @@ func Routes() []Route {
 		{Method: "POST", Path: "/v1/notifications/{id}/resend", Access: AccessOperator, ID: "resend-notification", Tag: tagNotifications, Summary: "Send a notification once more, at once", mount: typed((*Server).resendNotification)},
 		{Method: "POST", Path: "/v1/notifications:preview", Access: AccessOperator, ID: "preview-notification", Tag: tagNotifications, Summary: "See what a message would say; nothing is sent", mount: typed((*Server).previewNotification)},
 
+		{Method: "GET", Path: "/v1/alerts", Access: AccessViewer, ID: "list-alerts", Tag: tagAlerts, Summary: "List what is wrong with connections, newest first", mount: typed((*Server).listAlerts)},
+		{Method: "GET", Path: "/v1/alerts/{id}", Access: AccessViewer, ID: "get-alert", Tag: tagAlerts, Summary: "Read an alert", mount: typed((*Server).getAlert)},
+		{Method: "POST", Path: "/v1/alerts/{id}/acknowledge", Access: AccessOperator, ID: "acknowledge-alert", Tag: tagAlerts, Summary: "Say that somebody looks after an alert; reminders and escalation stop", mount: typed((*Server).acknowledgeAlert)},
+		{Method: "GET", Path: "/v1/alert-rules", Access: AccessViewer, ID: "list-alert-rules", Tag: tagAlerts, Summary: "List what rules do otherwise than usual", mount: typed((*Server).listAlertRules)},
+		{Method: "PUT", Path: "/v1/alert-rules", Access: AccessAdmin, ID: "put-alert-rule", Tag: tagAlerts, Summary: "Switch a rule on or off, or change it, for some connections", mount: typed((*Server).putAlertRule)},
+		{Method: "DELETE", Path: "/v1/alert-rules/{id}", Access: AccessAdmin, ID: "delete-alert-rule", Tag: tagAlerts, Summary: "Let a rule do as usual again", status: 204, mount: typed((*Server).deleteAlertRule)},
+		{Method: "GET", Path: "/v1/alert-policy", Access: AccessViewer, ID: "get-alert-policy", Tag: tagAlerts, Summary: "Read when people are told again, and who else", mount: typed((*Server).getAlertPolicy)},
+		{Method: "PUT", Path: "/v1/alert-policy", Access: AccessAdmin, ID: "put-alert-policy", Tag: tagAlerts, Summary: "Set reminders and escalation", mount: typed((*Server).putAlertPolicy)},
+		{Method: "POST", Path: "/v1/silences", Access: AccessOperator, ID: "create-silence", Tag: tagAlerts, Summary: "Note alerts without telling anybody, once or again and again", status: 201, mount: typed((*Server).createSilence)},
+		{Method: "GET", Path: "/v1/silences", Access: AccessViewer, ID: "list-silences", Tag: tagAlerts, Summary: "List silences, newest first", mount: typed((*Server).listSilences)},
+		{Method: "GET", Path: "/v1/silences/{id}", Access: AccessViewer, ID: "get-silence", Tag: tagAlerts, Summary: "Read a silence", mount: typed((*Server).getSilence)},
+		{Method: "PATCH", Path: "/v1/silences/{id}", Access: AccessOperator, ID: "update-silence", Tag: tagAlerts, Summary: "Change a silence", mount: typed((*Server).updateSilence)},
+		{Method: "DELETE", Path: "/v1/silences/{id}", Access: AccessOperator, ID: "end-silence", Tag: tagAlerts, Summary: "End a silence; it stays in the list", status: 204, mount: typed((*Server).endSilence)},
+		{Method: "GET", Path: "/v1/objectives", Access: AccessViewer, ID: "list-objectives", Tag: tagAlerts, Summary: "List what is promised of connections", mount: typed((*Server).listObjectives)},
+		{Method: "PUT", Path: "/v1/objectives", Access: AccessAdmin, ID: "put-objective", Tag: tagAlerts, Summary: "Promise something of some connections", mount: typed((*Server).putObjective)},
+		{Method: "DELETE", Path: "/v1/objectives/{id}", Access: AccessAdmin, ID: "delete-objective", Tag: tagAlerts, Summary: "Take a promise back; the wider one counts again", status: 204, mount: typed((*Server).deleteObjective)},
+		{Method: "GET", Path: "/v1/sla/{period}", Access: AccessViewer, ID: "get-sla", Tag: tagAlerts, Summary: "Read what became of what was promised in a month or a year", mount: typed((*Server).getReport)},
+		{Method: "GET", Path: "/v1/sla/{period}/csv", Access: AccessViewer, ID: "get-sla-csv", Tag: tagAlerts, Summary: "Read the same report as CSV", mount: raw((*Server).reportCSV)},
+		{Method: "GET", Path: "/v1/scores", Access: AccessViewer, ID: "list-scores", Tag: tagAlerts, Summary: "List how far connections can be relied on", mount: typed((*Server).listScores)},
+		{Method: "GET", Path: "/v1/integrations/{id}/score", Access: AccessViewer, ID: "get-score", Tag: tagAlerts, Summary: "Read how far a connection can be relied on, and why", mount: typed((*Server).getScore)},
+
 		{Method: "GET", Path: "/healthz", Access: AccessPublic, ID: "health", Tag: tagOperation, Summary: "Is the process alive?", quiet: true, mount: raw((*Server).healthz)},
 		{Method: "GET", Path: "/readyz", Access: AccessPublic, ID: "ready", Tag: tagOperation, Summary: "Can this server do its work?", quiet: true, mount: raw((*Server).readyz)},
 		{Method: "GET", Path: "/metrics", Access: AccessMetrics, ID: "metrics", Tag: tagOperation, Summary: "Metrics for Prometheus", quiet: true, mount: raw((*Server).showMetrics),
@@ -232,6 +254,9 @@ func Routes() []Route {
 		{Method: "POST", Path: CallbackPath, Access: AccessPublic, ID: "oauth-confirm", Tag: tagPages, Summary: "Confirm a consent that was asked for by the API", mount: raw((*Server).confirm)},
 		{Method: "POST", Path: "/sign-out", Access: AccessViewer, ID: "sign-out", Tag: tagPages, Summary: "Sign out", page: true, mount: raw((*Server).signOut)},
 		{Method: "GET", Path: "/", Access: AccessViewer, ID: "dashboard", Tag: tagPages, Summary: "Dashboard", page: true, mount: raw((*Server).dashboard)},
+		{Method: "GET", Path: "/alerts", Access: AccessViewer, ID: "alerts-page", Tag: tagPages, Summary: "Alerts, silences and scores", page: true, mount: raw((*Server).alertsPage)},
+		{Method: "POST", Path: "/do/alerts/{id}/acknowledge", Access: AccessOperator, ID: "dashboard-alert", Tag: tagPages, Summary: "Button of an alert", page: true, mount: raw((*Server).doAlert)},
+		{Method: "GET", Path: "/sla/{period}", Access: AccessViewer, ID: "sla-page", Tag: tagPages, Summary: "What became of what was promised, for people", page: true, mount: raw((*Server).reportPage)},
 		{Method: "GET", Path: "/live", Access: AccessViewer, ID: "dashboard-live", Tag: tagPages, Summary: "Live events of the dashboard", page: true, endless: true, mount: raw((*Server).streamEvents)},
 		{Method: "POST", Path: "/do/integrations/{id}/{action}", Access: AccessOperator, ID: "dashboard-integration", Tag: tagPages, Summary: "Buttons of an integration", page: true, mount: raw((*Server).doIntegration)},
 		{Method: "GET", Path: "/integrations/{id}/mapping", Access: AccessAdmin, ID: "mapping-page", Tag: tagPages, Summary: "Mapping of an integration beside a sample and what it makes of it", page: true, mount: raw((*Server).mappingPage)},

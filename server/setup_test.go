@@ -234,6 +234,9 @@ type tenant struct {
 	recipient   domain.RecipientID
 
 	notification domain.NotificationID
+
+	alert   domain.AlertID
+	silence domain.SilenceID
 }
 
 type bundle struct {
@@ -402,6 +405,15 @@ func (b *bundle) tenant() tenant {
 		}
 		if _, err := tx.AddNotification(ctx, domain.Notification{ID: x.notification, RecipientID: x.recipient, Channel: domain.ChannelEmail, Kind: domain.NotifyReconnect,
 			Severity: domain.SeverityHigh, Subject: "integration/" + string(x.integration), Fact: "test", State: domain.NotificationSent}); err != nil {
+			return err
+		}
+		x.alert, x.silence = domain.NewID[domain.AlertID](now), domain.NewID[domain.SilenceID](now)
+		if err := tx.SaveAlert(ctx, domain.Alert{ID: x.alert, Kind: domain.AlertConnection, Scope: domain.Scope{Kind: domain.ScopeIntegration, Target: string(x.integration)},
+			State: domain.AlertOpen, Severity: domain.SeverityHigh, Technical: domain.SeverityHigh, Reason: "down", OpenedAt: now}, true, "opened"); err != nil {
+			return err
+		}
+		if _, err := tx.CreateSilence(ctx, domain.Silence{ID: x.silence, Scope: domain.Scope{Kind: domain.ScopePlatform, Target: "custom"}, StartsAt: now, EndsAt: now.Add(time.Hour),
+			Zone: "UTC", Reason: "test", CreatedBy: "test"}); err != nil {
 			return err
 		}
 		x.venue = domain.NewID[domain.VenueID](now)

@@ -52,6 +52,7 @@ func (*downSignals) TellOnboarding(context.Context, contract.OnboardInput) error
 
 func (*downSignals) FollowTimeline(context.Context, contract.TimelineInput) error { return nil }
 func (*downSignals) WakeNotify(context.Context, domain.OrgID) error               { return nil }
+func (*downSignals) WakeAlerts(context.Context, domain.OrgID) error               { return nil }
 func (*downSignals) StartConflict(context.Context, contract.ConflictInput) error  { return nil }
 func (*downSignals) RecheckConflict(context.Context, domain.ConflictID, contract.RecheckSignal) error {
 	return nil

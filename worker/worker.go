@@ -38,6 +38,8 @@ type Deps struct {
 	Log      *slog.Logger
 	// NotifyURL is the public address of the servers to which outside systems post; "" makes no watches.
 	NotifyURL string
+	// PagerDuty is where events for PagerDuty are posted; "" = notify.PagerDutyURL.
+	PagerDuty string
 	// Broadcast posts outgoing webhooks. Required to serve contract.QueueBroadcast.
 	Broadcast *httpx.Client
 	// Mail hands notifications to a mail server; nil sends none.
@@ -187,6 +189,7 @@ func Register(r Registry, queue string, d Deps) {
 		r.RegisterActivity(&activities.Replays{Store: d.Store, Opener: d.Opener})
 		r.RegisterActivity(&activities.Timelines{Store: d.Store})
 		r.RegisterActivity(&activities.Holds{Store: d.Store})
+		r.RegisterActivity(&activities.Alerts{Store: d.Store})
 	}
 	if queue == contract.QueueCore || queue == contract.QueueSync {
 		r.RegisterActivity(&activities.Onboardings{Store: d.Store, Opener: d.Opener, NotifyURL: d.NotifyURL})
@@ -206,7 +209,7 @@ func Register(r Registry, queue string, d Deps) {
 	}
 	if queue == contract.QueueCore || queue == contract.QueueBroadcast {
 		r.RegisterActivity(&activities.Subscriptions{Store: d.Store, HTTP: d.Broadcast, Wait: d.BroadcastWait})
-		r.RegisterActivity(&activities.Notifications{Store: d.Store, Senders: notify.Senders{Mail: d.Mail, HTTP: d.Broadcast}, Link: d.Link})
+		r.RegisterActivity(&activities.Notifications{Store: d.Store, Senders: notify.Senders{Mail: d.Mail, HTTP: d.Broadcast, PagerDuty: d.PagerDuty}, Link: d.Link})
 	}
 }
 
@@ -238,6 +241,7 @@ func RegisterWorkflows(r interface {
 	r.RegisterWorkflowWithOptions(workflows.Notify, workflow.RegisterOptions{Name: contract.NotifyWorkflow})
 	r.RegisterWorkflowWithOptions(workflows.Probe, workflow.RegisterOptions{Name: contract.ProbeWorkflow})
 	r.RegisterWorkflowWithOptions(workflows.Onboard, workflow.RegisterOptions{Name: contract.OnboardWorkflow})
+	r.RegisterWorkflowWithOptions(workflows.Alerts, workflow.RegisterOptions{Name: contract.AlertsWorkflow})
 }
 
 // Start begins to serve. It needs Temporal to be reachable.

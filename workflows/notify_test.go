@@ -22,6 +22,7 @@ import (
 	"github.com/wedsync/wedsync/internal/mailer"
 	"github.com/wedsync/wedsync/internal/notify"
 	"github.com/wedsync/wedsync/internal/resolutions"
+	"github.com/wedsync/wedsync/internal/sim/pagerdutysim"
 	"github.com/wedsync/wedsync/internal/sim/slacksim"
 	"github.com/wedsync/wedsync/internal/sim/smtpsim"
 	"github.com/wedsync/wedsync/internal/store"
@@ -130,11 +131,12 @@ type office struct {
 	desk  domain.Resource
 	mail  *smtpsim.Server
 	slack *slacksim.Server
+	pager *pagerdutysim.Server
 }
 
 func newOffice(t *testing.T, prefer domain.NotifyPreferences) *office {
 	t.Helper()
-	o := &office{stage: newStage(t, "notify/test"), slack: slacksim.New()}
+	o := &office{stage: newStage(t, "notify/test"), slack: slacksim.New(), pager: pagerdutysim.New(pagerKey)}
 	// The stage has stand-ins for the steps of others only.
 	url := pgtest.New(t, func(ctx context.Context, url string) error {
 		_, err := store.Migrate(ctx, url)
@@ -151,12 +153,14 @@ func newOffice(t *testing.T, prefer domain.NotifyPreferences) *office {
 	t.Cleanup(o.mail.Close)
 	srv := httptest.NewServer(o.slack)
 	t.Cleanup(srv.Close)
+	pager := httptest.NewServer(o.pager)
+	t.Cleanup(pager.Close)
 	m, err := mailer.New(mailer.Options{Addr: o.mail.Addr(), From: "WedSync <notify@studio.example>", Username: "u", Password: "p", Allow: httpx.AllowPrivate, RootCAs: o.mail.RootCAs()})
 	o.fatal(err)
 	out, err := httpx.New(httpx.Options{Allow: httpx.AllowPrivate, Timeouts: httpx.Timeouts{Header: 5 * time.Second, Total: 5 * time.Second}})
 	o.fatal(err)
 	t.Cleanup(out.Close)
-	o.RegisterActivity(&activities.Notifications{Store: o.db, Senders: notify.Senders{Mail: m, HTTP: out}, Link: "https://sync.example.com"})
+	o.RegisterActivity(&activities.Notifications{Store: o.db, Senders: notify.Senders{Mail: m, HTTP: out, PagerDuty: pager.URL + "/v2/enqueue"}, Link: "https://sync.example.com"})
 
 	o.org = domain.NewID[domain.OrgID](start)
 	o.desk = domain.Resource{ID: domain.NewID[domain.ResourceID](start), Name: "Quillfeather", Kind: domain.ResourcePerson, Zone: "Europe/London", Capacity: 1, OneWeddingADay: true}

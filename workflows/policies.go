@@ -134,4 +134,5 @@ var steps struct {
 	Notifications *activities.Notifications
 	Probes        *activities.Probes
 	Onboardings   *activities.Onboardings
+	Alerts        *activities.Alerts
 }

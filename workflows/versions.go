@@ -16,3 +16,4 @@ package workflows
 //	8  Notify is new; nothing changed for the others
 //	9  Onboard is new; nothing changed for the others
 //	10 Probe is new; nothing changed for the others
+//	11 Alerts is new; nothing changed for the others

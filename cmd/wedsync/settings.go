@@ -88,6 +88,7 @@ func mailSettings(f *pflag.FlagSet, c *app.Config) {
 	f.StringVar(&c.SMTP.From, "smtp-from", c.SMTP.From, "sender of notifications, such as WedSync <notify@example.com>")
 	f.StringVar(&c.SMTP.Username, "smtp-username", c.SMTP.Username, "user at the mail server; the password is read from ["+envName("smtp-password")+"] or from the file named below; empty = none")
 	f.StringVar(&c.SMTP.PasswordFile, "smtp-password-file", c.SMTP.PasswordFile, "file that holds that password")
+	f.StringVar(&c.PagerDutyURL, "pagerduty-url", c.PagerDutyURL, "where events for PagerDuty are posted, such as the address of its European region; empty = https://events.pagerduty.com/v2/enqueue")
 	f.BoolVar(&c.SMTP.Private, "smtp-private", c.SMTP.Private, "the mail server may have a private address, as a relay of one's own network has")
 }
 

@@ -48,6 +48,7 @@ type Config struct {
 	Google           OAuthApp
 	Microsoft        OAuthApp
 	SMTP             SMTP
+	PagerDutyURL     string // where events for PagerDuty are posted; "" = its usual address
 	CodecToken       string // bearer token that lets an operator's browser decode payloads
 	MaxBody          int64
 	Committers       int
@@ -100,6 +101,9 @@ func (c Config) Validate(admins bool) error {
 	}
 	if c.TemporalAddress == "" || !strings.Contains(c.TemporalAddress, ":") {
 		bad("temporal-address", "must be host:port")
+	}
+	if u, err := url.Parse(c.PagerDutyURL); c.PagerDutyURL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && !(u.Scheme == "http" && c.AllowPrivate)) {
+		bad("pagerduty-url", "must be an https:// URL")
 	}
 	if c.DatabaseConns < 2 || c.DatabaseConns > 1000 {
 		bad("database-conns", "must be 2 to 1000, is %d", c.DatabaseConns)

@@ -89,6 +89,9 @@ func words() map[string]any {
 		"probe_status":  ProbeStatus{Shard: 3, Running: true, Moves: 4, Recent: []HealthMoved{moved}, Beat: beat, Failures: 1, Runs: 2},
 		"probe_beat":    *beat,
 		"health_signal": HealthSignal{Moves: []HealthMoved{moved}, More: 5},
+		"alerts_input": AlertsInput{OrgID: id + "1", Carried: &AlertsCarried{Woken: true, LookAt: at, LookedAt: at, Runs: 2, Failures: 1,
+			Counts: AlertsCounts{Wakes: 1, Looks: 2, Changed: 3, Told: 4}}},
+		"alerts_status": AlertsStatus{Counts: AlertsCounts{Wakes: 1, Looks: 2, Changed: 3, Told: 4}, Watched: 5, Open: 6, LookAt: at, LookedAt: at, Failures: 1, Runs: 2},
 	}
 }
 
@@ -168,10 +171,11 @@ func TestNamesOnTheWireStay(t *testing.T) {
 		IntegrationWorkflowID("i"), SyncWorkflowID("s"), ConflictWorkflowID("c"), AttrOrg, AttrIntegration, AttrProvider, AttrState, AttrWeddingDate,
 		SubscriptionWorkflow, SignalWake, UpdateTest, SubscriptionWorkflowID("n"), TimelineWorkflow, SignalFollow, TimelineWorkflowID("b"),
 		HoldWorkflow, SignalHold, HoldWorkflowID("b"), NotifyWorkflow, NotifyWorkflowID("o"), ProbeWorkflow, SignalHealth, ProbeWorkflowID(3),
-		OnboardWorkflow, SignalOnboarding, OnboardWorkflowID("i")}, " ")
+		OnboardWorkflow, SignalOnboarding, OnboardWorkflowID("i"),
+		AlertsWorkflow, AlertsWorkflowID("o")}, " ")
 	const want = "Integration Sync Conflict Replay Cancel replay/r wedsync-core wedsync-sync wedsync-push wedsync-broadcast wedsync-probe deliveries pushes changed synced recheck Pause Resume Resync Resolve " +
 		"status progress integration/i sync/s conflict/c WedsyncOrg WedsyncIntegration WedsyncProvider WedsyncState WedsyncWeddingDate " +
-		"Subscription wake Test subscription/n Timeline follow timeline/b Hold hold hold/b Notify notify/o Probe health probe/3 Onboard onboarding onboard/i"
+		"Subscription wake Test subscription/n Timeline follow timeline/b Hold hold hold/b Notify notify/o Probe health probe/3 Onboard onboarding onboard/i Alerts alerts/o"
 	if got != want {
 		t.Errorf("names are\n%s\nwant\n%s", got, want)
 	}

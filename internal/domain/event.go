@@ -50,6 +50,10 @@ const (
 	TopicNotification Topic = "notification.changed"
 	// TopicRecipientChanged tells that a person to notify was made, changed or deleted.
 	TopicRecipientChanged Topic = "recipient.changed"
+	// TopicAlertChanged tells that an alert was opened, changed, acknowledged or resolved; told says what people are told of it.
+	TopicAlertChanged Topic = "alert.changed"
+	// TopicAlertSettings tells that an objective, a rule, the policy or a silence was made, changed or removed.
+	TopicAlertSettings Topic = "alert_settings.changed"
 	// TopicShareChanged tells that a wedding was shared by a link, or that a link was revoked.
 	TopicShareChanged Topic = "share.changed"
 	// TopicShareConfirmed tells that a vendor confirmed an item of a wedding's timeline through a link.

@@ -25,11 +25,13 @@ const (
 	ChannelSlack   NotifyChannel = "slack"   // an incoming webhook of Slack, or of a system that takes the same form
 	ChannelWebhook NotifyChannel = "webhook" // an outgoing webhook signed after Standard Webhooks; ids only
 	ChannelLive    NotifyChannel = "live"    // an event of the live stream; ids only
+	// ChannelPagerDuty is a service of PagerDuty, or of a system that takes its Events API v2. It is told of alerts only.
+	ChannelPagerDuty NotifyChannel = "pagerduty"
 )
 
 // NotifyChannels lists every channel.
 func NotifyChannels() []NotifyChannel {
-	return []NotifyChannel{ChannelEmail, ChannelSlack, ChannelWebhook, ChannelLive}
+	return []NotifyChannel{ChannelEmail, ChannelSlack, ChannelWebhook, ChannelLive, ChannelPagerDuty}
 }
 
 // NotifyKind says what a person is told of.
@@ -49,19 +51,36 @@ const (
 	NotifyReconnect         NotifyKind = "needs_reconnect"
 	NotifySyncStale         NotifyKind = "sync_stale"
 	NotifyHoldExpiring      NotifyKind = "hold_expiring" // a hold ends within the hour
+
+	NotifyAlertOpened       NotifyKind = "alert_opened"
+	NotifyAlertWorse        NotifyKind = "alert_worse"
+	NotifyAlertReminder     NotifyKind = "alert_reminder"     // nobody acknowledged it yet
+	NotifyAlertEscalated    NotifyKind = "alert_escalated"    // a step of the escalation was reached
+	NotifyAlertAcknowledged NotifyKind = "alert_acknowledged" // for systems that were told of it
+	NotifyAlertResolved     NotifyKind = "alert_resolved"     // for those who were told of it
 )
+
+// OfAlert reports whether a kind is about an alert.
+func (k NotifyKind) OfAlert() bool {
+	switch k {
+	case NotifyAlertOpened, NotifyAlertWorse, NotifyAlertReminder, NotifyAlertEscalated, NotifyAlertAcknowledged, NotifyAlertResolved:
+		return true
+	}
+	return false
+}
 
 // NotifyKinds lists every kind.
 func NotifyKinds() []NotifyKind {
 	return []NotifyKind{NotifyConflictOpened, NotifyConflictReminder, NotifyConflictEscalated, NotifyConflictWorse, NotifyConflictRefused, NotifyConflictStuck,
-		NotifyConflictResolved, NotifyEditConflict, NotifyQuarantine, NotifyReconnect, NotifySyncStale, NotifyHoldExpiring}
+		NotifyConflictResolved, NotifyEditConflict, NotifyQuarantine, NotifyReconnect, NotifySyncStale, NotifyHoldExpiring,
+		NotifyAlertOpened, NotifyAlertWorse, NotifyAlertReminder, NotifyAlertEscalated, NotifyAlertAcknowledged, NotifyAlertResolved}
 }
 
 // Notifiable reports whether an event may be one that people are told of. Its subject decides.
 func Notifiable(t Topic) bool {
 	switch t {
 	case TopicConflictOpened, TopicConflictUpdated, TopicConflictClosed, TopicConflictReminder, TopicConflictEscalated, TopicConflictRefused, TopicConflictStuck, TopicEditConflict,
-		TopicQuarantineOpened, TopicQuarantineChanged, TopicIntegrationChanged, TopicHoldChanged:
+		TopicQuarantineOpened, TopicQuarantineChanged, TopicIntegrationChanged, TopicHoldChanged, TopicAlertChanged:
 		return true
 	}
 	return false
@@ -99,6 +118,8 @@ type NotifyAddresses struct {
 	Email   string `json:"email,omitempty"`
 	Slack   string `json:"slack,omitempty"`   // URL of the incoming webhook, which is a secret
 	Webhook string `json:"webhook,omitempty"` // URL that signed webhooks are posted to
+	// PagerDuty is the integration key of a service of PagerDuty, which is a secret.
+	PagerDuty string `json:"pagerduty,omitempty"`
 }
 
 // Has reports whether there is an address for a channel. The live stream needs none.
@@ -110,6 +131,8 @@ func (a NotifyAddresses) Has(c NotifyChannel) bool {
 		return a.Slack != ""
 	case ChannelWebhook:
 		return a.Webhook != ""
+	case ChannelPagerDuty:
+		return a.PagerDuty != ""
 	case ChannelLive:
 		return true
 	}
@@ -181,6 +204,9 @@ func (r Recipient) Validate(prefix string) error {
 		if len(url) > MaxNotifyAddress {
 			return Invalid(prefix+"addresses."+field, "at most %d bytes, has %d", MaxNotifyAddress, len(url))
 		}
+	}
+	if k := r.Addresses.PagerDuty; k != "" && (len(k) != 32 || strings.ContainsFunc(k, func(c rune) bool { return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') })) {
+		return Invalid(prefix+"addresses.pagerduty", "must be an integration key of 32 letters and digits")
 	}
 	if len(r.Resources) > MaxRecipientResources {
 		return Invalid(prefix+"resources", "at most %d, has %d", MaxRecipientResources, len(r.Resources))

@@ -28,6 +28,7 @@ type Signals interface {
 	TellHold(ctx context.Context, in contract.HoldInput) error
 	WakeNotify(ctx context.Context, org domain.OrgID) error
 	TellOnboarding(ctx context.Context, in contract.OnboardInput) error
+	WakeAlerts(ctx context.Context, org domain.OrgID) error
 }
 
 // DispatcherOptions tune a Dispatcher. The zero value of every field takes its default.
@@ -263,6 +264,17 @@ func (d *Dispatcher) wakeNotify(org domain.OrgID, row int64) {
 	d.mu.Lock()
 	if t := d.target(org, contract.NotifyWorkflowID(org)); t != nil {
 		t.errand.merge(errand{notify: org, rows: []int64{row}}, 0)
+		d.ready(t)
+	}
+	d.mu.Unlock()
+	d.poke()
+}
+
+// wakeAlerts adds the news that something changed that the alerts of an organisation rest on.
+func (d *Dispatcher) wakeAlerts(org domain.OrgID, row int64) {
+	d.mu.Lock()
+	if t := d.target(org, contract.AlertsWorkflowID(org)); t != nil {
+		t.errand.merge(errand{alerts: org, rows: []int64{row}}, 0)
 		d.ready(t)
 	}
 	d.mu.Unlock()
@@ -512,6 +524,12 @@ func (d *Dispatcher) send(to address, e errand) (left errand, err error) {
 			return e, err
 		}
 		e.notify = ""
+	}
+	if e.alerts != "" {
+		if err := d.count("alerts", d.signals.WakeAlerts(ctx, e.alerts)); err != nil {
+			return e, err
+		}
+		e.alerts = ""
 	}
 	for len(e.recheck) > 0 {
 		s := contract.RecheckSignal{BookingID: e.recheck[0]}

@@ -264,6 +264,10 @@ func (f *fakeSignals) WakeNotify(_ context.Context, org domain.OrgID) error {
 	return f.add(sent{kind: "notify", to: string(org)})
 }
 
+func (f *fakeSignals) WakeAlerts(_ context.Context, org domain.OrgID) error {
+	return f.add(sent{kind: "alerts", to: string(org)})
+}
+
 func (f *fakeSignals) RecheckConflict(_ context.Context, id domain.ConflictID, _ contract.RecheckSignal) error {
 	return f.add(sent{kind: "recheck", to: string(id)})
 }

@@ -196,6 +196,8 @@ func (r *Relay) pass(ctx context.Context, row *store.OutboxRow) {
 		r.d.tellOnboarding(contract.OnboardInput{OrgID: row.Org, IntegrationID: domain.IntegrationID(row.Target)}, row.ID)
 	case store.OutboxNotify:
 		r.d.wakeNotify(row.Org, row.ID)
+	case store.OutboxAlerts:
+		r.d.wakeAlerts(row.Org, row.ID)
 	case store.OutboxConflictRecheck:
 		r.d.tellConflict(row.Org, domain.ConflictID(row.Target), errand{recheck: []domain.BookingID{domain.BookingID(row.Ref)}, rows: rows})
 	case store.OutboxConflictStart:

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
@@ -69,6 +70,7 @@ type matter struct {
 	subject string
 	key     string                      // what makes it the same fact
 	only    map[domain.RecipientID]bool // nil = everybody
+	by      []domain.NotifyChannel      // nil = in every way that the person wants
 	at      time.Time                   // when it is to be told; zero = now
 	until   string                      // what it waits for, where that is later
 }
@@ -87,6 +89,8 @@ func (p *planner) fact(ctx context.Context, f store.Fact) error {
 		err = p.integration(ctx, domain.IntegrationID(f.Refs["integration"]))
 	case domain.TopicHoldChanged:
 		err = p.hold(ctx, domain.BookingID(f.Refs["booking"]))
+	case domain.TopicAlertChanged:
+		err = p.alert(ctx, f)
 	}
 	if domain.KindOf(err) == domain.KindNotFound {
 		return nil // it is gone, and so is the reason to tell anybody
@@ -338,6 +342,9 @@ func (p *planner) tell(ctx context.Context, m matter, about []domain.Notificatio
 			continue
 		}
 		for _, r := range rules.Decide(who, m.Fact, at) {
+			if m.by != nil && !slices.Contains(m.by, r.Channel) {
+				continue
+			}
 			if r.State == domain.NotificationQueued && at.After(p.tx.Now) {
 				r.State, r.Reason = domain.NotificationHeld, m.until
 			}
@@ -347,7 +354,7 @@ func (p *planner) tell(ctx context.Context, m matter, about []domain.Notificatio
 				due := r.Due
 				n.DueAt = &due
 			}
-			if m.Kind == domain.NotifyConflictReminder && r.State.Waiting() {
+			if (m.Kind == domain.NotifyConflictReminder || m.Kind == domain.NotifyAlertReminder) && r.State.Waiting() {
 				if err := p.remind(ctx, &n, about); err != nil {
 					return err
 				}

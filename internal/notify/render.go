@@ -37,6 +37,7 @@ var funcs = map[string]any{
 	},
 	"sentence": func(s string) string { return strings.TrimSuffix(s, ".") },
 	"clash":    clash,
+	"trouble":  trouble,
 	"mrkdwn":   mrkdwn.Replace,
 }
 
@@ -52,6 +53,22 @@ func clash(k domain.ConflictKind) string {
 	case domain.ConflictOverlap, domain.ConflictBuffer:
 	}
 	return "is booked twice"
+}
+
+// trouble says what a rule found wrong with a connection.
+func trouble(k domain.AlertKind) string {
+	switch k {
+	case domain.AlertErrorRate:
+		return "fails too often"
+	case domain.AlertResponseTime:
+		return "answers too slowly"
+	case domain.AlertDegradation:
+		return "answers more slowly than usual"
+	case domain.AlertSilence:
+		return "tells of no changes"
+	case domain.AlertConnection:
+	}
+	return "does not work as it should"
 }
 
 // mrkdwn keeps text from being read as Slack's markup: its documentation asks for these three.

@@ -21,6 +21,8 @@ import (
 type Senders struct {
 	Mail *mailer.Mailer // nil = this installation sends no mail
 	HTTP *httpx.Client  // posts to Slack and to webhooks; it must follow no redirects and bound addresses, time and answers
+	// PagerDuty is where events are posted; "" = [PagerDutyURL].
+	PagerDuty string
 }
 
 // Message is what is handed over.
@@ -44,6 +46,8 @@ func (s Senders) Send(ctx context.Context, m Message) error {
 		return s.slack(ctx, m)
 	case domain.ChannelWebhook:
 		return s.webhook(ctx, m)
+	case domain.ChannelPagerDuty:
+		return s.pagerDuty(ctx, m)
 	case domain.ChannelLive:
 		return nil // the event that says so is the message
 	}
@@ -137,7 +141,7 @@ func Outcome(err error, text string, o store.Outgoing, m Message, now time.Time)
 	}
 	wait := max(rules.Wait(o.Failures+1), domain.RetryAfter(err))
 	due := now.Add(wait)
-	urgent := slices.ContainsFunc(m.All, func(n domain.Notification) bool { return n.WeddingDay })
+	urgent := slices.ContainsFunc(m.All, func(n domain.Notification) bool { return n.WeddingDay || n.Kind == domain.NotifyAlertEscalated })
 	if loc, err := calendartime.LoadZone(m.To.Zone); err == nil && !urgent && (m.Channel == domain.ChannelEmail || m.Channel == domain.ChannelSlack) {
 		due = rules.QuietUntil(m.To.Prefer.Quiet, due, loc)
 	}

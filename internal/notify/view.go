@@ -21,8 +21,10 @@ type View struct {
 	Resource   string // what it concerns, by name
 	System     string // label of a connection
 	Clash      domain.ConflictKind
-	What       string // the rule and the numbers, or the reason, in words
-	When       string // in the person's zone
+	Rule       domain.AlertKind // of an alert
+	Members    int              // connections that an alert of a platform is about, 0 for one of a single connection
+	What       string           // the rule and the numbers, or the reason, in words
+	When       string           // in the person's zone
 	Bookings   []BookingView
 	Ways       []string // out, better ones first
 	State      string   // of what is over
@@ -62,6 +64,8 @@ func Load(ctx context.Context, tx *store.Tx, who domain.Recipient, n domain.Noti
 		over, err = l.freshness(ctx, &v, domain.IntegrationID(id))
 	case "hold":
 		over, err = l.hold(ctx, &v, domain.BookingID(id))
+	case "alert":
+		over, err = l.alert(ctx, &v, domain.AlertID(id))
 	default:
 		return v, "", domain.E(domain.KindInternal, "a notification about %q cannot be said", what)
 	}
@@ -84,6 +88,8 @@ func SubjectOf(k domain.NotifyKind) string {
 		return "freshness"
 	case domain.NotifyHoldExpiring:
 		return "hold"
+	case domain.NotifyAlertOpened, domain.NotifyAlertWorse, domain.NotifyAlertReminder, domain.NotifyAlertEscalated, domain.NotifyAlertAcknowledged, domain.NotifyAlertResolved:
+		return "alert"
 	case domain.NotifyConflictOpened, domain.NotifyConflictReminder, domain.NotifyConflictEscalated, domain.NotifyConflictWorse, domain.NotifyConflictRefused,
 		domain.NotifyConflictStuck, domain.NotifyConflictResolved:
 	}
@@ -294,6 +300,8 @@ func Sample(kind domain.NotifyKind, who domain.Recipient, now time.Time, link st
 		v.System, v.Count, v.What, v.When = "Sample calendar", 12, "12 of 30 known entries are gone at once", "nothing is removed before somebody decides"
 	case domain.NotifyReconnect:
 		v.System, v.What = "Sample calendar", "the system no longer accepts our credentials"
+	case domain.NotifyAlertOpened, domain.NotifyAlertWorse, domain.NotifyAlertReminder, domain.NotifyAlertEscalated, domain.NotifyAlertAcknowledged, domain.NotifyAlertResolved:
+		v.System, v.Rule, v.What, v.When, v.State = "Sample calendar", domain.AlertConnection, "down since 2026-06-01 10:00 UTC: no answer", l.moment(now), string(domain.AlertResolved)
 	case domain.NotifyHoldExpiring:
 		v.Resource, v.What, v.When = "Sample resource", "It ends at "+l.moment(now.Add(time.Hour))+".", l.span(span)
 	case domain.NotifySyncStale:

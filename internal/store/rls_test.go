@@ -152,6 +152,28 @@ func (b *bundle) fill(org domain.OrgID) {
 		return tx.Confirm(ctx, domain.Confirmation{BookingID: k.ID, ItemKey: "one", ShareID: link.ID, ResourceID: i.ResourceID, Revision: "r"})
 	})
 	b.probed(org, i.ID)
+	b.tenant(org, func(tx *Tx) error {
+		everywhere := domain.Scope{Kind: domain.ScopeOrganization}
+		if _, err := tx.PutObjective(ctx, domain.Objective{ID: domain.NewID[domain.ObjectiveID](tx.Now), Scope: everywhere, Targets: domain.StandardTargets(), CreatedBy: "test"}); err != nil {
+			return err
+		}
+		if _, err := tx.PutAlertRule(ctx, domain.AlertRule{ID: domain.NewID[domain.AlertRuleID](tx.Now), Scope: everywhere, Kind: domain.AlertSilence, CreatedBy: "test"}); err != nil {
+			return err
+		}
+		if _, err := tx.PutAlertPolicy(ctx, domain.StandardAlertPolicy(), "test", 0); err != nil {
+			return err
+		}
+		if _, err := tx.CreateSilence(ctx, domain.Silence{ID: domain.NewID[domain.SilenceID](tx.Now), Scope: everywhere, StartsAt: tx.Now, EndsAt: tx.Now.Add(time.Hour), Zone: "UTC",
+			Reason: "test", CreatedBy: "test"}); err != nil {
+			return err
+		}
+		if err := tx.SaveAlert(ctx, domain.Alert{ID: domain.NewID[domain.AlertID](tx.Now), Kind: domain.AlertConnection, Scope: domain.Scope{Kind: domain.ScopePlatform, Target: "custom"},
+			State: domain.AlertOpen, Severity: domain.SeverityHigh, Technical: domain.SeverityHigh, OpenedAt: tx.Now}, true, "opened"); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "INSERT INTO alert_series (org_id, integration_id, series) VALUES ($1, $2, 'x')", org, i.ID)
+		return err
+	})
 	b.subscription(org)
 	b.tenant(org, func(tx *Tx) error {
 		return tx.CreateFeed(ctx, domain.Feed{ID: domain.NewID[domain.FeedID](tx.Now), ResourceID: i.ResourceID, Label: "one", Detail: domain.FeedBusy, FutureDays: 1, CreatedBy: "test"},
@@ -338,7 +360,7 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 	for _, sql := range []string{"UPDATE audit_entries SET reason = ''", "DELETE FROM audit_entries", "DELETE FROM audit_heads",
 		"DELETE FROM bookings", "INSERT INTO organizations (id, name, zone, created_at) VALUES (gen_random_uuid(), 'x', 'UTC', now())",
 		"DELETE FROM quarantined_removals", "UPDATE booking_changes SET fields = '{}'", "DELETE FROM booking_changes",
-		"DELETE FROM recipients", "DELETE FROM shares", "DELETE FROM confirmations", "DELETE FROM leads", "DELETE FROM scrape_consents",
+		"DELETE FROM recipients", "DELETE FROM shares", "DELETE FROM confirmations", "DELETE FROM silences", "DELETE FROM alert_policies", "DELETE FROM alert_series", "DELETE FROM leads", "DELETE FROM scrape_consents",
 		"UPDATE health_rollups SET ok = 0", "DELETE FROM health_rollups", "DELETE FROM probe_results", "UPDATE health_changes SET at = now()", "DELETE FROM health_changes",
 		"DELETE FROM outbound_circuits", "UPDATE outbound_allowances SET granted = 0",
 		"DELETE FROM outbox", "TRUNCATE stream_events", "CREATE TABLE mine (a int)"} {
@@ -348,7 +370,7 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 	for _, sql := range []string{"SELECT 1 FROM bookings", "SELECT 1 FROM audit_entries", "UPDATE audit_heads SET seq = 0", "UPDATE deliveries SET state = 'dead'",
 		"UPDATE integrations SET secrets = ''", "DELETE FROM organizations", "SELECT booking_id FROM allocations",
 		"UPDATE webhook_credentials SET not_after = NULL", "DELETE FROM webhook_credentials",
-		"SELECT contact FROM recipients", "SELECT 1 FROM notifications", "SELECT 1 FROM notify_facts", "SELECT token_hash FROM shares", "SELECT 1 FROM confirmations", "SELECT 1 FROM leads",
+		"SELECT contact FROM recipients", "SELECT 1 FROM notifications", "SELECT 1 FROM notify_facts", "SELECT 1 FROM alerts", "SELECT 1 FROM objectives", "SELECT 1 FROM silences", "SELECT series FROM alert_series", "SELECT token_hash FROM shares", "SELECT 1 FROM confirmations", "SELECT 1 FROM leads",
 		"SELECT origin FROM scrape_consents", "SELECT page FROM scrape_snapshots", "UPDATE scrape_snapshots SET report = ''",
 		"SELECT label FROM feeds", "UPDATE feeds SET revoked_at = NULL",
 		"SELECT tokens FROM oauth_grants", "SELECT verifier FROM oauth_states", "UPDATE oauth_states SET used_at = NULL",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -88,6 +89,12 @@ func (tx *Tx) finish(ctx context.Context) error {
 
 func (tx *Tx) gathered(ctx context.Context) (*pgx.Batch, error) {
 	b := &pgx.Batch{}
+	// Alerts rest on health, whoever moves it.
+	if slices.ContainsFunc(tx.events, func(e domain.Event) bool { return e.Topic == domain.TopicHealthChanged }) {
+		if err := tx.WakeAlerts(ctx); err != nil {
+			return nil, err
+		}
+	}
 	tx.queueOutbox(b)
 	tx.queueFacts(b)
 	if err := tx.queueAudit(ctx, b); err != nil {

@@ -61,6 +61,7 @@ func (nobody) TellOnboarding(context.Context, contract.OnboardInput) error { ret
 
 func (nobody) FollowTimeline(context.Context, contract.TimelineInput) error { return errHeld }
 func (nobody) WakeNotify(context.Context, domain.OrgID) error               { return errHeld }
+func (nobody) WakeAlerts(context.Context, domain.OrgID) error               { return errHeld }
 
 func (nobody) Pushes(context.Context, flow.IntegrationRef, contract.PushesSignal) error {
 	return errHeld

@@ -3,8 +3,8 @@
 //	routes := notify.Decide(person, notify.Fact{Kind: domain.NotifyConflictOpened, Severity: domain.SeverityHigh}, now)
 //
 // The first rule of a person's preferences that names the kind decides about channels, severity and digest. Quiet hours
-// hold back mail and Slack until they end in the person's own zone; they do not count on a wedding day and its eve, and
-// not for webhooks and the live stream, which wake nobody.
+// hold back mail and Slack until they end in the person's own zone; they do not count on a wedding day and its eve, not for
+// what is urgent, not for webhooks and the live stream, which wake nobody, and not for PagerDuty, which has hours of its own.
 //
 // Everything is pure: the time is an argument. Test with go test ./internal/rules/notify.
 package notify
@@ -23,6 +23,7 @@ type Fact struct {
 	Kind       domain.NotifyKind
 	Severity   domain.Severity
 	WeddingDay bool                // a wedding concerned is today or tomorrow
+	Urgent     bool                // neither quiet hours nor digests hold it
 	Resources  []domain.ResourceID // that it concerns; empty = the whole organisation
 }
 
@@ -48,7 +49,7 @@ func Decide(p domain.Recipient, f Fact, now time.Time) []Route {
 	rule, channels := standard, []domain.NotifyChannel(nil)
 	if len(p.Prefer.Rules) == 0 {
 		for _, c := range domain.NotifyChannels() {
-			if p.Addresses.Has(c) {
+			if p.Addresses.Has(c) && (c != domain.ChannelPagerDuty || f.Kind.OfAlert()) {
 				channels = append(channels, c)
 			}
 		}
@@ -84,9 +85,11 @@ func decide(p domain.Recipient, rule domain.NotifyRule, c domain.NotifyChannel, 
 	switch {
 	case !p.Addresses.Has(c):
 		return Route{Channel: c, State: domain.NotificationSuppressed, Reason: fmt.Sprintf("the person has no address for %s", c)}
+	case c == domain.ChannelPagerDuty && !f.Kind.OfAlert():
+		return Route{Channel: c, State: domain.NotificationSuppressed, Reason: "PagerDuty is told of alerts only, which end by themselves"}
 	case f.Severity.Level() < rule.MinSeverity.Level() && !f.WeddingDay:
 		return Route{Channel: c, State: domain.NotificationSuppressed, Reason: fmt.Sprintf("severity %s is below %s, which the person asked for", f.Severity, rule.MinSeverity)}
-	case f.WeddingDay, c == domain.ChannelLive, c == domain.ChannelWebhook:
+	case f.WeddingDay, f.Urgent, c == domain.ChannelLive, c == domain.ChannelWebhook, c == domain.ChannelPagerDuty:
 		return r
 	}
 	if rule.Digest && f.Severity != domain.SeverityCritical {
