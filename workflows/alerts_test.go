@@ -233,7 +233,9 @@ func TestAnOutageIsToldEscalatedAcknowledgedAndEnded(t *testing.T) {
 // TestPagerDutyFollowsAnAlertThroughFaults tells a person by PagerDuty, which fails at first, and by mail.
 func TestPagerDutyFollowsAnAlertThroughFaults(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t, domain.NotifyPreferences{Rules: []domain.NotifyRule{{Channels: []domain.NotifyChannel{domain.ChannelPagerDuty, domain.ChannelEmail}, MinSeverity: domain.SeverityMedium}},
+	kinds := append([]domain.NotifyKind{domain.NotifyAlertOpened, domain.NotifyAlertWorse, domain.NotifyAlertReminder, domain.NotifyAlertEscalated,
+		domain.NotifyAlertAcknowledged, domain.NotifyAlertResolved}, conflictKinds...)
+	o := newOffice(t, domain.NotifyPreferences{Rules: []domain.NotifyRule{{Kinds: kinds, Channels: []domain.NotifyChannel{domain.ChannelPagerDuty, domain.ChannelEmail}, MinSeverity: domain.SeverityMedium}},
 		Quiet: &domain.QuietHours{From: 0, To: 23*60 + 59}})
 	o.tenant(func(ctx context.Context, tx *store.Tx) error {
 		who, err := tx.Recipient(ctx, o.ann.ID)

@@ -152,7 +152,7 @@ func TestWhatIsStoredOfProbesRaisesAndEndsAlerts(t *testing.T) {
 		t.Errorf("down: %+v", d)
 	}
 	b.move(one, domain.HealthUp, domain.HealthAnswers)
-	for range 14 {
+	for range 40 { // the slowest windows reach six hours back
 		b.advance(10 * time.Minute)
 		b.probe(one, 10*time.Minute, domain.ProbeOK, 80*time.Millisecond)
 		b.look()
@@ -173,6 +173,7 @@ func TestObjectivesAndRulesAndTheNextWeddingCount(t *testing.T) {
 	b := setup(t, 1)
 	one := b.all[0]
 	b.move(one, domain.HealthUp, domain.HealthAnswers)
+	b.move(one, domain.HealthFailingOver, domain.HealthNotTold)
 	b.move(one, domain.HealthPolling, domain.HealthNotTold)
 	if d := b.look(); d.Open != 1 || b.alerts()[0].Severity != domain.SeverityLow {
 		t.Errorf("polling: %+v %+v", d, b.alerts())

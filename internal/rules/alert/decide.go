@@ -349,7 +349,7 @@ func (d *decider) tell(c Change) Change {
 		// Who acknowledged it did so when it was less.
 		c.Tell, a.ToldSeverity, a.State, a.AcknowledgedAt, a.AcknowledgedBy = TellWorse, a.Severity, domain.AlertOpen, nil, ""
 		d.timers(a, now)
-	case a.State == domain.AlertAcknowledged:
+	case a.State == domain.AlertAcknowledged, !urgent(a.Severity):
 		a.RemindAt, a.EscalateAt = nil, nil
 	case a.EscalateAt != nil && !now.Before(*a.EscalateAt):
 		a.Level++
@@ -363,8 +363,15 @@ func (d *decider) tell(c Change) Change {
 	return c
 }
 
+// urgent alerts are reminded of and escalated; the others can wait for somebody to look.
+func urgent(s domain.Severity) bool { return s.Level() >= domain.SeverityHigh.Level() }
+
 // timers sets when people are told next.
 func (d *decider) timers(a *domain.Alert, now time.Time) {
+	if !urgent(a.Severity) {
+		a.RemindAt, a.EscalateAt = nil, nil
+		return
+	}
 	remind := now.Add(time.Duration(d.Policy.RemindEvery) * time.Minute)
 	a.RemindAt, a.EscalateAt = &remind, nil
 	if a.Level < len(d.Policy.Steps) {
