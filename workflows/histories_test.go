@@ -215,6 +215,8 @@ func (w *world) relay() {
 			w.must(w.TellHold(ctx, contract.HoldInput{OrgID: w.org, BookingID: domain.BookingID(r.Target)}))
 		case store.OutboxOnboarding:
 			w.must(w.TellOnboarding(ctx, contract.OnboardInput{OrgID: w.org, IntegrationID: domain.IntegrationID(r.Target)}))
+		case store.OutboxAlerts:
+			w.must(w.WakeAlerts(ctx, r.Org))
 		case store.OutboxNotify:
 			w.must(w.WakeNotify(ctx, r.Org))
 		case store.OutboxIntegrationChanged:
