@@ -348,12 +348,12 @@ func TestForeignIDsAreUnknown(t *testing.T) {
 		if got.status != http.StatusNotFound {
 			t.Errorf("%s %s with an id of another organisation: %d %s, want 404", r.Method, r.Path, got.status, got.body)
 		}
-		nothing := tenant{integration: "no-uuid", resource: "no-uuid", booking: "no-uuid", conflict: "no-uuid", edit: "no-uuid", delivery: "no-uuid", run: "no-uuid", sub: "no-uuid", replay: "no-uuid", quarantine: "no-uuid", venue: "no-uuid", recipient: "no-uuid", notification: "no-uuid"}
+		nothing := tenant{integration: "no-uuid", resource: "no-uuid", booking: "no-uuid", conflict: "no-uuid", edit: "no-uuid", delivery: "no-uuid", run: "no-uuid", sub: "no-uuid", replay: "no-uuid", quarantine: "no-uuid", venue: "no-uuid", recipient: "no-uuid", notification: "no-uuid", alert: "no-uuid", silence: "no-uuid"}
 		if got := b.call(r, e, nothing, admin); got.status != http.StatusNotFound {
 			t.Errorf("%s %s with what is no id: %d %s, want 404", r.Method, r.Path, got.status, got.body)
 		}
 		unknown := "00000000-0000-7000-8000-000000000000"
-		nobody := tenant{integration: domain.IntegrationID(unknown), resource: domain.ResourceID(unknown), booking: domain.BookingID(unknown),
+		nobody := tenant{alert: domain.AlertID(unknown), silence: domain.SilenceID(unknown), integration: domain.IntegrationID(unknown), resource: domain.ResourceID(unknown), booking: domain.BookingID(unknown),
 			conflict: domain.ConflictID(unknown), edit: domain.EditConflictID(unknown), delivery: domain.DeliveryID(unknown), run: domain.SyncRunID(unknown), sub: domain.SubscriptionID(unknown),
 			replay: domain.ReplayID(unknown), quarantine: domain.QuarantineID(unknown), venue: domain.VenueID(unknown), recipient: domain.RecipientID(unknown),
 			notification: domain.NotificationID(unknown)}
