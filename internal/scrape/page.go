@@ -88,9 +88,8 @@ func numberLines(src []byte) []byte {
 	for {
 		kind := z.Next()
 		raw := z.Raw()
-		if kind == html.StartTagToken || kind == html.SelfClosingTagToken {
-			name, _ := z.TagName()
-			at := 1 + len(name)
+		// Behind the name, as it is written: TagName puts three bytes in place of a NUL.
+		if at := bytes.IndexAny(raw, " \t\n\r\f/>"); at > 0 && (kind == html.StartTagToken || kind == html.SelfClosingTagToken) {
 			out = append(append(out, raw[:at]...), ` `+lineAttr+`="`...)
 			out = append(append(strconv.AppendInt(out, int64(line), 10), '"'), raw[at:]...)
 		} else {
