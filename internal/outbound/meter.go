@@ -28,18 +28,18 @@ type meter struct {
 
 func newMeter(d *Discipline) *meter {
 	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Name: "wedsync_outbound_" + name, Help: help})
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
 	vector := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wedsync_outbound_" + name, Help: help}, labels)
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	return &meter{d: d,
-		calls:    vector("calls_total", "Calls of outside systems, by whether the system answered.", "provider", "outcome"),
-		heldBack: vector("held_total", "Calls that were not sent: over a limit, in a pause that the system asked for, or because it does not answer.", "provider", "why"),
-		openings: vector("circuit_openings_total", "Times that a system was found not to answer.", "provider"),
-		leases:   counter("leases_total", "Questions to Postgres for shares of limits, each for many."),
-		unleased: counter("lease_failures_total", "Such questions that were not answered; each process then gives half of a limit by itself."),
-		unstored: counter("circuit_store_failures_total", "Times that circuits could not be read or written."),
+		calls:    vector("wedsync_outbound_calls_total", "Calls of outside systems, by whether the system answered.", "provider", "outcome"),
+		heldBack: vector("wedsync_outbound_held_total", "Calls that were not sent: over a limit, in a pause that the system asked for, or because it does not answer.", "provider", "why"),
+		openings: vector("wedsync_outbound_circuit_openings_total", "Times that a system was found not to answer.", "provider"),
+		leases:   counter("wedsync_outbound_leases_total", "Questions to Postgres for shares of limits, each for many."),
+		unleased: counter("wedsync_outbound_lease_failures_total", "Such questions that were not answered; each process then gives half of a limit by itself."),
+		unstored: counter("wedsync_outbound_circuit_store_failures_total", "Times that circuits could not be read or written."),
 		circuits: prometheus.NewDesc("wedsync_outbound_circuits", "Lines to outside systems on which calls are held back, as this process knows.", []string{"state"}, nil),
 		waiting:  prometheus.NewDesc("wedsync_outbound_waiting", "Calls that wait for their turn at a limit.", nil, nil),
 	}
