@@ -89,8 +89,14 @@ func Open(ctx context.Context, c Config, name string) (*Core, error) {
 		core.Close()
 		return nil, err
 	}
-	core.Opener = connect.New(findProvider, core.HTTP, time.Now, 0).WithGrants(core.Grants).WithConsents(connect.StoredConsents(core.Store)).WithOutbound(core.Outbound)
+	core.Opener = core.openerOver(core.HTTP).WithOutbound(core.Outbound)
 	return core, nil
+}
+
+// openerOver opens connections over a client, with everything that providers may ask for but the discipline of calls: probes go
+// without, because they find out that a system answers again.
+func (c *Core) openerOver(client *httpx.Client) *connect.Opener {
+	return connect.New(findProvider, client, time.Now, 0).WithGrants(c.Grants).WithConsents(connect.StoredConsents(c.Store))
 }
 
 func (c *Core) checkSchema(ctx context.Context) error {

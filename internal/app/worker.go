@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/httpx"
 	"github.com/wedsync/wedsync/worker"
@@ -28,7 +27,7 @@ func RunWorker(ctx context.Context, c *Core) error {
 		return err
 	}
 	defer probes.Close()
-	w, err := worker.New(worker.Deps{ProbeOpener: connect.New(findProvider, probes, time.Now, 0).WithGrants(c.Grants),
+	w, err := worker.New(worker.Deps{ProbeOpener: c.openerOver(probes),
 		Temporal: c.Flow.Temporal(), Store: c.Store, Opener: c.Opener, Log: c.Log, Broadcast: out,
 		NotifyURL: c.Config.notifyURL(), Mail: mail, Link: strings.TrimSuffix(c.Config.PublicURL, "/"), ProbeControl: c.probeControl(), PagerDuty: c.Config.PagerDutyURL}, c.Config.worker())
 	if err != nil {

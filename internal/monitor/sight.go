@@ -20,7 +20,6 @@ type sight struct {
 	since  time.Time // when it became blind, or saw again
 	asking bool
 	asked  time.Time
-	failed bool // the last control did
 }
 
 const (

@@ -319,10 +319,12 @@ func TestIntegrationsOfOneAccountShareItsLimit(t *testing.T) {
 		}}
 		return d.For(newIntegration(), r, provider.Connection{}).(*gate)
 	}
-	if of("key-one").limits[0].key != of("key-one").limits[0].key {
+	key := func(account string) string { return of(account).limits[0].key }
+	if one, again := key("key-one"), key("key-one"); one != again {
 		t.Error("two integrations of one account have two limits")
 	}
-	if of("key-one").limits[0].key == of("key-two").limits[0].key || of("").limits[0].key == of("").limits[0].key {
+	one, two, none, unknown := key("key-one"), key("key-two"), key(""), key("")
+	if one == two || none == unknown {
 		t.Error("different accounts share a limit")
 	}
 }
