@@ -18,6 +18,7 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/httpx"
 	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/ratelimit"
 )
 
 // vendor is an outside system that answers as it is told.
@@ -319,7 +320,7 @@ func TestIntegrationsOfOneAccountShareItsLimit(t *testing.T) {
 		}}
 		return d.For(newIntegration(), r, provider.Connection{}).(*gate)
 	}
-	key := func(account string) string { return of(account).limits[0].key }
+	key := func(account string) ratelimit.Key { return of(account).limits[0].key }
 	if one, again := key("key-one"), key("key-one"); one != again {
 		t.Error("two integrations of one account have two limits")
 	}
