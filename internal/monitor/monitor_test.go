@@ -233,9 +233,9 @@ func TestWhatIsPausedOrInMaintenanceIsNotAsked(t *testing.T) {
 		w.edit(paused, func(t *store.ProbeTarget) { t.Wish = domain.IntegrationPaused })
 		w.edit(window, func(t *store.ProbeTarget) { t.MaintenanceUntil = &end })
 		wait(time.Minute)
-		before := len(w.asked[paused]) + len(w.asked[window])
+		before := w.times(paused) + w.times(window)
 		wait(8 * time.Minute)
-		if n := len(w.asked[paused]) + len(w.asked[window]); n != before {
+		if n := w.times(paused) + w.times(window); n != before {
 			t.Errorf("they were asked %d times", n-before)
 		}
 		if got := w.states("a"); got[domain.HealthPaused] != 1 || got[domain.HealthMaintenance] != 1 {
@@ -260,16 +260,16 @@ func TestABoostIsSeenAndEnds(t *testing.T) {
 		until := time.Now().Add(5 * time.Minute)
 		w.edit(id, func(t *store.ProbeTarget) { t.BoostEvery, t.BoostUntil = 5*time.Second, &until })
 		wait(20 * time.Second)
-		before := len(w.asked[id])
+		before := w.times(id)
 		wait(2 * time.Minute)
-		if n := len(w.asked[id]) - before; n < 23 || n > 25 {
+		if n := w.times(id) - before; n < 23 || n > 25 {
 			t.Errorf("asked %d times in two minutes of a boost to 5 s", n)
 		}
 		wait(4 * time.Minute)
-		before = len(w.asked[id])
+		before = w.times(id)
 		wait(2 * time.Minute)
 		r.stop()
-		if n := len(w.asked[id]) - before; n != 4 {
+		if n := w.times(id) - before; n != 4 {
 			t.Errorf("asked %d times in two minutes after it", n)
 		}
 	})
@@ -324,7 +324,7 @@ func TestRefusedCredentialsAreMarkedOnce(t *testing.T) {
 		}
 		r := w.run(monitor.Options{}, nil)
 		wait(5 * time.Minute)
-		n := len(w.asked[w.targets[0].IntegrationID])
+		n := w.times(w.targets[0].IntegrationID)
 		r.stop()
 		if len(w.again) != 1 || w.states("a")[domain.HealthNeedsReconnect] != 1 {
 			t.Errorf("marked %d times, %v", len(w.again), w.states("a"))

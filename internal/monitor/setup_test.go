@@ -124,6 +124,13 @@ func (w *world) MoveHealths(_ context.Context, org domain.OrgID, moves []store.H
 	return out, nil
 }
 
+// times is how often a connection was asked so far.
+func (w *world) times(id domain.IntegrationID) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.asked[id])
+}
+
 // system is a connection to a system outside.
 type system struct {
 	w *world

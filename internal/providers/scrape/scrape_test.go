@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,7 +37,9 @@ type bed struct {
 	*lightbluesim.Server
 	conn   *connection
 	agreed bool
-	asked  []string // origins
+
+	mu    sync.Mutex
+	asked []string // origins
 }
 
 func setup(t testing.TB, more string) *bed {
@@ -59,6 +62,8 @@ func setup(t testing.TB, more string) *bed {
 		Secrets: map[string]string{"user": lightbluesim.PortalUser, "password": lightbluesim.PortalPassword}, Zone: zone, HTTP: client,
 		Now: func() time.Time { return providertest.Now },
 		Consents: func(_ context.Context, origin string) (provider.Consent, error) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
 			if b.asked = append(b.asked, origin); !b.agreed {
 				return provider.Consent{}, domain.E(domain.KindNotFound, "no such consent")
 			}
