@@ -90,7 +90,7 @@ func (a *Conflicts) BeginResolution(ctx context.Context, in BeginResolutionInput
 		return err
 	})
 	if refused {
-		// The person is told why the decision was refused also where new ways cannot be looked for now; a reminder does.
+		// The person is told why the decision was refused even where no new ways can be looked for; a reminder looks again.
 		_, _ = a.change(ctx, in.ConflictRef, func(ctx context.Context, tx *store.Tx) error {
 			return resolutions.Renew(ctx, tx, in.Conflict)
 		})

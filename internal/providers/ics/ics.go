@@ -7,7 +7,7 @@
 // news. Otherwise the whole feed is compared with what the cursor remembers: short digests of every entry in its window.
 // Changed and new entries are told. When one is missing, the cursor that follows is a gone token, because a digest does
 // not name what is gone: the full listing of the next pull does, and the caller asks Read about each before it removes
-// anything. A calendar of more than maxDigested entries that changed, and a window that moved on by a week, are gone
+// anything. A calendar of more than provider.MaxRemembered entries that changed, and a window that moved on by a week, are gone
 // tokens at once.
 //
 // The ExternalID of a single entry is its UID, that of an instance of a series "UID#RECURRENCE-ID" with the recurrence

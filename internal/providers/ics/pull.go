@@ -16,12 +16,9 @@ import (
 const (
 	// cursorVersion grows when old cursors can no longer be read.
 	cursorVersion = 1
-	// maxDigested is the most entries that a cursor remembers, at 12 bytes each.
-	maxDigested = 2000
 	// windowStep is how far the window may move on before everything is listed anew.
 	windowStep = 7 * 24 * time.Hour
 	day        = 24 * time.Hour
-	digestHalf = 6
 )
 
 // cursor is a position. From and Until stay those of the full listing, so that an entry does not seem to vanish because
@@ -34,9 +31,8 @@ type cursor struct {
 	ETag        string `json:"e,omitempty"`
 	Modified    string `json:"m,omitempty"`
 	Body        string `json:"b"`           // hash of the bytes
-	Digests     []byte `json:"d,omitempty"` // of id and content of every entry
-	Over        bool   `json:"o,omitempty"` // too many to remember
 	Missing     bool   `json:"x,omitempty"` // something was missing at the last reading
+	provider.Remembered
 }
 
 func (c cursor) String() string {
@@ -63,7 +59,7 @@ func (c *connection) parseCursor(s string) (cursor, error) {
 		err = json.Unmarshal(b, &cur)
 	}
 	switch {
-	case err != nil, cur.Version != cursorVersion, len(cur.Digests)%(2*digestHalf) != 0:
+	case err != nil, cur.Version != cursorVersion, !cur.Valid():
 		return cur, domain.E(domain.KindGoneToken, "the cursor is not one of this provider")
 	case cur.Fingerprint != c.fingerprint():
 		return cur, domain.E(domain.KindGoneToken, "the cursor was made under other settings")
@@ -109,7 +105,7 @@ func (c *connection) pull(ctx context.Context, from string) (provider.Page, erro
 	if same {
 		return provider.Page{Next: cur.String()}, nil
 	}
-	if len(f.calendar.Objects) == 0 && f.calendar.Lost == 0 && !full && (cur.Over || len(cur.Digests) > 0) {
+	if len(f.calendar.Objects) == 0 && f.calendar.Lost == 0 && !full && cur.Any() {
 		return provider.Page{}, domain.E(domain.KindUnavailable, "the feed had entries and has none at all now, which proves nothing")
 	}
 	changes, problems, lost := c.changes(f, cur.window())
@@ -118,48 +114,15 @@ func (c *connection) pull(ctx context.Context, from string) (provider.Page, erro
 		if cur.Over {
 			return provider.Page{}, domain.E(domain.KindGoneToken, "the feed changed and has too many entries to tell which")
 		}
-		page.Changes, cur.Missing = cur.news(changes)
+		page.Changes, cur.Missing = cur.News(changes)
 		cur.Missing = cur.Missing && !lost
 	}
 	if full || !lost { // what could not be read this time is not forgotten
-		cur.remember(changes)
+		cur.Keep(changes)
 	}
 	page.Next = cur.String()
 	page.Complete = full && !lost && len(f.calendar.Objects) > 0
 	return page, nil
-}
-
-// digestOf is the memory of one entry.
-func digestOf(ch domain.Change) (id, content string) {
-	a, b := sha256.Sum256([]byte(ch.ExternalID)), sha256.Sum256([]byte(ch.Hash()))
-	return string(a[:digestHalf]), string(b[:digestHalf])
-}
-
-func (c *cursor) remember(changes []domain.Change) {
-	c.Digests, c.Over = nil, len(changes) > maxDigested
-	if c.Over {
-		return
-	}
-	for _, ch := range changes {
-		id, content := digestOf(ch)
-		c.Digests = append(append(c.Digests, id...), content...)
-	}
-}
-
-// news leaves of a listing what the cursor does not remember; missing says that it remembers more than is listed.
-func (c *cursor) news(changes []domain.Change) (out []domain.Change, missing bool) {
-	known := map[string]string{}
-	for d := c.Digests; len(d) > 0; d = d[2*digestHalf:] {
-		known[string(d[:digestHalf])] = string(d[digestHalf : 2*digestHalf])
-	}
-	for _, ch := range changes {
-		id, content := digestOf(ch)
-		if known[id] != content {
-			out = append(out, ch)
-		}
-		delete(known, id)
-	}
-	return out, len(known) > 0
 }
 
 // Read reads the feed again and returns the entry as it is now. NotFound needs a whole feed in which everything could be

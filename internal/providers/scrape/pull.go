@@ -2,7 +2,6 @@ package scrape
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"slices"
@@ -17,11 +16,8 @@ import (
 const (
 	// cursorVersion grows when old cursors can no longer be read.
 	cursorVersion = 1
-	// maxDigested is the most entries that a cursor remembers, at 12 bytes each.
-	maxDigested = 2000
 	// windowStep is how far the window may move on before everything is listed anew.
 	windowStep = 7 * day
-	digestHalf = 6
 	// readAhead is how far ahead Read looks: an entry that was put off for years is not gone.
 	readAhead = maxDays * day
 )
@@ -32,9 +28,8 @@ type cursor struct {
 	Fingerprint string `json:"f"`
 	From        int64  `json:"w"` // window, Unix seconds
 	Until       int64  `json:"u"`
-	Digests     []byte `json:"d,omitempty"` // of id and content of every entry
-	Over        bool   `json:"o,omitempty"` // too many to remember
 	Missing     bool   `json:"x,omitempty"` // something was missing at the last reading
+	provider.Remembered
 }
 
 func (c cursor) String() string {
@@ -56,7 +51,7 @@ func (c *connection) parseCursor(s string) (cursor, error) {
 		err = json.Unmarshal(b, &cur)
 	}
 	switch {
-	case err != nil, cur.Version != cursorVersion, len(cur.Digests)%(2*digestHalf) != 0:
+	case err != nil, cur.Version != cursorVersion, !cur.Valid():
 		return cur, domain.E(domain.KindGoneToken, "the cursor is not one of this provider")
 	case cur.Fingerprint != c.fingerprint():
 		return cur, domain.E(domain.KindGoneToken, "the cursor was made under other settings")
@@ -101,7 +96,7 @@ func (c *connection) pull(ctx context.Context, from string) (provider.Page, erro
 	if err != nil {
 		return provider.Page{}, err
 	}
-	if len(r.Rows)+len(r.Faults) == 0 && (cur.Over || len(cur.Digests) > 0) {
+	if len(r.Rows)+len(r.Faults) == 0 && cur.Any() {
 		return provider.Page{}, domain.E(domain.KindDrift, "the list had entries and shows none now, which proves nothing")
 	}
 	changes, problems := c.changes(r)
@@ -114,11 +109,11 @@ func (c *connection) pull(ctx context.Context, from string) (provider.Page, erro
 		if cur.Over {
 			return provider.Page{}, domain.E(domain.KindGoneToken, "the list has too many entries to tell which changed")
 		}
-		page.Changes, cur.Missing = cur.news(changes)
+		page.Changes, cur.Missing = cur.News(changes)
 		cur.Missing = cur.Missing && !lost
 	}
 	if full || !lost { // what could not be read this time is not forgotten
-		cur.keep(changes)
+		cur.Keep(changes)
 	}
 	page.Next = cur.String()
 	page.Complete = full && !lost && len(r.Rows) > 0
@@ -131,39 +126,6 @@ func (c *connection) run(ctx context.Context, w engine.Window) (r engine.Result,
 		return err
 	})
 	return r, err
-}
-
-// digestOf is the memory of one entry.
-func digestOf(ch domain.Change) (id, content string) {
-	a, b := sha256.Sum256([]byte(ch.ExternalID)), sha256.Sum256([]byte(ch.Hash()))
-	return string(a[:digestHalf]), string(b[:digestHalf])
-}
-
-func (c *cursor) keep(changes []domain.Change) {
-	c.Digests, c.Over = nil, len(changes) > maxDigested
-	if c.Over {
-		return
-	}
-	for _, ch := range changes {
-		id, content := digestOf(ch)
-		c.Digests = append(append(c.Digests, id...), content...)
-	}
-}
-
-// news leaves of a listing what the cursor does not remember; missing says that it remembers more than is listed.
-func (c *cursor) news(changes []domain.Change) (out []domain.Change, missing bool) {
-	known := map[string]string{}
-	for d := c.Digests; len(d) > 0; d = d[2*digestHalf:] {
-		known[string(d[:digestHalf])] = string(d[digestHalf : 2*digestHalf])
-	}
-	for _, ch := range changes {
-		id, content := digestOf(ch)
-		if known[id] != content {
-			out = append(out, ch)
-		}
-		delete(known, id)
-	}
-	return out, len(known) > 0
 }
 
 func (c *connection) remember(r *reading) {
