@@ -123,7 +123,9 @@ type Link struct {
 type Agreed struct {
 	Version int64  `json:"v,omitempty"` // of the booking
 	Shape   string `json:"s,omitempty"` // of the booking
-	Texts   string `json:"t,omitempty"` // of the booking
+	// Since is the booking's version from which on it has had this Shape without a break, as far as known; 0 = not known.
+	Since int64  `json:"n,omitempty"`
+	Texts string `json:"t,omitempty"` // of the booking
 	// There and ThereTexts are the same of the entry as last read or read back.
 	There      string `json:"e,omitempty"`
 	ThereTexts string `json:"x,omitempty"`

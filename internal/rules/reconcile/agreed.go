@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
@@ -58,8 +59,24 @@ func textsOfEntry(c domain.Change) string { return textsOf(c.Category, c.Private
 
 // agree notes on a link that entry and booking are now as they are.
 func agree(l *domain.Link, b domain.Booking, c domain.Change, told bool) {
-	l.Agreed = domain.Agreed{Version: b.Version, Shape: shapeOf(b), Texts: textsOfBooking(b), There: thereOf(c, l.Mirror),
+	l.Agreed = domain.Agreed{Version: b.Version, Shape: shapeOf(b), Since: since(l.Agreed, b), Texts: textsOfBooking(b), There: thereOf(c, l.Mirror),
 		ThereTexts: textsOfEntry(c), Modified: changedAt(c), Told: told}
+}
+
+// since is the version from which on a booking has had the shape it has now: that of the agreement before, if it had the same
+// then and no version in between could have had another.
+func since(before domain.Agreed, b domain.Booking) int64 {
+	if before.Shape == shapeOf(b) && (before.Version == b.Version || before.Version == b.Version-1) {
+		return before.Since
+	}
+	return b.Version
+}
+
+// neverMoved reports whether a booking is known to have had no other time than now.
+func (w *world) neverMoved(b domain.Booking) bool {
+	return b.Version == 1 || slices.ContainsFunc(w.linksOf(b.ID), func(l *domain.Link) bool {
+		return l.Agreed.Since == 1 && l.Agreed.Version == b.Version && l.Agreed.Shape == shapeOf(b)
+	})
 }
 
 // editedHere reports whether the booking is not what it was when both agreed.

@@ -9,7 +9,8 @@ func (w *world) ownWrite(l *domain.Link, b domain.Booking, c domain.Change) Outc
 		agree(l, b, c, false)
 		l.Agreed.Writing = noted
 	} else {
-		l.Agreed.Shape, l.Agreed.There, l.Agreed.ThereTexts = times(c.When)+" "+string(b.Status), thereOf(c, l.Mirror), textsOfEntry(c)
+		l.Agreed.Shape, l.Agreed.Since = times(c.When)+" "+string(b.Status), 0
+		l.Agreed.There, l.Agreed.ThereTexts = thereOf(c, l.Mirror), textsOfEntry(c)
 	}
 	return Outcome{Effect: EffectEcho, BookingID: b.ID, Reason: "our own write, seen before its answer"}
 }

@@ -85,7 +85,7 @@ func (w *world) adopt(c domain.Change, id domain.BookingID) Outcome {
 	if c.Status != domain.StatusCancelled && b.Blocks() && minutes(b.When) == minutes(c.When) {
 		return Outcome{Effect: EffectEcho, BookingID: id, Reason: "our own copy, found by its origin marker"}
 	}
-	if b.Version == 1 && b.Blocks() && c.Status != domain.StatusCancelled && w.in.From.Direction.Imports() {
+	if w.neverMoved(*b) && b.Blocks() && c.Status != domain.StatusCancelled && w.in.From.Direction.Imports() {
 		// The booking never had another time, so this one is by a hand on the copy, before the answer to our write came.
 		return w.takeTime(l, *b, c)
 	}

@@ -124,7 +124,7 @@ func (w *world) rebook(l *domain.Link, id domain.BookingID) {
 
 // rebase makes a booking the one that an entry's later news is compared with; what the entry says stays known.
 func rebase(l *domain.Link, b domain.Booking) {
-	l.Agreed.Version, l.Agreed.Shape, l.Agreed.Texts, l.Agreed.Told, l.Agreed.Writing = b.Version, shapeOf(b), textsOfBooking(b), false, ""
+	l.Agreed.Version, l.Agreed.Shape, l.Agreed.Since, l.Agreed.Texts, l.Agreed.Told, l.Agreed.Writing = b.Version, shapeOf(b), b.Version, textsOfBooking(b), false, ""
 }
 
 func (w *world) applyPart(p Part) Outcome {

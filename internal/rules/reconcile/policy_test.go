@@ -568,3 +568,62 @@ func TestOldPageWithTheSameContentDoesNotBringAnOldRevisionBack(t *testing.T) {
 		t.Errorf("an old page does %+v, links %+v", p.Outcomes, p.Links)
 	}
 }
+
+// The answer to writing a copy is lost, and before the copy is read somebody moves it. Whether that was a hand or an older
+// write of ours shows from the booking: one that never had another time was never written with another.
+func TestHandOnACopyWhoseAnswerWasLostCountsUnlessTheBookingWasMoved(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		meanwhile func(k *bench, id domain.BookingID, e domain.Change)
+		want      Effect
+		hour      int
+	}{
+		"nothing else": {func(*bench, domain.BookingID, domain.Change) {}, EffectUpdated, 15},
+		"renamed": {func(k *bench, _ domain.BookingID, e domain.Change) {
+			e.Details.Title = "Marker e, in the garden"
+			k.tell(EffectUpdated, k.a, e)
+		}, EffectUpdated, 15},
+		"renamed twice": {func(k *bench, _ domain.BookingID, e domain.Change) {
+			for _, title := range []string{"Marker e, in the garden", "Marker e, indoors"} {
+				e.Details.Title = title
+				k.tell(EffectUpdated, k.a, e)
+			}
+		}, EffectUpdated, 15},
+		"moved": {func(k *bench, id domain.BookingID, _ domain.Change) { k.move(id, 12) }, EffectEcho, 12},
+		"moved and back": {func(k *bench, id domain.BookingID, _ domain.Change) {
+			k.move(id, 15)
+			k.move(id, 10)
+		}, EffectEcho, 10},
+		"moved and back, then renamed": {func(k *bench, id domain.BookingID, e domain.Change) {
+			k.move(id, 15)
+			k.move(id, 10)
+			e.Details.Title = "Marker e, in the garden"
+			k.tell(EffectUpdated, k.a, e)
+		}, EffectEcho, 10},
+		"moved and back at the source": {func(k *bench, _ domain.BookingID, e domain.Change) {
+			for _, hour := range []int{15, 10} {
+				e.When = hours(hour)
+				k.tell(EffectUpdated, k.a, e)
+			}
+		}, EffectEcho, 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := newBench(t, domain.SyncPolicy{})
+			e := event("e", 10)
+			_, id := k.tell(EffectCreated, k.a, e)
+			written := k.copied(k.b, id, "m")
+			for lid, l := range k.links {
+				if l.ExternalID == "m" {
+					delete(k.links, lid)
+				}
+			}
+			c.meanwhile(k, id, e)
+			written.When, written.Revision = hours(15), "2"
+			k.tell(c.want, k.b, written)
+			if got := k.bookings[id].When; !got.Equal(hours(c.hour)) {
+				t.Errorf("the booking is at %s; want %d o'clock", got, c.hour)
+			}
+		})
+	}
+}
