@@ -71,29 +71,43 @@ workflowcheck: ## determinism of workflow code
 histories: ## record workflow histories anew into workflows/testdata (after a change with a version entry)
 	@$(GO) test ./workflows -run Histories -update -count=1 -v
 
+# The program is compiled with a profile of what it spends its time on, and so is what measures it.
+PGO := -pgo=cmd/wedsync/default.pgo
+
+.PHONY: pgo
+pgo: ## measure anew what the program spends its time on, for the compiler (writes cmd/wedsync/default.pgo, 7 minutes)
+	@rm -rf .cache/pgo && mkdir -p .cache/pgo/hmac .cache/pgo/eddsa .cache/pgo/full
+	@CGO_ENABLED=0 $(GO) build -pgo=off -trimpath -buildvcs=false -o .cache/pgo/bench ./internal/bench/cmd/bench
+	@.cache/pgo/bench schemes --only 'http-message-signatures, hmac' --profile .cache/pgo/hmac
+	@.cache/pgo/bench schemes --only 'jwt EdDSA' --profile .cache/pgo/eddsa
+	@.cache/pgo/bench ingest --only full --profile .cache/pgo/full
+	@.cache/pgo/bench flow --profile .cache/pgo
+	@.cache/pgo/bench conflict --profile .cache/pgo
+	@$(GO) run ./tools/pgo -o cmd/wedsync/default.pgo .cache/pgo/*.cpu.pprof .cache/pgo/*/*.cpu.pprof
+
 .PHONY: bench-ingest
 bench-ingest: ## measure webhook intake: accept, full, naive, raw
-	@$(GO) run ./internal/bench/cmd/bench ingest
+	@$(GO) run $(PGO) ./internal/bench/cmd/bench ingest
 
 .PHONY: bench-schemes
 bench-schemes: ## measure webhook intake with each scheme, from messages signed ahead
-	@$(GO) run ./internal/bench/cmd/bench schemes
+	@$(GO) run $(PGO) ./internal/bench/cmd/bench schemes
 
 .PHONY: bench-flow
 bench-flow: ## measure webhook to applied and to the live stream, steady and in a burst
-	@$(GO) run ./internal/bench/cmd/bench flow
+	@$(GO) run $(PGO) ./internal/bench/cmd/bench flow
 
 .PHONY: bench-fairness
 bench-fairness: ## measure what a noisy organisation does to quiet ones
-	@$(GO) run ./internal/bench/cmd/bench fairness
+	@$(GO) run $(PGO) ./internal/bench/cmd/bench fairness
 
 .PHONY: bench-conflict
 bench-conflict: ## measure apply with detection at 100,000 and 1,000,000 bookings, a hot resource, availability, who is free, suggestions
-	@$(GO) run ./internal/bench/cmd/bench conflict
+	@$(GO) run $(PGO) ./internal/bench/cmd/bench conflict
 
 .PHONY: bench-conflict-10m
 bench-conflict-10m: ## the same, and apply with detection at 10,000,000 bookings
-	@$(GO) run ./internal/bench/cmd/bench conflict --huge 10000000
+	@$(GO) run $(PGO) ./internal/bench/cmd/bench conflict --huge 10000000
 
 .PHONY: chaos-ingest
 chaos-ingest: ## kill server, Postgres and Temporal under load, 20 times per point, and check (10 minutes)
@@ -105,19 +119,19 @@ chaos-ingest-check: ## the same with one hit per point, and with programs that a
 
 .PHONY: bench-stream
 bench-stream: ## measure 5,000 idle live streams: memory, processor, time until an event reaches all
-	@$(GO) run ./internal/bench/cmd/bench stream
+	@$(GO) run $(PGO) ./internal/bench/cmd/bench stream
 
 .PHONY: bench-monitor
 bench-monitor: ## measure the probing of 5,000 connections every 30 s while a platform dies: lag, detection, processor, memory, history (11 minutes)
-	@$(GO) run ./internal/bench/cmd/bench monitor
+	@$(GO) run $(PGO) ./internal/bench/cmd/bench monitor
 
 .PHONY: bench-sync
 bench-sync: ## measure syncs of 10,000 events from CalDAV and from a simulated Google, beside vdirsyncer (5 minutes)
-	@$(GO) run ./internal/bench/cmd/bench sync
+	@$(GO) run $(PGO) ./internal/bench/cmd/bench sync
 
 .PHONY: bench-vendors
 bench-vendors: ## measure 5,000 connected systems with one change each a minute: applied p99, processor, memory (15 minutes)
-	@$(GO) run ./internal/bench/cmd/bench vendors
+	@$(GO) run $(PGO) ./internal/bench/cmd/bench vendors
 
 .PHONY: zone-tables
 zone-tables: ## write the Windows and IANA zone names anew from CLDR (needs npm)

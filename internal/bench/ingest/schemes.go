@@ -122,6 +122,7 @@ func RunSchemes(ctx context.Context, o Options, schemes []Scheme, only []string)
 			return out, fmt.Errorf("scheme %s: %w", s.Name, err)
 		}
 		out.Schemes = append(out.Schemes, SchemeResult{Scheme: s.Name, AckedPerS: r.AckedPerS, P50: r.P50, P99: r.P99})
+		o.Say(fmt.Sprintf("scheme %s: %.0f acknowledged a second, p50 %.2f ms, p99 %.2f ms", s.Name, r.AckedPerS, r.P50, r.P99))
 		out.Lost += r.Lost
 		out.Duplicated += r.Duplicated
 		if len(out.Schemes) == 1 || r.AckedPerS < out.SlowestPerS {
