@@ -127,4 +127,6 @@ type Purge struct {
 	Reason        string        `json:"reason"`
 	CreatedAt     time.Time     `json:"created_at"`
 	EndedAt       *time.Time    `json:"ended_at,omitempty"`
+	// OverridesFreeze says that an admin lets it go on while a wedding is near or on.
+	OverridesFreeze bool `json:"overrides_freeze,omitempty"`
 }

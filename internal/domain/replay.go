@@ -85,4 +85,6 @@ type Replay struct {
 	CreatedAt   time.Time      `json:"created_at"`
 	UpdatedAt   time.Time      `json:"updated_at"`
 	EndedAt     *time.Time     `json:"ended_at,omitempty"`
+	// OverridesFreeze says that an admin lets it go on while a wedding is near or on.
+	OverridesFreeze bool `json:"overrides_freeze,omitempty"`
 }

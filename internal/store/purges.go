@@ -12,10 +12,10 @@ const purgeColumns = `id, org_id, integration_id, copies,
 	(SELECT count(*) FROM links l WHERE l.org_id = p.org_id AND l.integration_id = p.integration_id AND l.mirror AND l.removed_at IS NULL) AS left_there,
 	(SELECT count(*) FROM pushes x WHERE x.org_id = p.org_id AND x.integration_id = p.integration_id AND x.op = 'remove' AND x.state = 'failed'
 		AND x.updated_at >= p.created_at) AS failed,
-	disconnect, requested_by, reason, created_at, ended_at`
+	disconnect, requested_by, reason, created_at, ended_at, overrides_freeze`
 
 func scanPurge(row pgx.Row) (p domain.Purge, err error) {
-	err = row.Scan(&p.ID, &p.OrgID, &p.IntegrationID, &p.Copies, &p.Left, &p.Failed, &p.Disconnect, &p.RequestedBy, &p.Reason, &p.CreatedAt, &p.EndedAt)
+	err = row.Scan(&p.ID, &p.OrgID, &p.IntegrationID, &p.Copies, &p.Left, &p.Failed, &p.Disconnect, &p.RequestedBy, &p.Reason, &p.CreatedAt, &p.EndedAt, &p.OverridesFreeze)
 	p.CreatedAt, p.EndedAt = p.CreatedAt.UTC(), utc(p.EndedAt)
 	if p.EndedAt != nil {
 		p.Left, p.Failed = 0, 0
@@ -37,7 +37,7 @@ func (tx *Tx) Mirrors(ctx context.Context, integration domain.IntegrationID) ([]
 }
 
 // StartPurge wishes that every copy of ours in an integration be removed, by the ordinary path of pushes, and that no new
-// ones be written. One that is going on already is returned instead (started is false), with Disconnect set if it is
+// ones be written. One that is going on already is returned instead (started is false), with Disconnect and OverridesFreeze set if they are
 // wished now, and pushes that were given up are tried anew. Without any copy it is over at once. The version of the
 // integration rises, so that its workflow hears of it.
 func (tx *Tx) StartPurge(ctx context.Context, p domain.Purge) (purge domain.Purge, started bool, err error) {
@@ -55,10 +55,10 @@ func (tx *Tx) StartPurge(ctx context.Context, p domain.Purge) (purge domain.Purg
 	if err != nil {
 		return purge, false, err
 	}
-	tag, err := tx.Exec(ctx, `INSERT INTO purges (id, org_id, integration_id, copies, disconnect, requested_by, reason, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (org_id, integration_id) WHERE ended_at IS NULL
-		DO UPDATE SET disconnect = purges.disconnect OR excluded.disconnect`,
-		p.ID, tx.Org, i.ID, len(copies), p.Disconnect, clip(p.RequestedBy, 200), p.Reason, tx.Now)
+	tag, err := tx.Exec(ctx, `INSERT INTO purges (id, org_id, integration_id, copies, disconnect, requested_by, reason, created_at, overrides_freeze)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (org_id, integration_id) WHERE ended_at IS NULL
+		DO UPDATE SET disconnect = purges.disconnect OR excluded.disconnect, overrides_freeze = purges.overrides_freeze OR excluded.overrides_freeze`,
+		p.ID, tx.Org, i.ID, len(copies), p.Disconnect, clip(p.RequestedBy, 200), p.Reason, tx.Now, p.OverridesFreeze)
 	if err != nil || tag.RowsAffected() != 1 {
 		return purge, false, fault("start purge", err)
 	}

@@ -13,12 +13,12 @@ import (
 )
 
 const replayColumns = `id, org_id, filter, dry_run, rate, state, coalesce(total, 0), seen, replayed, skipped, tally, samples, requested_by, reason,
-	error, created_at, updated_at, ended_at`
+	error, created_at, updated_at, ended_at, overrides_freeze`
 
 func scanReplayWith(row pgx.Row, more ...any) (r domain.Replay, err error) {
 	var filter, tally, samples []byte
 	err = row.Scan(append([]any{&r.ID, &r.OrgID, &filter, &r.DryRun, &r.Rate, &r.State, &r.Total, &r.Seen, &r.Replayed, &r.Skipped, &tally, &samples,
-		&r.RequestedBy, &r.Reason, &r.Error, &r.CreatedAt, &r.UpdatedAt, &r.EndedAt}, more...)...)
+		&r.RequestedBy, &r.Reason, &r.Error, &r.CreatedAt, &r.UpdatedAt, &r.EndedAt, &r.OverridesFreeze}, more...)...)
 	if err != nil {
 		return r, err
 	}
@@ -72,9 +72,9 @@ func (tx *Tx) insertReplay(ctx context.Context, r domain.Replay, state domain.Re
 	if err != nil {
 		return r, false, domain.E(domain.KindInvalid, "encode filter: %w", err)
 	}
-	tag, err := tx.Exec(ctx, `INSERT INTO replays (id, org_id, filter, dry_run, rate, state, requested_by, reason, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) ON CONFLICT DO NOTHING`,
-		r.ID, tx.Org, filter, r.DryRun, r.Rate, string(state), r.RequestedBy, r.Reason, tx.Now)
+	tag, err := tx.Exec(ctx, `INSERT INTO replays (id, org_id, filter, dry_run, rate, state, requested_by, reason, created_at, updated_at, overrides_freeze)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10) ON CONFLICT DO NOTHING`,
+		r.ID, tx.Org, filter, r.DryRun, r.Rate, string(state), r.RequestedBy, r.Reason, tx.Now, r.OverridesFreeze)
 	if err != nil {
 		return r, false, fault("create replay", err)
 	}
@@ -294,6 +294,15 @@ func (tx *Tx) SetReplayState(ctx context.Context, id domain.ReplayID, state doma
 	r, err = scanReplay(tx.QueryRow(ctx, `UPDATE replays SET state = $3, error = $4, updated_at = $5, ended_at = CASE WHEN $6 THEN $5::timestamptz END
 		WHERE org_id = $1 AND id = $2 RETURNING `+replayColumns, tx.Org, id, string(state), clip(reason, maxReason), tx.Now, state.Ended()))
 	return r, err == nil, fault("set state of replay", err)
+}
+
+// OverrideReplay notes that an admin lets a replay go on through a freeze.
+func (tx *Tx) OverrideReplay(ctx context.Context, id domain.ReplayID) error {
+	tag, err := tx.Exec(ctx, "UPDATE replays SET overrides_freeze = true, updated_at = $3 WHERE org_id = $1 AND id = $2", tx.Org, id, tx.Now)
+	if err == nil && tag.RowsAffected() == 0 {
+		return notFound("replay")
+	}
+	return fault("let a replay go on through a freeze", err)
 }
 
 // ReplayOutcomes counts what has become of a replay's deliveries, the first 10,000 of them.

@@ -163,6 +163,9 @@ func (b *bundle) fill(org domain.OrgID) {
 		if _, err := tx.PutAlertPolicy(ctx, domain.StandardAlertPolicy(), "test", 0); err != nil {
 			return err
 		}
+		if _, err := tx.PutFreezeSettings(ctx, domain.StandardFreezeSettings(), "test", 0); err != nil {
+			return err
+		}
 		if _, err := tx.CreateSilence(ctx, domain.Silence{ID: domain.NewID[domain.SilenceID](tx.Now), Scope: everywhere, StartsAt: tx.Now, EndsAt: tx.Now.Add(time.Hour), Zone: "UTC",
 			Reason: "test", CreatedBy: "test"}); err != nil {
 			return err
@@ -360,14 +363,14 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 	for _, sql := range []string{"UPDATE audit_entries SET reason = ''", "DELETE FROM audit_entries", "DELETE FROM audit_heads",
 		"DELETE FROM bookings", "INSERT INTO organizations (id, name, zone, created_at) VALUES (gen_random_uuid(), 'x', 'UTC', now())",
 		"DELETE FROM quarantined_removals", "UPDATE booking_changes SET fields = '{}'", "DELETE FROM booking_changes",
-		"DELETE FROM recipients", "DELETE FROM shares", "DELETE FROM confirmations", "DELETE FROM silences", "DELETE FROM alert_policies", "DELETE FROM alert_series", "DELETE FROM leads", "DELETE FROM scrape_consents",
+		"DELETE FROM recipients", "DELETE FROM shares", "DELETE FROM confirmations", "DELETE FROM silences", "DELETE FROM alert_policies", "DELETE FROM freeze_settings", "DELETE FROM alert_series", "DELETE FROM leads", "DELETE FROM scrape_consents",
 		"UPDATE health_rollups SET ok = 0", "DELETE FROM health_rollups", "DELETE FROM probe_results", "UPDATE health_changes SET at = now()", "DELETE FROM health_changes",
 		"DELETE FROM outbound_circuits", "UPDATE outbound_allowances SET granted = 0",
 		"DELETE FROM outbox", "TRUNCATE stream_events", "CREATE TABLE mine (a int)"} {
 		_, err := b.app.Exec(ctx, sql)
 		refused(sql, err)
 	}
-	for _, sql := range []string{"SELECT 1 FROM bookings", "SELECT 1 FROM audit_entries", "UPDATE audit_heads SET seq = 0", "UPDATE deliveries SET state = 'dead'",
+	for _, sql := range []string{"SELECT details FROM bookings", "SELECT private FROM bookings", "UPDATE bookings SET zone = 'UTC'", "UPDATE freeze_settings SET freeze_hours = 12", "SELECT 1 FROM audit_entries", "UPDATE audit_heads SET seq = 0", "UPDATE deliveries SET state = 'dead'",
 		"UPDATE integrations SET secrets = ''", "DELETE FROM organizations", "SELECT booking_id FROM allocations",
 		"UPDATE webhook_credentials SET not_after = NULL", "DELETE FROM webhook_credentials",
 		"SELECT contact FROM recipients", "SELECT 1 FROM notifications", "SELECT 1 FROM notify_facts", "SELECT 1 FROM alerts", "SELECT 1 FROM objectives", "SELECT 1 FROM silences", "SELECT series FROM alert_series", "SELECT token_hash FROM shares", "SELECT 1 FROM confirmations", "SELECT 1 FROM leads",
