@@ -129,7 +129,7 @@ func (a *Deliveries) applyWaiting(ctx context.Context, in ApplyDeliveriesInput, 
 		if openErr != nil && domain.KindOf(openErr) != domain.KindPermanent {
 			return openErr
 		}
-		if i.State != domain.IntegrationActive {
+		if i.State != domain.IntegrationActive || i.WorkHold.In(tx.Now) {
 			out.NeedsReload = true
 			return nil
 		}

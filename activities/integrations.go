@@ -47,7 +47,7 @@ func config(i domain.Integration, opened any) contract.IntegrationConfig {
 	_, pulls := provider.As[provider.Puller](opened)
 	_, writes := provider.As[provider.Writer](opened)
 	return contract.IntegrationConfig{Provider: i.Provider, State: i.State, PollSeconds: int64(i.PollEvery.Seconds()),
-		CanPull: pulls && i.Direction.Imports(), CanWrite: writes && (i.Direction.Exports() || i.Copies == domain.CopiesPurging), Version: i.Version}
+		CanPull: pulls && i.Direction.Imports(), CanWrite: writes && (i.Direction.Exports() || i.Copies == domain.CopiesPurging), Version: i.Version, WorkHold: i.WorkHold}
 }
 
 // SetIntegrationStateInput is the wish that an integration reach a state.

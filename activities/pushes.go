@@ -71,14 +71,16 @@ func (a *Pushes) pushAll(ctx context.Context, in PushBookingsInput) (PushBooking
 		integration domain.Integration
 		opened      any
 	)
+	var resting bool
 	err := a.Store.TenantRead(ctx, in.Org, func(ctx context.Context, tx *store.Tx) (err error) {
 		if integration, opened, err = open(ctx, tx, a.Opener, in.Integration); err != nil {
 			return err
 		}
+		resting = integration.WorkHold.In(tx.Now)
 		waiting, err = tx.WaitingPushes(ctx, in.Integration, pushBatch)
 		return err
 	})
-	if err != nil || integration.State != domain.IntegrationActive {
+	if err != nil || resting || integration.State != domain.IntegrationActive {
 		return out, err
 	}
 	writer, ok := provider.As[provider.Writer](opened)

@@ -42,6 +42,7 @@ var (
 	idQuarantine = func(x tenant) string { return string(x.quarantine) }
 	idAlert      = func(x tenant) string { return string(x.alert) }
 	idSilence    = func(x tenant) string { return string(x.silence) }
+	idUpkeep     = func(x tenant) string { return string(x.maintenance) }
 	idVenue      = func(x tenant) string { return string(x.venue) }
 )
 
@@ -193,6 +194,20 @@ func expectations() map[string]expectation {
 		"acknowledge-notification": {path: at("/v1/notifications/{id}/acknowledge", idNotification), ok: 200},
 		"resend-notification":      {path: at("/v1/notifications/{id}/resend", idNotification), ok: 200},
 		"preview-notification":     {body: `{"kind":"cake"}`, ok: 422},
+
+		"propose-maintenance":      {ok: 200},
+		"get-maintenance-state":    {ok: 200},
+		"create-maintenance":       {body: `{"scopes":[{"kind":"platform","target":"nothing"}],"starts_at":"2031-01-01T00:00:00Z","ends_at":"2031-01-01T01:00:00Z","reason":"x"}`, ok: 422},
+		"list-maintenance":         {ok: 200},
+		"get-maintenance":          {path: at("/v1/maintenance/{id}", idUpkeep), ok: 200},
+		"approve-maintenance":      {path: at("/v1/maintenance/{id}/approve", idUpkeep), body: `{"short_notice":true}`, ok: 409},
+		"cancel-maintenance":       {path: at("/v1/maintenance/{id}/cancel", idUpkeep), ok: 409},
+		"reschedule-maintenance":   {path: at("/v1/maintenance/{id}/reschedule", idUpkeep), body: `{"ends_at":"2031-01-01T00:00:00Z"}`, ok: 409},
+		"get-maintenance-settings": {ok: 200},
+		"put-maintenance-settings": {body: `{"approval":"person","notice_minutes":1,"announce_minutes":[1,2],"weekdays":[1],"from_minute":0,"until_minute":1440,"when_wedding":"cancel","version":0}`, ok: 422},
+		"create-provider-window":   {body: `{"provider":"nothing","starts_at":"2031-01-01T00:00:00Z","ends_at":"2031-01-01T01:00:00Z","source":"mail"}`, ok: 422},
+		"list-provider-windows":    {ok: 200},
+		"delete-provider-window":   {path: at("/v1/provider-windows/{id}", idUpkeep), ok: 404},
 
 		"list-alerts":       {ok: 200},
 		"get-alert":         {path: at("/v1/alerts/{id}", idAlert), ok: 200},
@@ -348,12 +363,12 @@ func TestForeignIDsAreUnknown(t *testing.T) {
 		if got.status != http.StatusNotFound {
 			t.Errorf("%s %s with an id of another organisation: %d %s, want 404", r.Method, r.Path, got.status, got.body)
 		}
-		nothing := tenant{integration: "no-uuid", resource: "no-uuid", booking: "no-uuid", conflict: "no-uuid", edit: "no-uuid", delivery: "no-uuid", run: "no-uuid", sub: "no-uuid", replay: "no-uuid", quarantine: "no-uuid", venue: "no-uuid", recipient: "no-uuid", notification: "no-uuid", alert: "no-uuid", silence: "no-uuid"}
+		nothing := tenant{integration: "no-uuid", resource: "no-uuid", booking: "no-uuid", conflict: "no-uuid", edit: "no-uuid", delivery: "no-uuid", run: "no-uuid", sub: "no-uuid", replay: "no-uuid", quarantine: "no-uuid", venue: "no-uuid", recipient: "no-uuid", notification: "no-uuid", alert: "no-uuid", silence: "no-uuid", maintenance: "no-uuid"}
 		if got := b.call(r, e, nothing, admin); got.status != http.StatusNotFound {
 			t.Errorf("%s %s with what is no id: %d %s, want 404", r.Method, r.Path, got.status, got.body)
 		}
 		unknown := "00000000-0000-7000-8000-000000000000"
-		nobody := tenant{alert: domain.AlertID(unknown), silence: domain.SilenceID(unknown), integration: domain.IntegrationID(unknown), resource: domain.ResourceID(unknown), booking: domain.BookingID(unknown),
+		nobody := tenant{maintenance: domain.MaintenanceID(unknown), alert: domain.AlertID(unknown), silence: domain.SilenceID(unknown), integration: domain.IntegrationID(unknown), resource: domain.ResourceID(unknown), booking: domain.BookingID(unknown),
 			conflict: domain.ConflictID(unknown), edit: domain.EditConflictID(unknown), delivery: domain.DeliveryID(unknown), run: domain.SyncRunID(unknown), sub: domain.SubscriptionID(unknown),
 			replay: domain.ReplayID(unknown), quarantine: domain.QuarantineID(unknown), venue: domain.VenueID(unknown), recipient: domain.RecipientID(unknown),
 			notification: domain.NotificationID(unknown)}

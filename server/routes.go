@@ -54,6 +54,7 @@ const (
 
 	tagNotifications = "Notifications"
 	tagAlerts        = "Alerts and service levels"
+	tagMaintenance   = "Maintenance"
 
 	tagOperation = "Operation"
 	tagPages     = "Pages"
@@ -233,6 +234,20 @@ func Routes() []Route {
 		{Method: "GET", Path: "/v1/sla/{period}", Access: AccessViewer, ID: "get-sla", Tag: tagAlerts, Summary: "Read what became of what was promised in a month or a year", mount: typed((*Server).getReport)},
 		{Method: "GET", Path: "/v1/sla/{period}/csv", Access: AccessViewer, ID: "get-sla-csv", Tag: tagAlerts, Summary: "Read the same report as CSV", mount: raw((*Server).reportCSV)},
 		{Method: "GET", Path: "/v1/scores", Access: AccessViewer, ID: "list-scores", Tag: tagAlerts, Summary: "List how far connections can be relied on", mount: typed((*Server).listScores)},
+
+		{Method: "GET", Path: "/v1/maintenance-proposals", Access: AccessViewer, ID: "propose-maintenance", Tag: tagMaintenance, Summary: "Rank times for maintenance that weddings, settings and other windows leave free", mount: typed((*Server).proposeMaintenance)},
+		{Method: "GET", Path: "/v1/maintenance-state", Access: AccessViewer, ID: "get-maintenance-state", Tag: tagMaintenance, Summary: "Read whether maintenance may be at a time, why not, and when that changes", mount: typed((*Server).maintenanceState)},
+		{Method: "POST", Path: "/v1/maintenance", Access: AccessOperator, ID: "create-maintenance", Tag: tagMaintenance, Summary: "Propose a window in which connections rest", status: 201, mount: typed((*Server).createMaintenance)},
+		{Method: "GET", Path: "/v1/maintenance", Access: AccessViewer, ID: "list-maintenance", Tag: tagMaintenance, Summary: "List windows of maintenance, newest first", mount: typed((*Server).listMaintenance)},
+		{Method: "GET", Path: "/v1/maintenance/{id}", Access: AccessViewer, ID: "get-maintenance", Tag: tagMaintenance, Summary: "Read a window, its connections, and what waits of each", mount: typed((*Server).getMaintenance)},
+		{Method: "POST", Path: "/v1/maintenance/{id}/approve", Access: AccessAdmin, ID: "approve-maintenance", Tag: tagMaintenance, Summary: "Let a proposed window take place", mount: typed((*Server).approveMaintenance)},
+		{Method: "POST", Path: "/v1/maintenance/{id}/cancel", Access: AccessOperator, ID: "cancel-maintenance", Tag: tagMaintenance, Summary: "End a window; one that has begun lets its connections go on at once", mount: typed((*Server).cancelMaintenance)},
+		{Method: "POST", Path: "/v1/maintenance/{id}/reschedule", Access: AccessAdmin, ID: "reschedule-maintenance", Tag: tagMaintenance, Summary: "Move a window, or make it longer or shorter", mount: typed((*Server).rescheduleMaintenance)},
+		{Method: "GET", Path: "/v1/maintenance-settings", Access: AccessViewer, ID: "get-maintenance-settings", Tag: tagMaintenance, Summary: "Read what the organisation wants of maintenance", mount: typed((*Server).getMaintenanceSettings)},
+		{Method: "PUT", Path: "/v1/maintenance-settings", Access: AccessAdmin, ID: "put-maintenance-settings", Tag: tagMaintenance, Summary: "Set who approves maintenance, notice, days, hours and seasons", mount: typed((*Server).putMaintenanceSettings)},
+		{Method: "POST", Path: "/v1/provider-windows", Access: AccessOperator, ID: "create-provider-window", Tag: tagMaintenance, Summary: "Note maintenance that a provider announced", status: 201, mount: typed((*Server).createProviderWindow)},
+		{Method: "GET", Path: "/v1/provider-windows", Access: AccessViewer, ID: "list-provider-windows", Tag: tagMaintenance, Summary: "List maintenance that providers announced", mount: typed((*Server).listProviderWindows)},
+		{Method: "DELETE", Path: "/v1/provider-windows/{id}", Access: AccessOperator, ID: "delete-provider-window", Tag: tagMaintenance, Summary: "Forget maintenance that a provider announced", status: 204, mount: typed((*Server).deleteProviderWindow)},
 		{Method: "GET", Path: "/v1/integrations/{id}/score", Access: AccessViewer, ID: "get-score", Tag: tagAlerts, Summary: "Read how far a connection can be relied on, and why", mount: typed((*Server).getScore)},
 
 		{Method: "GET", Path: "/healthz", Access: AccessPublic, ID: "health", Tag: tagOperation, Summary: "Is the process alive?", quiet: true, mount: raw((*Server).healthz)},

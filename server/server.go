@@ -47,6 +47,9 @@ type Flow interface {
 	CancelReplay(ctx context.Context, id domain.ReplayID, r contract.CancelRequest) (contract.ReplayStateResult, error)
 	ResumeOnboarding(ctx context.Context, in contract.OnboardInput, r contract.OnboardResumeRequest) (contract.OnboardStatus, error)
 	CancelOnboarding(ctx context.Context, in contract.OnboardInput, r contract.CancelRequest) (contract.OnboardStatus, error)
+	ApproveMaintenance(ctx context.Context, in contract.MaintenanceInput, r contract.ApproveRequest) (contract.MaintenanceStatus, error)
+	CancelMaintenance(ctx context.Context, in contract.MaintenanceInput, r contract.CancelRequest) (contract.MaintenanceStatus, error)
+	RescheduleMaintenance(ctx context.Context, in contract.MaintenanceInput, r contract.RescheduleRequest) (contract.MaintenanceStatus, error)
 }
 
 // ManualChange is a booking as a person wants it to be.

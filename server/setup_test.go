@@ -26,6 +26,7 @@ import (
 	"github.com/wedsync/wedsync/internal/store"
 	"github.com/wedsync/wedsync/internal/stream"
 	"github.com/wedsync/wedsync/internal/token"
+	"github.com/wedsync/wedsync/internal/upkeep"
 	"github.com/wedsync/wedsync/internal/vault"
 )
 
@@ -159,6 +160,34 @@ func (f *fakeFlow) CancelReplay(context.Context, domain.ReplayID, contract.Cance
 	return f.replayState(domain.ReplayCancelled)
 }
 
+// maintenance does what the workflow's own step does.
+func (f *fakeFlow) maintenance(ctx context.Context, in contract.MaintenanceInput, d upkeep.Decision) (out contract.MaintenanceStatus, err error) {
+	f.mu.Lock()
+	fault := f.fault
+	f.mu.Unlock()
+	if fault != nil {
+		return out, fault
+	}
+	err = f.store.Tenant(ctx, in.OrgID, func(ctx context.Context, tx *store.Tx) error {
+		s, err := upkeep.Decide(ctx, tx, in.MaintenanceID, d)
+		out = contract.MaintenanceStatus{State: s.State}
+		return err
+	})
+	return out, err
+}
+
+func (f *fakeFlow) ApproveMaintenance(ctx context.Context, in contract.MaintenanceInput, r contract.ApproveRequest) (contract.MaintenanceStatus, error) {
+	return f.maintenance(ctx, in, upkeep.Decision{Verb: upkeep.Approve, By: r.By, ShortNotice: r.ShortNotice})
+}
+
+func (f *fakeFlow) CancelMaintenance(ctx context.Context, in contract.MaintenanceInput, r contract.CancelRequest) (contract.MaintenanceStatus, error) {
+	return f.maintenance(ctx, in, upkeep.Decision{Verb: upkeep.Cancel, By: r.By})
+}
+
+func (f *fakeFlow) RescheduleMaintenance(ctx context.Context, in contract.MaintenanceInput, r contract.RescheduleRequest) (contract.MaintenanceStatus, error) {
+	return f.maintenance(ctx, in, upkeep.Decision{Verb: upkeep.Reschedule, By: r.By, StartsAt: r.StartsAt, EndsAt: r.EndsAt, ShortNotice: r.ShortNotice, Version: r.Version})
+}
+
 // onboarding does what the workflow's own step does.
 func (f *fakeFlow) onboarding(ctx context.Context, in contract.OnboardInput, change func(o *domain.Onboarding) (bool, error)) (out contract.OnboardStatus, err error) {
 	f.mu.Lock()
@@ -237,6 +266,8 @@ type tenant struct {
 
 	alert   domain.AlertID
 	silence domain.SilenceID
+
+	maintenance domain.MaintenanceID // done
 }
 
 type bundle struct {
@@ -414,6 +445,11 @@ func (b *bundle) tenant() tenant {
 		}
 		if _, err := tx.CreateSilence(ctx, domain.Silence{ID: x.silence, Scope: domain.Scope{Kind: domain.ScopePlatform, Target: "custom"}, StartsAt: now, EndsAt: now.Add(time.Hour),
 			Zone: "UTC", Reason: "test", CreatedBy: "test"}); err != nil {
+			return err
+		}
+		x.maintenance = domain.NewID[domain.MaintenanceID](now)
+		if _, err := tx.SaveMaintenance(ctx, domain.Maintenance{ID: x.maintenance, Scopes: []domain.Scope{{Kind: domain.ScopeOrganization}}, StartsAt: now.Add(-2 * time.Hour),
+			EndsAt: now.Add(-time.Hour), State: domain.MaintenanceDone, Approval: domain.ApprovalByPerson, Reason: "test", RequestedBy: "test", EndedAt: &now}, true, ""); err != nil {
 			return err
 		}
 		x.venue = domain.NewID[domain.VenueID](now)

@@ -53,7 +53,10 @@ func (*downSignals) TellOnboarding(context.Context, contract.OnboardInput) error
 func (*downSignals) FollowTimeline(context.Context, contract.TimelineInput) error { return nil }
 func (*downSignals) WakeNotify(context.Context, domain.OrgID) error               { return nil }
 func (*downSignals) WakeAlerts(context.Context, domain.OrgID) error               { return nil }
-func (*downSignals) StartConflict(context.Context, contract.ConflictInput) error  { return nil }
+func (*downSignals) WakeMaintenance(context.Context, contract.MaintenanceInput) error {
+	return nil
+}
+func (*downSignals) StartConflict(context.Context, contract.ConflictInput) error { return nil }
 func (*downSignals) RecheckConflict(context.Context, domain.ConflictID, contract.RecheckSignal) error {
 	return nil
 }

@@ -190,6 +190,7 @@ func Register(r Registry, queue string, d Deps) {
 		r.RegisterActivity(&activities.Timelines{Store: d.Store})
 		r.RegisterActivity(&activities.Holds{Store: d.Store})
 		r.RegisterActivity(&activities.Alerts{Store: d.Store})
+		r.RegisterActivity(&activities.Maintenances{Store: d.Store})
 	}
 	if queue == contract.QueueCore || queue == contract.QueueSync {
 		r.RegisterActivity(&activities.Onboardings{Store: d.Store, Opener: d.Opener, NotifyURL: d.NotifyURL})
@@ -242,6 +243,7 @@ func RegisterWorkflows(r interface {
 	r.RegisterWorkflowWithOptions(workflows.Probe, workflow.RegisterOptions{Name: contract.ProbeWorkflow})
 	r.RegisterWorkflowWithOptions(workflows.Onboard, workflow.RegisterOptions{Name: contract.OnboardWorkflow})
 	r.RegisterWorkflowWithOptions(workflows.Alerts, workflow.RegisterOptions{Name: contract.AlertsWorkflow})
+	r.RegisterWorkflowWithOptions(workflows.Maintenance, workflow.RegisterOptions{Name: contract.MaintenanceWorkflow})
 }
 
 // Start begins to serve. It needs Temporal to be reachable.

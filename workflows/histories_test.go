@@ -217,6 +217,8 @@ func (w *world) relay() {
 			w.must(w.TellOnboarding(ctx, contract.OnboardInput{OrgID: w.org, IntegrationID: domain.IntegrationID(r.Target)}))
 		case store.OutboxAlerts:
 			w.must(w.WakeAlerts(ctx, r.Org))
+		case store.OutboxMaintenance:
+			w.must(w.WakeMaintenance(ctx, contract.MaintenanceInput{OrgID: r.Org, MaintenanceID: domain.MaintenanceID(r.Target)}))
 		case store.OutboxNotify:
 			w.must(w.WakeNotify(ctx, r.Org))
 		case store.OutboxIntegrationChanged:

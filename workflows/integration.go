@@ -64,6 +64,8 @@ type integration struct {
 	watchRetry time.Time       // KeepWatches failed: not before this
 	watchFail  int
 	pulledAt   time.Time // when this run last began a pull
+
+	quiet domain.MaintenanceID // the window that was told that nothing goes on any more
 }
 
 // order is a pause or resume noted by its handler and carried out by the loop.
@@ -156,14 +158,16 @@ func (s *integration) act(ctx workflow.Context) {
 	if now.Before(s.retryAt) {
 		return
 	}
-	if s.reload || s.Config == nil {
+	if s.reload || s.Config == nil || s.restOver(now) {
 		if !s.load(ctx) {
 			return
 		}
 	}
 	s.carryOut(ctx)
 	s.collectWatches(ctx)
-	s.keepWatches(ctx)
+	if !s.resting(now) || s.Config.State == domain.IntegrationDeleted {
+		s.keepWatches(ctx)
+	}
 	if s.Config.State == domain.IntegrationDeleted {
 		// Its watches are ended before. That is tried for an hour at the most.
 		s.finished = s.keeping == nil && s.watchesDue.IsZero()
@@ -177,6 +181,10 @@ func (s *integration) act(ctx workflow.Context) {
 	if s.Current != nil && s.syncing == nil && due(s.orphanAt, now) {
 		workflow.GetLogger(ctx).Warn("a sync run of an earlier run of this workflow never reported its end", "run", *s.Current)
 		s.endSync(*s.Current)
+	}
+	if s.resting(now) {
+		s.comeToRest(ctx)
+		return
 	}
 	if s.Config.State != domain.IntegrationActive {
 		return
@@ -207,6 +215,7 @@ func (s *integration) load(ctx workflow.Context) bool {
 	}
 	s.reload, s.Config, s.Failures = false, &cfg, 0
 	s.planWatches(cfg.WatchesDue)
+	defer s.rest(workflow.Now(ctx))
 	defer func() { s.begun = s.begun || cfg.State == domain.IntegrationActive }()
 	switch {
 	case cfg.CanPull && !s.begun:
@@ -253,6 +262,7 @@ func (s *integration) carryOut(ctx workflow.Context) {
 				continue
 			}
 			s.Config = &cfg
+			s.rest(workflow.Now(ctx))
 			s.planWatches(cfg.WatchesDue)
 			if o.state == domain.IntegrationActive {
 				s.Deliveries, s.Pushes = true, true
@@ -388,7 +398,7 @@ func (s *integration) awake(ctx workflow.Context) bool {
 		s.keeping != nil && s.keeping.IsReady() {
 		return true
 	}
-	return s.Config != nil && s.Config.State == domain.IntegrationActive &&
+	return s.Config != nil && s.Config.State == domain.IntegrationActive && !s.resting(workflow.Now(ctx)) &&
 		(s.Deliveries || s.Current == nil && len(s.Resyncs) > 0 || s.pushing == nil && s.Pushes && s.Config.CanWrite)
 }
 
@@ -406,10 +416,17 @@ func (s *integration) setAlarm(ctx workflow.Context) {
 		consider(s.retryAt)
 	} else {
 		s.retryAt = time.Time{}
-		if s.keeping == nil {
+		resting := s.resting(now)
+		if resting {
+			consider(later(s.Config.WorkHold.Until, now))
+			if s.Current != nil && s.syncing == nil {
+				consider(s.orphanAt)
+			}
+		}
+		if s.keeping == nil && (!resting || s.state() == domain.IntegrationDeleted) {
 			consider(s.watchesDue)
 		}
-		if s.state() == domain.IntegrationActive {
+		if s.state() == domain.IntegrationActive && !resting {
 			consider(s.DeliveriesDue)
 			if s.pushing == nil {
 				consider(s.PushesDue)
@@ -460,6 +477,9 @@ func (s *integration) describe(ctx workflow.Context) {
 	}
 	if s.Failures > 0 {
 		text += fmt.Sprintf("\n\n%d failures in a row; next try %s", s.Failures, s.retryAt.Format(time.RFC3339))
+	}
+	if s.resting(workflow.Now(ctx)) {
+		text += "\n\nin maintenance until " + s.Config.WorkHold.Until.Format(time.RFC3339) + "; what arrives waits"
 	}
 	if !s.NextPoll.IsZero() {
 		text += "\n\nnext poll " + s.NextPoll.Format(time.RFC3339)

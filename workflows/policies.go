@@ -135,4 +135,5 @@ var steps struct {
 	Probes        *activities.Probes
 	Onboardings   *activities.Onboardings
 	Alerts        *activities.Alerts
+	Maintenances  *activities.Maintenances
 }

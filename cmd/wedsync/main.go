@@ -78,6 +78,7 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(integrationsCommand())
 	root.AddCommand(recipientCommand(), notificationCommand(), shareCommand())
 	root.AddCommand(alertCommand(), silenceCommand(), objectiveCommand(), slaCommand())
+	root.AddCommand(maintenanceCommand())
 	root.AddCommand(calendarCommand())
 	root.AddCommand(holdCommand(), availabilityCommand(), whoIsFreeCommand(), suggestCommand())
 	root.AddCommand(bookingCommand(), venueCommand(), blackoutCommand())

@@ -171,6 +171,7 @@ type IntegrationCarried struct {
 	Current       *domain.SyncRunID  `json:"current,omitempty"`  // sync run in progress
 	LastRun       *domain.SyncRunID  `json:"last_run,omitempty"`
 	Config        *IntegrationConfig `json:"config,omitempty"`
+	Rested        bool               `json:"rested,omitempty"` // its work was held, and what waited was not looked for since
 }
 
 // IntegrationConfig is the part of an integration's row that its workflow acts on.
@@ -183,6 +184,7 @@ type IntegrationConfig struct {
 	Version     int64                   `json:"version"`
 	WatchesDue  time.Time               `json:"watches_due,omitzero"` // when its watches are to be looked after; zero = never
 	PullWanted  time.Time               `json:"pull_wanted,omitzero"` // since when a message of the system waits for a pull
+	WorkHold    *domain.WorkHold        `json:"work_hold,omitempty"`  // its work rests for a window of maintenance
 }
 
 // IntegrationCounts are totals over all runs.

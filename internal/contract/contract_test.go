@@ -35,7 +35,7 @@ func words() map[string]any {
 	progress := SyncProgress{State: domain.SyncRunning, Phase: "pull", Pages: 1, Seen: 2, Applied: 3, Unchanged: 4, Removed: 5, Proved: 6, Quarantined: 7,
 		Rejected: 8, Restarts: 9, Expected: 10, StartedAt: at, PerSecond: 11.5, ETA: &at}
 	config := &IntegrationConfig{Provider: "custom", State: domain.IntegrationActive, PollSeconds: 300, CanPull: true, CanWrite: true, Version: 3,
-		WatchesDue: at, PullWanted: at}
+		WatchesDue: at, PullWanted: at, WorkHold: &domain.WorkHold{By: id + "b", Until: at}}
 	return map[string]any{
 		"deliveries_signal": DeliveriesSignal{IDs: []domain.DeliveryID{id + "1"}, More: true},
 		"pushes_signal":     PushesSignal{Count: 2},
@@ -44,7 +44,7 @@ func words() map[string]any {
 		"recheck_signal":    RecheckSignal{BookingID: id + "5"},
 		"integration_input": IntegrationInput{OrgID: id + "1", IntegrationID: id + "2", Carried: &IntegrationCarried{Deliveries: true, Pushes: true,
 			DeliveriesDue: at, PushesDue: at, NextPoll: at, Resyncs: []ResyncRequest{resync}, Runs: 2, Counts: counts, Failures: 1,
-			Current: ptr(domain.SyncRunID(id + "4")), LastRun: ptr(domain.SyncRunID(id + "3")), Config: config}},
+			Current: ptr(domain.SyncRunID(id + "4")), LastRun: ptr(domain.SyncRunID(id + "3")), Config: config, Rested: true}},
 		"integration_status": IntegrationStatus{State: domain.IntegrationPaused, Counts: counts, DeliveriesDue: at, PushesDue: at, NextPoll: at,
 			WatchesDue: at, Current: ptr(domain.SyncRunID(id + "4")), LastRun: ptr(domain.SyncRunID(id + "3")), Failures: 1, Runs: 2},
 		"pause_request":  PauseRequest{By: "admin-1"},
@@ -91,7 +91,12 @@ func words() map[string]any {
 		"health_signal": HealthSignal{Moves: []HealthMoved{moved}, More: 5},
 		"alerts_input": AlertsInput{OrgID: id + "1", Carried: &AlertsCarried{Woken: true, LookAt: at, LookedAt: at, Runs: 2, Failures: 1,
 			Counts: AlertsCounts{Wakes: 1, Looks: 2, Changed: 3, Told: 4}}},
-		"alerts_status": AlertsStatus{Counts: AlertsCounts{Wakes: 1, Looks: 2, Changed: 3, Told: 4}, Watched: 5, Open: 6, LookAt: at, LookedAt: at, Failures: 1, Runs: 2},
+		"maintenance_input": MaintenanceInput{OrgID: id + "1", MaintenanceID: id + "b", Carried: &MaintenanceCarried{Runs: 2, Failures: 1, RetryAt: at}},
+		"maintenance_status": MaintenanceStatus{State: domain.MaintenanceReplaying, StartsAt: at, EndsAt: at, DueAt: at, Connections: 1, Held: 2, Left: 3, Failures: 4, Runs: 5,
+			Version: 6},
+		"approve_request":    ApproveRequest{By: "admin-1", ShortNotice: true},
+		"reschedule_request": RescheduleRequest{By: "admin-1", StartsAt: at, EndsAt: at, ShortNotice: true, Version: 3},
+		"alerts_status":      AlertsStatus{Counts: AlertsCounts{Wakes: 1, Looks: 2, Changed: 3, Told: 4}, Watched: 5, Open: 6, LookAt: at, LookedAt: at, Failures: 1, Runs: 2},
 	}
 }
 
@@ -172,10 +177,11 @@ func TestNamesOnTheWireStay(t *testing.T) {
 		SubscriptionWorkflow, SignalWake, UpdateTest, SubscriptionWorkflowID("n"), TimelineWorkflow, SignalFollow, TimelineWorkflowID("b"),
 		HoldWorkflow, SignalHold, HoldWorkflowID("b"), NotifyWorkflow, NotifyWorkflowID("o"), ProbeWorkflow, SignalHealth, ProbeWorkflowID(3),
 		OnboardWorkflow, SignalOnboarding, OnboardWorkflowID("i"),
-		AlertsWorkflow, AlertsWorkflowID("o")}, " ")
+		AlertsWorkflow, AlertsWorkflowID("o"),
+		MaintenanceWorkflow, UpdateApprove, UpdateReschedule, MaintenanceWorkflowID("m")}, " ")
 	const want = "Integration Sync Conflict Replay Cancel replay/r wedsync-core wedsync-sync wedsync-push wedsync-broadcast wedsync-probe deliveries pushes changed synced recheck Pause Resume Resync Resolve " +
 		"status progress integration/i sync/s conflict/c WedsyncOrg WedsyncIntegration WedsyncProvider WedsyncState WedsyncWeddingDate " +
-		"Subscription wake Test subscription/n Timeline follow timeline/b Hold hold hold/b Notify notify/o Probe health probe/3 Onboard onboarding onboard/i Alerts alerts/o"
+		"Subscription wake Test subscription/n Timeline follow timeline/b Hold hold hold/b Notify notify/o Probe health probe/3 Onboard onboarding onboard/i Alerts alerts/o Maintenance Approve Reschedule maintenance/m"
 	if got != want {
 		t.Errorf("names are\n%s\nwant\n%s", got, want)
 	}

@@ -54,6 +54,10 @@ const (
 	TopicAlertChanged Topic = "alert.changed"
 	// TopicAlertSettings tells that an objective, a rule, the policy or a silence was made, changed or removed.
 	TopicAlertSettings Topic = "alert_settings.changed"
+	// TopicMaintenance tells that a window of maintenance was proposed or changed; told says what people are told of it.
+	TopicMaintenance Topic = "maintenance.changed"
+	// TopicMaintenanceSettings tells that settings of maintenance, or what providers announced, changed.
+	TopicMaintenanceSettings Topic = "maintenance_settings.changed"
 	// TopicShareChanged tells that a wedding was shared by a link, or that a link was revoked.
 	TopicShareChanged Topic = "share.changed"
 	// TopicShareConfirmed tells that a vendor confirmed an item of a wedding's timeline through a link.

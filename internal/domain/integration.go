@@ -56,6 +56,8 @@ type Integration struct {
 	Held bool `json:"held"`
 	// Copies says whether copies are written, where the direction allows it.
 	Copies Copies `json:"copies"`
+	// WorkHold says that deliveries wait and nothing is written for a window of maintenance; nil = none. One whose time is over is none.
+	WorkHold *WorkHold `json:"work_hold,omitempty"`
 	// SyncCursor is the provider's opaque position; "" means that the next pull is a full listing.
 	SyncCursor     string     `json:"-"`
 	LastDeliveryAt *time.Time `json:"last_delivery_at,omitempty"`

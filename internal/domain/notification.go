@@ -58,6 +58,13 @@ const (
 	NotifyAlertEscalated    NotifyKind = "alert_escalated"    // a step of the escalation was reached
 	NotifyAlertAcknowledged NotifyKind = "alert_acknowledged" // for systems that were told of it
 	NotifyAlertResolved     NotifyKind = "alert_resolved"     // for those who were told of it
+
+	NotifyMaintenanceProposed  NotifyKind = "maintenance_proposed"  // somebody must approve it, or may object
+	NotifyMaintenanceAnnounced NotifyKind = "maintenance_announced" // it begins in a while
+	NotifyMaintenanceMoved     NotifyKind = "maintenance_moved"     // to another time
+	NotifyMaintenanceCancelled NotifyKind = "maintenance_cancelled" // or refused
+	NotifyMaintenanceStarted   NotifyKind = "maintenance_started"
+	NotifyMaintenanceEnded     NotifyKind = "maintenance_ended" // with what became of what was held
 )
 
 // OfAlert reports whether a kind is about an alert.
@@ -73,14 +80,15 @@ func (k NotifyKind) OfAlert() bool {
 func NotifyKinds() []NotifyKind {
 	return []NotifyKind{NotifyConflictOpened, NotifyConflictReminder, NotifyConflictEscalated, NotifyConflictWorse, NotifyConflictRefused, NotifyConflictStuck,
 		NotifyConflictResolved, NotifyEditConflict, NotifyQuarantine, NotifyReconnect, NotifySyncStale, NotifyHoldExpiring,
-		NotifyAlertOpened, NotifyAlertWorse, NotifyAlertReminder, NotifyAlertEscalated, NotifyAlertAcknowledged, NotifyAlertResolved}
+		NotifyAlertOpened, NotifyAlertWorse, NotifyAlertReminder, NotifyAlertEscalated, NotifyAlertAcknowledged, NotifyAlertResolved,
+		NotifyMaintenanceProposed, NotifyMaintenanceAnnounced, NotifyMaintenanceMoved, NotifyMaintenanceCancelled, NotifyMaintenanceStarted, NotifyMaintenanceEnded}
 }
 
 // Notifiable reports whether an event may be one that people are told of. Its subject decides.
 func Notifiable(t Topic) bool {
 	switch t {
 	case TopicConflictOpened, TopicConflictUpdated, TopicConflictClosed, TopicConflictReminder, TopicConflictEscalated, TopicConflictRefused, TopicConflictStuck, TopicEditConflict,
-		TopicQuarantineOpened, TopicQuarantineChanged, TopicIntegrationChanged, TopicHoldChanged, TopicAlertChanged:
+		TopicQuarantineOpened, TopicQuarantineChanged, TopicIntegrationChanged, TopicHoldChanged, TopicAlertChanged, TopicMaintenance:
 		return true
 	}
 	return false

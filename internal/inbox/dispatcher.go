@@ -29,6 +29,7 @@ type Signals interface {
 	WakeNotify(ctx context.Context, org domain.OrgID) error
 	TellOnboarding(ctx context.Context, in contract.OnboardInput) error
 	WakeAlerts(ctx context.Context, org domain.OrgID) error
+	WakeMaintenance(ctx context.Context, in contract.MaintenanceInput) error
 }
 
 // DispatcherOptions tune a Dispatcher. The zero value of every field takes its default.
@@ -275,6 +276,17 @@ func (d *Dispatcher) wakeAlerts(org domain.OrgID, row int64) {
 	d.mu.Lock()
 	if t := d.target(org, contract.AlertsWorkflowID(org)); t != nil {
 		t.errand.merge(errand{alerts: org, rows: []int64{row}}, 0)
+		d.ready(t)
+	}
+	d.mu.Unlock()
+	d.poke()
+}
+
+// wakeMaintenance adds the news that a window was made or changed, or something on which it depends.
+func (d *Dispatcher) wakeMaintenance(in contract.MaintenanceInput, row int64) {
+	d.mu.Lock()
+	if t := d.target(in.OrgID, contract.MaintenanceWorkflowID(in.MaintenanceID)); t != nil {
+		t.errand.merge(errand{upkeep: &in, rows: []int64{row}}, 0)
 		d.ready(t)
 	}
 	d.mu.Unlock()
@@ -530,6 +542,12 @@ func (d *Dispatcher) send(to address, e errand) (left errand, err error) {
 			return e, err
 		}
 		e.alerts = ""
+	}
+	if e.upkeep != nil {
+		if err := d.count("maintenance", d.signals.WakeMaintenance(ctx, *e.upkeep)); err != nil {
+			return e, err
+		}
+		e.upkeep = nil
 	}
 	for len(e.recheck) > 0 {
 		s := contract.RecheckSignal{BookingID: e.recheck[0]}

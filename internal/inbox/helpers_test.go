@@ -268,6 +268,10 @@ func (f *fakeSignals) WakeAlerts(_ context.Context, org domain.OrgID) error {
 	return f.add(sent{kind: "alerts", to: string(org)})
 }
 
+func (f *fakeSignals) WakeMaintenance(_ context.Context, in contract.MaintenanceInput) error {
+	return f.add(sent{kind: "maintenance", to: string(in.MaintenanceID)})
+}
+
 func (f *fakeSignals) RecheckConflict(_ context.Context, id domain.ConflictID, _ contract.RecheckSignal) error {
 	return f.add(sent{kind: "recheck", to: string(id)})
 }

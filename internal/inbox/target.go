@@ -26,6 +26,7 @@ type errand struct {
 	onboarding *contract.OnboardInput
 	notify     domain.OrgID // whose people may have to be told of something
 	alerts     domain.OrgID // whose connections changed
+	upkeep     *contract.MaintenanceInput
 	recheck    []domain.BookingID
 	rows       []int64         // outbox rows to delete once all of the above is told
 	priority   domain.Priority // of the most urgent delivery; 0 = nothing said
@@ -38,7 +39,7 @@ const maxRowsPerErrand = 1000
 const maxRechecks = 8
 
 func (e *errand) empty() bool {
-	return !e.deliveries && e.pushes == 0 && !e.changed && e.start == nil && e.replay == nil && e.timeline == nil && e.hold == nil && e.onboarding == nil && e.notify == "" && e.alerts == "" &&
+	return !e.deliveries && e.pushes == 0 && !e.changed && e.start == nil && e.replay == nil && e.timeline == nil && e.hold == nil && e.onboarding == nil && e.notify == "" && e.alerts == "" && e.upkeep == nil &&
 		len(e.recheck) == 0 && len(e.rows) == 0
 }
 
@@ -104,6 +105,9 @@ func (e *errand) merge(o errand, room int) (kept int) {
 	}
 	if o.alerts != "" {
 		e.alerts = o.alerts
+	}
+	if o.upkeep != nil {
+		e.upkeep = o.upkeep
 	}
 	for _, b := range o.recheck {
 		if len(e.recheck) < maxRechecks && !slices.Contains(e.recheck, b) {

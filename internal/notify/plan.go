@@ -91,6 +91,8 @@ func (p *planner) fact(ctx context.Context, f store.Fact) error {
 		err = p.hold(ctx, domain.BookingID(f.Refs["booking"]))
 	case domain.TopicAlertChanged:
 		err = p.alert(ctx, f)
+	case domain.TopicMaintenance:
+		err = p.maintenance(ctx, f)
 	}
 	if domain.KindOf(err) == domain.KindNotFound {
 		return nil // it is gone, and so is the reason to tell anybody

@@ -66,6 +66,8 @@ func Load(ctx context.Context, tx *store.Tx, who domain.Recipient, n domain.Noti
 		over, err = l.hold(ctx, &v, domain.BookingID(id))
 	case "alert":
 		over, err = l.alert(ctx, &v, domain.AlertID(id))
+	case "maintenance":
+		over, err = l.maintenance(ctx, &v, domain.MaintenanceID(id))
 	default:
 		return v, "", domain.E(domain.KindInternal, "a notification about %q cannot be said", what)
 	}
@@ -90,6 +92,9 @@ func SubjectOf(k domain.NotifyKind) string {
 		return "hold"
 	case domain.NotifyAlertOpened, domain.NotifyAlertWorse, domain.NotifyAlertReminder, domain.NotifyAlertEscalated, domain.NotifyAlertAcknowledged, domain.NotifyAlertResolved:
 		return "alert"
+	case domain.NotifyMaintenanceProposed, domain.NotifyMaintenanceAnnounced, domain.NotifyMaintenanceMoved, domain.NotifyMaintenanceCancelled,
+		domain.NotifyMaintenanceStarted, domain.NotifyMaintenanceEnded:
+		return "maintenance"
 	case domain.NotifyConflictOpened, domain.NotifyConflictReminder, domain.NotifyConflictEscalated, domain.NotifyConflictWorse, domain.NotifyConflictRefused,
 		domain.NotifyConflictStuck, domain.NotifyConflictResolved:
 	}
@@ -304,6 +309,9 @@ func Sample(kind domain.NotifyKind, who domain.Recipient, now time.Time, link st
 		v.System, v.Rule, v.What, v.When, v.State = "Sample calendar", domain.AlertConnection, "down since 2026-06-01 10:00 UTC: no answer", l.moment(now), string(domain.AlertResolved)
 	case domain.NotifyHoldExpiring:
 		v.Resource, v.What, v.When = "Sample resource", "It ends at "+l.moment(now.Add(time.Hour))+".", l.span(span)
+	case domain.NotifyMaintenanceProposed, domain.NotifyMaintenanceAnnounced, domain.NotifyMaintenanceMoved, domain.NotifyMaintenanceCancelled,
+		domain.NotifyMaintenanceStarted, domain.NotifyMaintenanceEnded:
+		v.System, v.What, v.When, v.State = "Sample calendar", "the calendar moves to a new server", l.span(span), "everything that was held is done"
 	case domain.NotifySyncStale:
 		v.System, v.What, v.When = "Sample calendar", "the system was last read longer ago than it should be", "last read "+l.moment(now.Add(-time.Hour))
 	}

@@ -13,7 +13,7 @@ import (
 
 const integrationColumns = `i.id, i.org_id, i.name, i.provider, i.state, i.state_reason, i.direction, i.resource_id,
 	i.settings, i.poll_seconds, i.sync_cursor, i.last_delivery_at, i.last_sync_at, i.created_at, i.updated_at, i.version, i.priority, i.sync,
-	i.guard_removals, i.guard_percent, i.held, i.copies`
+	i.guard_removals, i.guard_percent, i.held, i.copies, i.work_held_by, i.work_held_until`
 
 // maxReason bounds a stored explanation, in bytes.
 const maxReason = 1000
@@ -22,10 +22,15 @@ func scanIntegration(row pgx.Row, more ...any) (domain.Integration, error) {
 	var i domain.Integration
 	var poll int64
 	var settings []byte
+	var heldBy *domain.MaintenanceID
+	var heldUntil *time.Time
 	targets := append([]any{&i.ID, &i.OrgID, &i.Name, &i.Provider, &i.State, &i.StateReason, &i.Direction, &i.ResourceID,
 		&settings, &poll, &i.SyncCursor, &i.LastDeliveryAt, &i.LastSyncAt, &i.CreatedAt, &i.UpdatedAt, &i.Version, &i.Priority, &i.Sync,
-		&i.Guard.Removals, &i.Guard.Percent, &i.Held, &i.Copies}, more...)
+		&i.Guard.Removals, &i.Guard.Percent, &i.Held, &i.Copies, &heldBy, &heldUntil}, more...)
 	err := row.Scan(targets...)
+	if heldBy != nil && heldUntil != nil {
+		i.WorkHold = &domain.WorkHold{By: *heldBy, Until: heldUntil.UTC()}
+	}
 	i.Settings = json.RawMessage(settings)
 	i.PollEvery = time.Duration(poll) * time.Second
 	i.LastDeliveryAt, i.LastSyncAt = utc(i.LastDeliveryAt), utc(i.LastSyncAt)

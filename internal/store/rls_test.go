@@ -154,6 +154,21 @@ func (b *bundle) fill(org domain.OrgID) {
 	b.probed(org, i.ID)
 	b.tenant(org, func(tx *Tx) error {
 		everywhere := domain.Scope{Kind: domain.ScopeOrganization}
+		window := domain.Maintenance{ID: domain.NewID[domain.MaintenanceID](tx.Now), Scopes: []domain.Scope{everywhere}, StartsAt: tx.Now, EndsAt: tx.Now.Add(time.Hour),
+			State: domain.MaintenanceProposed, Approval: domain.ApprovalByPerson, Reason: "test", RequestedBy: "test"}
+		if _, err := tx.SaveMaintenance(ctx, window, true, ""); err != nil {
+			return err
+		}
+		if err := tx.HoldWork(ctx, window.ID, []domain.IntegrationID{i.ID}, tx.Now.Add(time.Hour), "test"); err != nil {
+			return err
+		}
+		if _, err := tx.PutMaintenanceSettings(ctx, domain.StandardMaintenanceSettings(), "test", 0); err != nil {
+			return err
+		}
+		if _, err := tx.CreateProviderWindow(ctx, domain.ProviderWindow{ID: domain.NewID[domain.ProviderWindowID](tx.Now), Provider: "custom", StartsAt: tx.Now,
+			EndsAt: tx.Now.Add(time.Hour), Source: "test", CreatedBy: "test"}); err != nil {
+			return err
+		}
 		if _, err := tx.PutObjective(ctx, domain.Objective{ID: domain.NewID[domain.ObjectiveID](tx.Now), Scope: everywhere, Targets: domain.StandardTargets(), CreatedBy: "test"}); err != nil {
 			return err
 		}

@@ -26,7 +26,8 @@ type WaitingIntegration struct {
 }
 
 // IntegrationsWithWork returns up to limit integrations that have deliveries received at least olderThan ago, retries due
-// for that long, or pushes in the same position. Paused and deleted ones are left out: their deliveries wait on purpose.
+// for that long, or pushes in the same position. Paused and deleted ones, and those in a window of maintenance, are left out: their
+// deliveries wait on purpose.
 //
 // It is bounded whatever the backlog, and fair: it hops over the index from integration to integration, and each call
 // goes on behind the last integration of the call before, starting again at the end, so that busy ones cannot hide the
@@ -71,6 +72,7 @@ WITH RECURSIVE hop(id, n) AS (
 )
 (SELECT i.org_id, i.id, received.ids, received.priorities, retrying.ids, retrying.priorities, pushing.n
 FROM hop JOIN integrations i ON i.id = hop.id AND i.state NOT IN ('paused', 'connecting', 'deleted')
+	AND (i.work_held_until IS NULL OR i.work_held_until <= $7)
 CROSS JOIN LATERAL (SELECT array_agg(d.id ORDER BY d.priority, d.id) AS ids, array_agg(d.priority ORDER BY d.priority, d.id) AS priorities
 	FROM unnest('{1,2,3,4}'::smallint[]) p CROSS JOIN LATERAL (
 		SELECT id, priority, received_at FROM deliveries WHERE integration_id = hop.id AND state = 'received' AND priority = p
@@ -89,7 +91,7 @@ SELECT NULL, hop.id, NULL, NULL, NULL, NULL, 0 FROM hop WHERE hop.n = $6 AND hop
 
 // sweep looks behind after and up to upTo. next is where it stopped, "" if it came to the end.
 func (s *Store) sweep(ctx context.Context, before time.Time, after, upTo string, limit, hops int) (found []WaitingIntegration, next string, err error) {
-	rows, err := s.system.Query(ctx, sweepQuery, rowID(after), rowID(upTo), before, limit, sweepIDs+1, hops)
+	rows, err := s.system.Query(ctx, sweepQuery, rowID(after), rowID(upTo), before, limit, sweepIDs+1, hops, s.timestamp())
 	found, err = collect(rows, err, scanWaiting)
 	if err != nil {
 		return nil, "", fault("look for waiting integrations", err)

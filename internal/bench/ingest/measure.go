@@ -63,6 +63,8 @@ func (nobody) FollowTimeline(context.Context, contract.TimelineInput) error { re
 func (nobody) WakeNotify(context.Context, domain.OrgID) error               { return errHeld }
 func (nobody) WakeAlerts(context.Context, domain.OrgID) error               { return errHeld }
 
+func (nobody) WakeMaintenance(context.Context, contract.MaintenanceInput) error { return errHeld }
+
 func (nobody) Pushes(context.Context, flow.IntegrationRef, contract.PushesSignal) error {
 	return errHeld
 }
