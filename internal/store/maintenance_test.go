@@ -27,7 +27,7 @@ func TestAWindowIsStoredWholeAndGuardedByItsVersion(t *testing.T) {
 	ctx := t.Context()
 	org := b.org()
 	m := b.window(org, domain.MaintenanceProposed)
-	now, minutes := b.clock.now().UTC(), 60
+	now, minutes := b.clock.now().UTC().Truncate(time.Microsecond), 60
 	m.State, m.Note, m.ShortNotice, m.ApprovedBy, m.ApprovedAt, m.Announced, m.Moved = domain.MaintenanceDone, "why", true, "admin-1", &now, &minutes, 1
 	m.BeganAt, m.DrainedAt, m.ReleasedAt, m.EndedAt, m.Early, m.Connections, m.Held, m.Left = &now, &now, &now, &now, true, 4, 3, 2
 	var stored domain.Maintenance
