@@ -84,7 +84,7 @@ func TestWhatGoesOnFinishesBeforeAConnectionRests(t *testing.T) {
 	s, q := newResting(t)
 	s.syncing(20*time.Minute, false)
 	s.at(time.Minute, func() {
-		if u := update[contract.ResyncResult](s.stage, contract.UpdateResync, "", contract.ResyncRequest{RunID: run1, By: "admin-1"}); u.refused != nil {
+		if u := update[contract.ResyncResult](s.stage, contract.UpdateResync, "resync", contract.ResyncRequest{RunID: run1, By: "admin-1"}); u.refused != nil {
 			t.Error(u.refused)
 		}
 	})
@@ -115,9 +115,10 @@ func TestAConnectionThatIsLetGoEarlyGoesOnAtOnce(t *testing.T) {
 func TestAPersonMayPauseAConnectionThatRests(t *testing.T) {
 	t.Parallel()
 	s, _ := newResting(t)
+	s.syncing(time.Second, false)
 	s.rest(time.Hour, 2*time.Hour)
 	s.at(90*time.Minute, func() {
-		u := update[contract.StateResult](s.stage, contract.UpdatePause, "", contract.PauseRequest{By: "admin-1"})
+		u := update[contract.StateResult](s.stage, contract.UpdatePause, "pause", contract.PauseRequest{By: "admin-1"})
 		if u.refused != nil {
 			t.Error(u.refused)
 		}
@@ -130,7 +131,7 @@ func TestAPersonMayPauseAConnectionThatRests(t *testing.T) {
 		}
 	})
 	s.at(160*time.Minute, func() {
-		update[contract.StateResult](s.stage, contract.UpdateResume, "", contract.ResumeRequest{By: "admin-1"})
+		update[contract.StateResult](s.stage, contract.UpdateResume, "resume", contract.ResumeRequest{By: "admin-1"})
 	})
 	s.run(3 * time.Hour)
 	if s.count("ApplyDeliveries") <= before {
@@ -141,6 +142,7 @@ func TestAPersonMayPauseAConnectionThatRests(t *testing.T) {
 func TestAFailedWordOfRestIsSaidAgain(t *testing.T) {
 	t.Parallel()
 	s, q := newResting(t)
+	s.syncing(time.Second, false)
 	q.fault = func(n int) error {
 		if n < 8 {
 			return errDown

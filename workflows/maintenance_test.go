@@ -134,12 +134,13 @@ func (a *upkeepRow) DecideMaintenance(_ context.Context, in activities.DecideMai
 
 func (s *upkeeping) wake() { s.SignalWorkflow(contract.SignalWake, contract.WakeSignal{}) }
 
-func (s *upkeeping) approve(after time.Duration) (u *updated[contract.MaintenanceStatus]) {
-	u = &updated[contract.MaintenanceStatus]{}
+// approve has an admin approve it, and returns how that went once it did.
+func (s *upkeeping) approve(after time.Duration) func() *updated[contract.MaintenanceStatus] {
+	u := &updated[contract.MaintenanceStatus]{}
 	s.at(after, func() {
-		*u = *update[contract.MaintenanceStatus](s.stage, contract.UpdateApprove, "", contract.ApproveRequest{By: "admin-1"})
+		u = update[contract.MaintenanceStatus](s.stage, contract.UpdateApprove, "approve", contract.ApproveRequest{By: "admin-1"})
 	})
-	return u
+	return func() *updated[contract.MaintenanceStatus] { return u }
 }
 
 func (s *upkeeping) execute() (out contract.MaintenanceStatus) {
@@ -241,15 +242,15 @@ func TestPeopleMakeAWindowLongerOrEndIt(t *testing.T) {
 	s.approve(time.Hour)
 	var longer, wrong, late, ended, again *updated[contract.MaintenanceStatus]
 	s.at(101*time.Hour, func() {
-		longer = update[contract.MaintenanceStatus](s.stage, contract.UpdateReschedule, "", contract.RescheduleRequest{By: "admin-1", EndsAt: s.row.EndsAt.Add(2 * time.Hour)})
+		longer = update[contract.MaintenanceStatus](s.stage, contract.UpdateReschedule, "longer", contract.RescheduleRequest{By: "admin-1", EndsAt: s.row.EndsAt.Add(2 * time.Hour)})
 	})
 	s.at(102*time.Hour, func() {
-		wrong = update[contract.MaintenanceStatus](s.stage, contract.UpdateReschedule, "", contract.RescheduleRequest{By: "admin-1", EndsAt: start})
-		late = update[contract.MaintenanceStatus](s.stage, contract.UpdateReschedule, "", contract.RescheduleRequest{By: "admin-1", StartsAt: s.Now().Add(time.Hour)})
-		again = update[contract.MaintenanceStatus](s.stage, contract.UpdateApprove, "", contract.ApproveRequest{By: "admin-1"})
+		wrong = update[contract.MaintenanceStatus](s.stage, contract.UpdateReschedule, "wrong", contract.RescheduleRequest{By: "admin-1", EndsAt: start})
+		late = update[contract.MaintenanceStatus](s.stage, contract.UpdateReschedule, "late", contract.RescheduleRequest{By: "admin-1", StartsAt: s.Now().Add(time.Hour)})
+		again = update[contract.MaintenanceStatus](s.stage, contract.UpdateApprove, "again", contract.ApproveRequest{By: "admin-1"})
 	})
 	s.at(105*time.Hour, func() {
-		ended = update[contract.MaintenanceStatus](s.stage, contract.UpdateCancel, "", contract.CancelRequest{By: "admin-1"})
+		ended = update[contract.MaintenanceStatus](s.stage, contract.UpdateCancel, "end", contract.CancelRequest{By: "admin-1"})
 	})
 	s.execute()
 	s.want(step{domain.MaintenanceApproved, time.Hour}, step{domain.MaintenanceAnnounced, 28 * time.Hour}, step{domain.MaintenanceDraining, 100 * time.Hour},
@@ -274,12 +275,13 @@ func TestARefusalOfTheRulesIsToldInWords(t *testing.T) {
 		}
 		return nil
 	}
-	u := s.approve(time.Hour)
+	approval := s.approve(time.Hour)
 	var nobody *updated[contract.MaintenanceStatus]
 	s.at(2*time.Hour, func() {
-		nobody = update[contract.MaintenanceStatus](s.stage, contract.UpdateCancel, "", contract.CancelRequest{})
+		nobody = update[contract.MaintenanceStatus](s.stage, contract.UpdateCancel, "nobody", contract.CancelRequest{})
 	})
 	s.execute()
+	u := approval()
 	var told *temporal.ApplicationError
 	if !u.done || !asApplication(u.err, &told) || told.Message() != "maintenance is closed then: the freeze of a wedding" || s.count("DecideMaintenance") != 1 {
 		t.Errorf("%+v after %d tries", u, s.count("DecideMaintenance"))
@@ -303,7 +305,7 @@ func TestAWindowLivesThroughAnOutageOfStorage(t *testing.T) {
 	var meanwhile *updated[contract.MaintenanceStatus]
 	s.at(103*time.Hour+59*time.Minute, func() { down = true })
 	s.at(104*time.Hour+5*time.Minute, func() {
-		meanwhile = update[contract.MaintenanceStatus](s.stage, contract.UpdateCancel, "", contract.CancelRequest{By: "admin-1"})
+		meanwhile = update[contract.MaintenanceStatus](s.stage, contract.UpdateCancel, "end", contract.CancelRequest{By: "admin-1"})
 	})
 	s.at(104*time.Hour+20*time.Minute, func() { down = false })
 	if out := s.execute(); out.State != domain.MaintenanceDone {

@@ -484,8 +484,8 @@ func TestARunningWindowIsMadeLongerAndEndedEarly(t *testing.T) {
 	if !s.Early || b.integration(b.cal.ID).WorkHold != nil || again.Held != s.Held {
 		t.Errorf("%+v", s)
 	}
-	b.at(15, 5, 1) // what is left goes on by itself: nothing reads the system here
-	want(t, b.advance(m.ID), domain.MaintenanceDone, "ended by admin-1; 0 deliveries and writes wait still, and 1 connections were not read")
+	b.at(15, 5, 1) // what is left goes on by itself: nothing writes to the system or reads it here
+	want(t, b.advance(m.ID), domain.MaintenanceDone, "ended by admin-1; 1 deliveries and writes wait still, and 1 connections were not read")
 }
 
 func TestProposalsComeFromBookingsAndAnnouncements(t *testing.T) {
