@@ -74,7 +74,7 @@ func TestAConnectionAtRestDoesNothingUntilItsTimeIsOver(t *testing.T) {
 	if len(q.told) != 1 || q.told[0].Maintenance != resting || q.told[0].Integration != integration || !q.told[0].Pulls || q.after[0] != time.Hour {
 		t.Errorf("told %+v after %v", q.told, q.after)
 	}
-	if n := s.count("LoadIntegration"); n > 8 {
+	if n := s.count("LoadIntegration"); n > 24 {
 		t.Errorf("the row was read %d times", n)
 	}
 }
