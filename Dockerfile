@@ -7,7 +7,7 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=dev
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/wedsync/wedsync/internal/app.Version=${VERSION}" \
+RUN CGO_ENABLED=0 go build -pgo=cmd/wedsync/cpu.pgo -trimpath -ldflags "-s -w -X github.com/wedsync/wedsync/internal/app.Version=${VERSION}" \
       -o /out/ ./cmd/wedsync ./tools/probe
 
 FROM scratch

@@ -10,6 +10,9 @@ GO      ?= go
 BIN     := bin
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X github.com/wedsync/wedsync/internal/app.Version=$(VERSION)
+# The program is compiled with a profile of what it spends its time on, and so is what measures it. The profile does not have
+# the name that the compiler looks for by itself, because tests would then compile everything twice.
+PGO     := -pgo=cmd/wedsync/cpu.pgo
 # Every Go file of the checkout, whatever git thinks of who owns it.
 GOFILES  = $(shell find . -name '*.go' -not -path './.*')
 RACE    := $(if $(filter 1,$(CGO_ENABLED)),-race,)
@@ -21,7 +24,7 @@ help: ## list the targets
 .PHONY: build
 build: ## build bin/wedsync (no C compiler needed)
 	@echo "building wedsync (the first build compiles its libraries and takes about two minutes on two cores)"
-	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN)/wedsync ./cmd/wedsync
+	@CGO_ENABLED=0 $(GO) build $(PGO) -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN)/wedsync ./cmd/wedsync
 
 .PHONY: run
 run: build ## start everything here: Postgres, Temporal with its UI, server, worker, the demo once
@@ -71,11 +74,8 @@ workflowcheck: ## determinism of workflow code
 histories: ## record workflow histories anew into workflows/testdata (after a change with a version entry)
 	@$(GO) test ./workflows -run Histories -update -count=1 -v
 
-# The program is compiled with a profile of what it spends its time on, and so is what measures it.
-PGO := -pgo=cmd/wedsync/default.pgo
-
 .PHONY: pgo
-pgo: ## measure anew what the program spends its time on, for the compiler (writes cmd/wedsync/default.pgo, 7 minutes)
+pgo: ## measure anew what the program spends its time on, for the compiler (writes cmd/wedsync/cpu.pgo, 7 minutes)
 	@rm -rf .cache/pgo && mkdir -p .cache/pgo/hmac .cache/pgo/eddsa .cache/pgo/full
 	@CGO_ENABLED=0 $(GO) build -pgo=off -trimpath -buildvcs=false -o .cache/pgo/bench ./internal/bench/cmd/bench
 	@.cache/pgo/bench schemes --only 'http-message-signatures, hmac' --profile .cache/pgo/hmac
@@ -83,7 +83,7 @@ pgo: ## measure anew what the program spends its time on, for the compiler (writ
 	@.cache/pgo/bench ingest --only full --profile .cache/pgo/full
 	@.cache/pgo/bench flow --profile .cache/pgo
 	@.cache/pgo/bench conflict --profile .cache/pgo
-	@$(GO) run ./tools/pgo -o cmd/wedsync/default.pgo .cache/pgo/*.cpu.pprof .cache/pgo/*/*.cpu.pprof
+	@$(GO) run ./tools/pgo -o cmd/wedsync/cpu.pgo .cache/pgo/*.cpu.pprof .cache/pgo/*/*.cpu.pprof
 
 .PHONY: bench-ingest
 bench-ingest: ## measure webhook intake: accept, full, naive, raw

@@ -108,7 +108,7 @@ var settingName = regexp.MustCompile(`\[([A-Z][A-Z_]+)\]`)
 // settingsOf asks the program for the environment variables of each command.
 func settingsOf(root, temp string) (map[string][]string, error) {
 	program := filepath.Join(temp, "wedsync")
-	build := exec.Command("go", "build", "-pgo=off", "-buildvcs=false", "-o", program, "./cmd/wedsync")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./cmd/wedsync")
 	build.Dir = root
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {

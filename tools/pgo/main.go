@@ -1,5 +1,5 @@
 // Command pgo makes one profile for the compiler out of CPU profiles of the benchmarks (make pgo writes
-// cmd/wedsync/default.pgo with it).
+// cmd/wedsync/cpu.pgo with it).
 //
 //	pgo -o FILE PROFILE...
 //

@@ -31,7 +31,7 @@ func write(t *testing.T, name string, samples int64, kind string) string {
 
 func TestMergedProfileWeighsEachTheSameAndNamesNoMachine(t *testing.T) {
 	t.Parallel()
-	out := filepath.Join(t.TempDir(), "default.pgo")
+	out := filepath.Join(t.TempDir(), "cpu.pgo")
 	if err := run(out, []string{write(t, "a", 10, "samples"), write(t, "b", 100_000, "samples")}); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestMergedProfileWeighsEachTheSameAndNamesNoMachine(t *testing.T) {
 
 func TestWhatIsNoCPUProfileIsRefused(t *testing.T) {
 	t.Parallel()
-	out := filepath.Join(t.TempDir(), "default.pgo")
+	out := filepath.Join(t.TempDir(), "cpu.pgo")
 	for want, path := range map[string]string{
 		"not a CPU profile": write(t, "heap", 1, "alloc_objects"),
 		"no samples":        write(t, "empty", 0, "samples"),

@@ -161,7 +161,7 @@ func (r Result) Faults(points []Point, least int) (out []string) {
 // command and runs in a checkout.
 func Build(ctx context.Context, dir string, tags ...string) (string, error) {
 	path := filepath.Join(dir, strings.Join(append([]string{"wedsync"}, tags...), "-"))
-	cmd := exec.CommandContext(ctx, "go", "build", "-pgo=off", "-buildvcs=false", "-tags", strings.Join(append([]string{"chaos"}, tags...), ","),
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", strings.Join(append([]string{"chaos"}, tags...), ","),
 		"-o", path, "github.com/wedsync/wedsync/cmd/wedsync")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the program under test: %w: %s", err, out)

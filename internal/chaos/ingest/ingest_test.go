@@ -79,7 +79,7 @@ func TestANormalBuildHoldsNothingOfTheFailpoints(t *testing.T) {
 		t.Fatal(err)
 	}
 	without := filepath.Join(t.TempDir(), "wedsync")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-pgo=off", "-buildvcs=false", "-o", without, "github.com/wedsync/wedsync/cmd/wedsync").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", without, "github.com/wedsync/wedsync/cmd/wedsync").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v: %s", err, out)
 	}
 	for path, want := range map[string]bool{with: true, without: false} {
