@@ -60,7 +60,7 @@ vet: ## go vet
 
 .PHONY: test-allocs
 test-allocs: ## the tests that count allocations, which the race detector would spoil
-	@$(GO) test -count=1 -run Allocat ./internal/webhookauth ./internal/ratelimit
+	@$(GO) test -count=1 -run Allocat ./internal/webhookauth ./internal/ratelimit ./internal/tracing
 
 .PHONY: lint
 lint: ## staticcheck, pinned in tools/lint

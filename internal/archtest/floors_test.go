@@ -23,7 +23,7 @@ var floors = []floor{
 		[][]string{{"internal/contract", "internal/rules/breaker", "internal/rules/calendartime", "internal/rules/freshness", "internal/rules/place", "internal/rules/resolution", "internal/rules/retry", "internal/rules/timeline"}, {"internal/rules/conflict", "internal/rules/privacy", "internal/rules/sla", "internal/rules/weddingday"},
 			{"internal/rules/alert", "internal/rules/availability", "internal/rules/explain", "internal/rules/health", "internal/rules/icsfeed", "internal/rules/maintenance", "internal/rules/notify", "internal/rules/reconcile", "internal/rules/score", "internal/rules/share"}, {"internal/rules/suggest"}}},
 	{2, "tools that know no tenant's data and could serve another product",
-		[][]string{{"internal/apiclient", "internal/clientaddr", "internal/httpx", "internal/ical", "internal/jsonpointer", "internal/openapitest", "internal/ratelimit", "internal/token", "internal/vault", "internal/webhookauth"}, {"internal/codec", "internal/failpoint", "internal/mailer", "internal/oauth", "internal/scrape", "internal/sharelink", "internal/webhookauth/jwks"}}},
+		[][]string{{"internal/tracing"}, {"internal/apiclient", "internal/clientaddr", "internal/httpx", "internal/ical", "internal/jsonpointer", "internal/openapitest", "internal/ratelimit", "internal/token", "internal/vault", "internal/webhookauth"}, {"internal/codec", "internal/failpoint", "internal/mailer", "internal/oauth", "internal/scrape", "internal/sharelink", "internal/webhookauth/jwks"}}},
 	{3, "the ports to the outside: each hides one foreign system behind our own words",
 		[][]string{{"internal/flow", "internal/provider", "internal/store", "internal/stream"}, {"internal/outbound"}}},
 	{4, "what joins ports and rules: one provider per folder, and the transactions that apply, accept and dispatch",
@@ -166,6 +166,8 @@ func TestOutsideLibrariesAreImportedInOnePlace(t *testing.T) {
 			[]string{"workflows", "worker", "activities"}},
 		{"github.com/emersion/go-webdav", "a client library belongs to its provider or to the simulator of its system",
 			[]string{"internal/providers/caldav", "internal/sim/caldavsim"}},
+		{"go.opentelemetry.io", "spans are made through internal/tracing, which lets no text out that could name a person",
+			[]string{"internal/tracing", "internal/sim/otlpsim"}},
 		{"google.golang.org/api", "a client library belongs to its provider; the simulator must not know what its client expects",
 			[]string{"internal/providers/google"}},
 	} {

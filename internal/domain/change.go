@@ -49,6 +49,8 @@ type Change struct {
 	// CopyOf is the booking id of a marker found on an entry that it was not written on: somebody duplicated a copy of ours.
 	// The entry is an event of its own, however alike. "" without such a marker, and always with Origin.
 	CopyOf BookingID `json:"copy_of,omitempty"`
+	// Trace is the step that brought the change, for what it causes. It is no part of what the change says.
+	Trace Trace `json:"-"`
 }
 
 // Limits of a change's fields, in bytes.

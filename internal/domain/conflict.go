@@ -251,4 +251,5 @@ type Push struct {
 	ShownAt   *time.Time `json:"shown_at,omitempty"`
 	CreatedAt time.Time  `json:"created_at"`
 	UpdatedAt time.Time  `json:"updated_at"`
+	Trace     Trace      `json:"-"` // of the step that wished for it
 }

@@ -42,6 +42,10 @@ type Delivery struct {
 	OriginID   DeliveryID `json:"origin_id,omitempty"`
 	ReplayID   ReplayID   `json:"replay_id,omitempty"`
 	ReplayedAt *time.Time `json:"replayed_at,omitempty"`
+	// TraceID is the trace of its story, from the request that brought it to what was written elsewhere; "" when it was not
+	// traced. Copies of it share it. Trace is the span that later steps stand below.
+	TraceID string `json:"trace_id,omitempty"`
+	Trace   Trace  `json:"-"`
 }
 
 // RawDelivery is a delivery with its opened content.
