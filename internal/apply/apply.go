@@ -139,6 +139,7 @@ func run(ctx context.Context, tx *store.Tx, from domain.Integration, items []rec
 	if plan.Empty() || plan.Reread {
 		return result, nil
 	}
+	carry(ctx, items, &plan)
 	if err := propose(ctx, tx, in, &plan); err != nil {
 		return Result{}, err
 	}

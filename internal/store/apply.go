@@ -434,18 +434,21 @@ func (tx *Tx) queuePushes(b *pgx.Batch, pushes []domain.Push) {
 	if len(pushes) == 0 {
 		return
 	}
-	b.Queue(`INSERT INTO pushes (id, org_id, integration_id, booking_id, op, want_version, state, created_at, updated_at, wanted_at)
-		SELECT id, $1, integration_id, booking_id, op, want_version, 'pending', at, at, at
-		FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::timestamptz[]) AS n(id, integration_id, booking_id, op, want_version, at)
+	b.Queue(`INSERT INTO pushes (id, org_id, integration_id, booking_id, op, want_version, state, created_at, updated_at, wanted_at, trace)
+		SELECT id, $1, integration_id, booking_id, op, want_version, 'pending', at, at, at, trace
+		FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::timestamptz[], $8::bytea[])
+			AS n(id, integration_id, booking_id, op, want_version, at, trace)
 		ON CONFLICT (org_id, integration_id, booking_id) DO UPDATE SET op = excluded.op, want_version = excluded.want_version, state = 'pending',
-			reason = '', attempts = 0, next_attempt_at = NULL, updated_at = excluded.updated_at, wanted_at = excluded.wanted_at, shown_at = NULL`,
+			reason = '', attempts = 0, next_attempt_at = NULL, updated_at = excluded.updated_at, wanted_at = excluded.wanted_at, shown_at = NULL,
+			trace = excluded.trace`,
 		tx.Org,
 		column(pushes, func(x domain.Push) domain.PushID { return x.ID }),
 		column(pushes, func(x domain.Push) domain.IntegrationID { return x.IntegrationID }),
 		column(pushes, func(x domain.Push) domain.BookingID { return x.BookingID }),
 		column(pushes, func(x domain.Push) string { return string(x.Op) }),
 		column(pushes, func(x domain.Push) int64 { return x.WantVersion }),
-		column(pushes, func(x domain.Push) time.Time { return x.UpdatedAt }))
+		column(pushes, func(x domain.Push) time.Time { return x.UpdatedAt }),
+		column(pushes, func(x domain.Push) []byte { return x.Trace.Bytes() }))
 }
 
 // MarkSeen notes that a full listing contained entries.

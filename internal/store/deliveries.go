@@ -12,18 +12,20 @@ import (
 )
 
 const deliveryColumns = "id, org_id, integration_id, dedupe, state, attempts, size, received_at, next_attempt_at, applied_at, reason, priority, routed_from, " +
-	"erased_at, body_hash, event_type, entity, origin_id, replay_id"
+	"erased_at, body_hash, event_type, entity, origin_id, replay_id, trace"
 
 func scanDeliveryWith(row pgx.Row, more ...any) (domain.Delivery, error) {
 	var d domain.Delivery
-	var dedupe, body []byte
+	var dedupe, body, trace []byte
 	targets := append([]any{&d.ID, &d.OrgID, &d.IntegrationID, &dedupe, &d.State, &d.Attempts, &d.Size, &d.ReceivedAt,
-		&d.NextAttemptAt, &d.AppliedAt, &d.Reason, &d.Priority, &d.RoutedFrom, &d.ErasedAt, &body, &d.EventType, &d.Entity, &d.OriginID, &d.ReplayID}, more...)
+		&d.NextAttemptAt, &d.AppliedAt, &d.Reason, &d.Priority, &d.RoutedFrom, &d.ErasedAt, &body, &d.EventType, &d.Entity, &d.OriginID, &d.ReplayID, &trace}, more...)
 	err := row.Scan(targets...)
 	if d.ReplayID != "" {
 		d.ReplayedAt = idTime(string(d.ID))
 	}
 	d.DedupeKey, d.BodyHash = hex.EncodeToString(dedupe), hex.EncodeToString(body)
+	d.Trace = domain.TraceFrom(trace)
+	d.TraceID = d.Trace.TraceID()
 	d.ReceivedAt, d.NextAttemptAt, d.AppliedAt = d.ReceivedAt.UTC(), utc(d.NextAttemptAt), utc(d.AppliedAt)
 	d.ErasedAt = utc(d.ErasedAt)
 	return d, err

@@ -25,6 +25,7 @@ type NewDelivery struct {
 	ReceivedAt   time.Time
 	Content      []byte          // sealed by SealDelivery for this ID
 	Priority     domain.Priority // zero = normal
+	Trace        domain.Trace    // zero = not traced
 }
 
 // InsertedDelivery tells what became of a NewDelivery.
@@ -115,9 +116,8 @@ func (s *Store) insertUnique(ctx context.Context, batch []NewDelivery, waiting [
 }
 
 func (s *Store) insertNew(ctx context.Context, batch []NewDelivery, waiting []int) (map[domain.DeliveryID]struct{}, error) {
-	rows, err := s.system.Query(ctx, `INSERT INTO deliveries (id, org_id, integration_id, dedupe, size, received_at, content, priority)
-		SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::int[], $6::timestamptz[], $7::bytea[], $8::smallint[])
-		ON CONFLICT (integration_id, dedupe) DO NOTHING RETURNING id`,
+	sql := insertDeliveries
+	args := []any{
 		column(waiting, func(i int) domain.DeliveryID { return batch[i].ID }),
 		column(waiting, func(i int) domain.OrgID { return batch[i].OrgID }),
 		column(waiting, func(i int) domain.IntegrationID { return batch[i].IntegrationID }),
@@ -125,7 +125,12 @@ func (s *Store) insertNew(ctx context.Context, batch []NewDelivery, waiting []in
 		column(waiting, func(i int) int32 { return int32(batch[i].Size) }),
 		column(waiting, func(i int) time.Time { return batch[i].ReceivedAt }),
 		column(waiting, func(i int) []byte { return batch[i].Content }),
-		column(waiting, func(i int) int16 { return int16(batch[i].Priority.OrNormal()) }))
+		column(waiting, func(i int) int16 { return int16(batch[i].Priority.OrNormal()) }),
+	}
+	if slices.ContainsFunc(waiting, func(i int) bool { return !batch[i].Trace.IsZero() }) {
+		sql, args = insertTraced, append(args, column(waiting, func(i int) []byte { return batch[i].Trace.Bytes() }))
+	}
+	rows, err := s.system.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -137,6 +142,16 @@ func (s *Store) insertNew(ctx context.Context, batch []NewDelivery, waiting []in
 	})
 	return inserted, err
 }
+
+// Without traces nothing is sent for them.
+const (
+	insertDeliveries = `INSERT INTO deliveries (id, org_id, integration_id, dedupe, size, received_at, content, priority)
+		SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::int[], $6::timestamptz[], $7::bytea[], $8::smallint[])
+		ON CONFLICT (integration_id, dedupe) DO NOTHING RETURNING id`
+	insertTraced = `INSERT INTO deliveries (id, org_id, integration_id, dedupe, size, received_at, content, priority, trace)
+		SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::int[], $6::timestamptz[], $7::bytea[], $8::smallint[], $9::bytea[])
+		ON CONFLICT (integration_id, dedupe) DO NOTHING RETURNING id`
+)
 
 // findStored looks up the ids of duplicates and returns the indexes it found nothing for.
 func (s *Store) findStored(ctx context.Context, batch []NewDelivery, waiting []int, stored []domain.DeliveryID) ([]int, error) {

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/tracing"
 )
 
 // OutboxKind says what is to be told to Temporal.
@@ -49,6 +50,7 @@ type OutboxRow struct {
 	DueAt     time.Time
 	Attempts  int // claims so far, this one included
 	CreatedAt time.Time
+	Trace     domain.Trace // of the step that wrote it; zero when that was not traced
 }
 
 type outboxLine struct {
@@ -56,11 +58,12 @@ type outboxLine struct {
 	target rowID
 	ref    rowID
 	due    time.Time
+	trace  domain.Trace
 }
 
 // Enqueue puts a line into the outbox, to be told at due or later. It is written with the rest of the transaction; equal
-// lines of one transaction are written once.
-func (tx *Tx) Enqueue(_ context.Context, kind OutboxKind, target, ref string, due time.Time) error {
+// lines of one transaction are written once. The trace that ctx holds goes with it.
+func (tx *Tx) Enqueue(ctx context.Context, kind OutboxKind, target, ref string, due time.Time) error {
 	if _, err := domain.ParseID[rowID]("target", target); err != nil {
 		return err
 	}
@@ -69,7 +72,7 @@ func (tx *Tx) Enqueue(_ context.Context, kind OutboxKind, target, ref string, du
 			return err
 		}
 	}
-	line := outboxLine{kind, rowID(target), rowID(ref), due}
+	line := outboxLine{kind, rowID(target), rowID(ref), due, tracing.Of(ctx)}
 	if !slices.Contains(tx.outbox, line) {
 		tx.outbox = append(tx.outbox, line)
 	}
@@ -80,16 +83,20 @@ func (tx *Tx) queueOutbox(b *pgx.Batch) {
 	if len(tx.outbox) == 0 {
 		return
 	}
-	b.Queue(`INSERT INTO outbox (org_id, kind, target_id, ref_id, due_at, created_at)
-		SELECT $1, kind, target, ref, due, $6 FROM unnest($2::text[], $3::uuid[], $4::uuid[], $5::timestamptz[]) v(kind, target, ref, due)`,
+	b.Queue(`INSERT INTO outbox (org_id, kind, target_id, ref_id, due_at, created_at, trace)
+		SELECT $1, kind, target, ref, due, $6, trace
+		FROM unnest($2::text[], $3::uuid[], $4::uuid[], $5::timestamptz[], $7::bytea[]) v(kind, target, ref, due, trace)`,
 		tx.Org, column(tx.outbox, func(l outboxLine) string { return string(l.kind) }),
 		column(tx.outbox, func(l outboxLine) rowID { return l.target }),
 		column(tx.outbox, func(l outboxLine) rowID { return l.ref }),
-		column(tx.outbox, func(l outboxLine) time.Time { return l.due }), tx.Now)
+		column(tx.outbox, func(l outboxLine) time.Time { return l.due }), tx.Now,
+		column(tx.outbox, func(l outboxLine) []byte { return l.trace.Bytes() }))
 }
 
 func scanOutbox(row pgx.Row) (r OutboxRow, err error) {
-	err = row.Scan(&r.ID, &r.Org, &r.Kind, &r.Target, &r.Ref, &r.DueAt, &r.Attempts, &r.CreatedAt)
+	var trace []byte
+	err = row.Scan(&r.ID, &r.Org, &r.Kind, &r.Target, &r.Ref, &r.DueAt, &r.Attempts, &r.CreatedAt, &trace)
+	r.Trace = domain.TraceFrom(trace)
 	r.DueAt, r.CreatedAt = r.DueAt.UTC(), r.CreatedAt.UTC()
 	return r, err
 }
@@ -101,7 +108,7 @@ func (s *Store) ClaimOutbox(ctx context.Context, limit int) ([]OutboxRow, error)
 	rows, err := s.system.Query(ctx, `UPDATE outbox o SET due_at = $2, attempts = o.attempts + 1
 		FROM (SELECT id, due_at FROM outbox WHERE due_at <= $1 ORDER BY due_at, id LIMIT $3 FOR UPDATE SKIP LOCKED) due
 		WHERE o.id = due.id
-		RETURNING o.id, o.org_id, o.kind, o.target_id, o.ref_id, due.due_at, o.attempts, o.created_at`,
+		RETURNING o.id, o.org_id, o.kind, o.target_id, o.ref_id, due.due_at, o.attempts, o.created_at, o.trace`,
 		now, now.Add(outboxLease), limit)
 	out, err := collect(rows, err, scanOutbox)
 	if err != nil {

@@ -10,11 +10,13 @@ import (
 )
 
 const pushColumns = `id, org_id, integration_id, booking_id, op, want_version, state, reason, attempts, next_attempt_at,
-	created_at, updated_at, wanted_at, shown_at`
+	created_at, updated_at, wanted_at, shown_at, trace`
 
 func scanPush(row pgx.Row) (p domain.Push, err error) {
+	var trace []byte
 	err = row.Scan(&p.ID, &p.OrgID, &p.IntegrationID, &p.BookingID, &p.Op, &p.WantVersion, &p.State, &p.Reason, &p.Attempts,
-		&p.NextAttemptAt, &p.CreatedAt, &p.UpdatedAt, &p.WantedAt, &p.ShownAt)
+		&p.NextAttemptAt, &p.CreatedAt, &p.UpdatedAt, &p.WantedAt, &p.ShownAt, &trace)
+	p.Trace = domain.TraceFrom(trace)
 	p.WantedAt, p.ShownAt = utc(p.WantedAt), utc(p.ShownAt)
 	p.NextAttemptAt, p.CreatedAt, p.UpdatedAt = utc(p.NextAttemptAt), p.CreatedAt.UTC(), p.UpdatedAt.UTC()
 	return p, err
@@ -54,7 +56,7 @@ func (tx *Tx) NextPushDue(ctx context.Context, integration domain.IntegrationID)
 // RewriteCopies asks for every copy that an integration has of bookings not over yet to be written anew, and for bookings
 // that had none to be looked at again, after what copies show was changed.
 func (tx *Tx) RewriteCopies(ctx context.Context, integration domain.IntegrationID) error {
-	_, err := tx.Exec(ctx, `UPDATE pushes p SET state = 'pending', reason = '', attempts = 0, next_attempt_at = NULL, updated_at = $3, wanted_at = $3, shown_at = NULL
+	_, err := tx.Exec(ctx, `UPDATE pushes p SET state = 'pending', reason = '', attempts = 0, next_attempt_at = NULL, updated_at = $3, wanted_at = $3, shown_at = NULL, trace = NULL
 		FROM bookings b WHERE p.org_id = $1 AND p.integration_id = $2 AND p.op = 'put' AND b.org_id = p.org_id AND b.id = p.booking_id AND b.ends_at > $3
 			AND NOT EXISTS (SELECT FROM links l WHERE l.org_id = p.org_id AND l.integration_id = p.integration_id AND l.booking_id = p.booking_id
 				AND NOT l.mirror AND l.removed_at IS NULL)`,

@@ -216,17 +216,18 @@ func (tx *Tx) CopyDeliveries(ctx context.Context, replay domain.ReplayID, lastCo
 		index[ids[i]] = i
 		sealed[i] = sealContent(tx.sealer, ids[i], d.Headers, d.Body)
 	}
-	rows, err := tx.Query(ctx, `INSERT INTO deliveries (id, org_id, integration_id, dedupe, size, received_at, content, origin_id, routed_from, replay_id, priority)
-		SELECT v.id, $1, v.integration_id, v.dedupe, v.size, v.received_at, v.content, v.origin_id, v.routed_from, $2, $11
-		FROM unnest($3::uuid[], $4::uuid[], $5::bytea[], $6::int[], $7::timestamptz[], $8::bytea[], $9::uuid[], $10::uuid[])
-			v(id, integration_id, dedupe, size, received_at, content, origin_id, routed_from)
+	rows, err := tx.Query(ctx, `INSERT INTO deliveries (id, org_id, integration_id, dedupe, size, received_at, content, origin_id, routed_from, replay_id, priority, trace)
+		SELECT v.id, $1, v.integration_id, v.dedupe, v.size, v.received_at, v.content, v.origin_id, v.routed_from, $2, $11, v.trace
+		FROM unnest($3::uuid[], $4::uuid[], $5::bytea[], $6::int[], $7::timestamptz[], $8::bytea[], $9::uuid[], $10::uuid[], $12::bytea[])
+			v(id, integration_id, dedupe, size, received_at, content, origin_id, routed_from, trace)
 		ON CONFLICT (integration_id, dedupe) DO NOTHING RETURNING id`, tx.Org, replay, arrayOf(ids),
 		column(from, func(d domain.RawDelivery) domain.IntegrationID { return d.IntegrationID }),
 		column(from, func(d domain.RawDelivery) []byte { return replayKey(replay, d.Position()) }),
 		column(from, func(d domain.RawDelivery) int32 { return int32(d.Size) }),
 		column(from, func(d domain.RawDelivery) time.Time { return d.ReceivedAt }), arrayOf(sealed),
 		column(from, func(d domain.RawDelivery) domain.DeliveryID { return d.Position() }),
-		column(from, func(d domain.RawDelivery) domain.DeliveryID { return d.RoutedFrom }), domain.PriorityBulk)
+		column(from, func(d domain.RawDelivery) domain.DeliveryID { return d.RoutedFrom }), domain.PriorityBulk,
+		column(from, func(d domain.RawDelivery) []byte { return d.Trace.Bytes() }))
 	made, err := collect(rows, err, func(row pgx.Row) (id domain.DeliveryID, err error) { return id, row.Scan(&id) })
 	if err != nil {
 		return nil, fault("insert replayed deliveries", err)

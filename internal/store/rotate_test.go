@@ -21,6 +21,7 @@ func TestEverySealedColumnIsInTheListForRotation(t *testing.T) {
 	plain := []string{"deliveries.dedupe", "deliveries.body_hash", "audit_heads.hash", "audit_entries.prev", "audit_entries.hash",
 		"oauth_states.state_hash", "oauth_states.binding"}
 	plain = append(plain, "alert_series.series") // figures of how connections answer
+	plain = append(plain, "deliveries.trace", "outbox.trace", "pushes.trace")
 	plain = append(plain, "watches.settings_hash", "feeds.content_hash", "feeds.token_hash", "shares.token_hash", "leads.request_hash", "integrations.identity")
 	rows, err := b.owner().Query(t.Context(), `SELECT table_name || '.' || column_name FROM information_schema.columns
 		WHERE table_schema = 'public' AND data_type = 'bytea'`)

@@ -35,10 +35,10 @@ func (tx *Tx) RouteDeliveries(ctx context.Context, routes []Routing) (stored int
 		ids[i] = domain.NewID[domain.DeliveryID](tx.Now)
 		sealed[i] = sealContent(tx.sealer, ids[i], r.From.Headers, r.From.Body)
 	}
-	rows, err := tx.Query(ctx, `INSERT INTO deliveries (id, org_id, integration_id, dedupe, size, received_at, content, routed_from, priority, origin_id, replay_id)
-		SELECT id, $1, integration, dedupe, size, at, content, source, $9, origin, replay
-		FROM unnest($2::uuid[], $3::uuid[], $4::bytea[], $5::int[], $6::timestamptz[], $7::bytea[], $8::uuid[], $10::uuid[], $11::uuid[])
-			v(id, integration, dedupe, size, at, content, source, origin, replay)
+	rows, err := tx.Query(ctx, `INSERT INTO deliveries (id, org_id, integration_id, dedupe, size, received_at, content, routed_from, priority, origin_id, replay_id, trace)
+		SELECT id, $1, integration, dedupe, size, at, content, source, $9, origin, replay, trace
+		FROM unnest($2::uuid[], $3::uuid[], $4::bytea[], $5::int[], $6::timestamptz[], $7::bytea[], $8::uuid[], $10::uuid[], $11::uuid[], $12::bytea[])
+			v(id, integration, dedupe, size, at, content, source, origin, replay, trace)
 		ON CONFLICT (integration_id, dedupe) DO NOTHING RETURNING id, integration_id`,
 		tx.Org, arrayOf(ids), column(routes, func(r Routing) domain.IntegrationID { return r.To }),
 		column(routes, routeKey),
@@ -47,7 +47,8 @@ func (tx *Tx) RouteDeliveries(ctx context.Context, routes []Routing) (stored int
 		arrayOf(sealed),
 		column(routes, func(r Routing) domain.DeliveryID { return r.From.ID }), domain.PriorityBulk,
 		column(routes, func(r Routing) domain.DeliveryID { return r.From.OriginID }),
-		column(routes, func(r Routing) domain.ReplayID { return r.From.ReplayID }))
+		column(routes, func(r Routing) domain.ReplayID { return r.From.ReplayID }),
+		column(routes, func(r Routing) []byte { return r.From.Trace.Bytes() }))
 	if err != nil {
 		return 0, fault("route deliveries", err)
 	}
