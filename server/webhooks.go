@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/ratelimit"
 	"github.com/wedsync/wedsync/internal/store"
+	"github.com/wedsync/wedsync/internal/tracing"
 	"github.com/wedsync/wedsync/internal/webhookauth"
 )
 
@@ -55,6 +57,11 @@ type IntakeDeps struct {
 	KeySets webhookauth.KeySets
 	// CredentialUses writes when stored credentials were last used: store.Store.NoteCredentialUses; nil = not kept.
 	CredentialUses func(ctx context.Context, uses []store.CredentialUse) error
+
+	// Tracer begins the trace of each genuine webhook; nil = tracing is off. TraceCallers are the networks of callers whose own
+	// traces are continued, such as a gateway that sets traceparent anew; others' are linked.
+	Tracer       *tracing.Tracer
+	TraceCallers []netip.Prefix
 
 	Now     func() time.Time      // nil = time.Now
 	Log     *slog.Logger          // nil = slog.Default
@@ -354,6 +361,9 @@ func (in *Intake) accept(v *visit, r *http.Request, id, token string, now time.T
 		Priority: from.priorityOf(r.Header, body.bytes, now),
 	}
 	d.Content = in.deps.Seal(d.OrgID, d.ID, headers, body.bytes)
+	if in.deps.Tracer != nil {
+		return in.putTraced(r, from, d, now)
+	}
 	return in.deps.Put(r.Context(), d, from.provider)
 }
 

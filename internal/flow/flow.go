@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 
@@ -37,6 +38,7 @@ type Options struct {
 	Logger    *slog.Logger
 	Metrics   client.MetricsHandler // optional
 	Identity  string                // shown in Temporal UI; "" = process and host
+	Traced    bool                  // signals carry the trace of the context that they are sent with
 }
 
 // Client is a typed Temporal client. Use it from any number of goroutines.
@@ -54,7 +56,12 @@ func New(o Options) (*Client, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	var between []interceptor.ClientInterceptor
+	if o.Traced {
+		between = append(between, &signalTraces{})
+	}
 	c, err := client.NewLazyClient(client.Options{
+		Interceptors:     between,
 		HostPort:         o.Address,
 		Namespace:        o.Namespace,
 		Identity:         o.Identity,

@@ -13,6 +13,7 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/failpoint"
 	"github.com/wedsync/wedsync/internal/flow"
+	"github.com/wedsync/wedsync/internal/tracing"
 )
 
 // Signals tells workflows that they have work: flow.Client, or a fake in tests. Every call is safe to repeat.
@@ -55,6 +56,8 @@ type DispatcherOptions struct {
 	// FirstBackOff and LongestBackOff bound the pause after a call that found Temporal down, default 200 ms and 15 s.
 	FirstBackOff   time.Duration
 	LongestBackOff time.Duration
+	// Tracer shows when workflows are told of traced work; nil = tracing is off.
+	Tracer *tracing.Tracer
 }
 
 func (o *DispatcherOptions) defaults() {
@@ -175,6 +178,7 @@ func (d *Dispatcher) deliver(batch []Committed) {
 			dropped++
 			continue
 		}
+		t.errand.traces = addTrace(t.errand.traces, c.Trace)
 		if t.errand.addID(c.ID, c.Priority, d.ids < d.o.MaxIDs) {
 			d.ids++
 		} else {
@@ -489,17 +493,20 @@ func (d *Dispatcher) send(to address, e errand) (left errand, err error) {
 	if e.deliveries {
 		s := contract.DeliveriesSignal{IDs: e.ids, More: e.more}
 		failpoint.Hit(failpoint.BeforeCall)
-		if err := d.count("deliveries", d.signals.Deliveries(ctx, to.ref, s)); err != nil {
+		err := d.tell(ctx, "tell of deliveries", to, e.traces, func(ctx context.Context) error { return d.signals.Deliveries(ctx, to.ref, s) })
+		if err := d.count("deliveries", err); err != nil {
 			return e, err
 		}
 		failpoint.Hit(failpoint.AfterCall)
-		e.deliveries, e.ids, e.more = false, nil, false
+		e.deliveries, e.ids, e.more, e.traces = false, nil, false, nil
 	}
 	if e.pushes > 0 {
-		if err := d.count("pushes", d.signals.Pushes(ctx, to.ref, contract.PushesSignal{Count: e.pushes})); err != nil {
+		s := contract.PushesSignal{Count: e.pushes}
+		err := d.tell(ctx, "tell of copies", to, e.pushTraces, func(ctx context.Context) error { return d.signals.Pushes(ctx, to.ref, s) })
+		if err := d.count("pushes", err); err != nil {
 			return e, err
 		}
-		e.pushes = 0
+		e.pushes, e.pushTraces = 0, nil
 	}
 	if e.start != nil {
 		if err := d.count("conflict_start", d.signals.StartConflict(ctx, *e.start)); err != nil {

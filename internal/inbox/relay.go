@@ -179,13 +179,13 @@ func (r *Relay) pass(ctx context.Context, row *store.OutboxRow) {
 	ref := flow.IntegrationRef{Org: row.Org, ID: domain.IntegrationID(row.Target)}
 	switch row.Kind {
 	case store.OutboxPush:
-		r.d.tellIntegration(ref, errand{pushes: 1, rows: rows})
+		r.d.tellIntegration(ref, errand{pushes: 1, rows: rows, pushTraces: addTrace(nil, row.Trace)})
 	case store.OutboxIntegrationChanged:
 		r.d.tellIntegration(ref, errand{changed: true, rows: rows})
 	case store.OutboxDelivery:
-		r.d.tellIntegration(ref, errand{deliveries: true, ids: []domain.DeliveryID{domain.DeliveryID(row.Ref)}, rows: rows})
+		r.d.tellIntegration(ref, errand{deliveries: true, ids: []domain.DeliveryID{domain.DeliveryID(row.Ref)}, rows: rows, traces: addTrace(nil, row.Trace)})
 	case store.OutboxDeliveries:
-		r.d.tellIntegration(ref, errand{deliveries: true, more: true, rows: rows})
+		r.d.tellIntegration(ref, errand{deliveries: true, more: true, rows: rows, traces: addTrace(nil, row.Trace)})
 	case store.OutboxReplayStart:
 		r.d.startReplay(contract.ReplayInput{OrgID: row.Org, ReplayID: domain.ReplayID(row.Target)}, row.ID)
 	case store.OutboxTimeline:

@@ -30,6 +30,9 @@ type errand struct {
 	recheck    []domain.BookingID
 	rows       []int64         // outbox rows to delete once all of the above is told
 	priority   domain.Priority // of the most urgent delivery; 0 = nothing said
+
+	traces     []domain.Trace // of the deliveries, and of pushes
+	pushTraces []domain.Trace
 }
 
 // maxRowsPerErrand bounds the outbox rows remembered per workflow. Rows beyond it are claimed again later.
@@ -81,6 +84,7 @@ func (e *errand) merge(o errand, room int) (kept int) {
 		}
 	}
 	e.pushes = max(e.pushes, o.pushes)
+	e.traces, e.pushTraces = addTraces(e.traces, o.traces), addTraces(e.pushTraces, o.pushTraces)
 	if o.changed {
 		e.changed = true
 		e.version = max(e.version, o.version)

@@ -94,6 +94,7 @@ type Committed struct {
 	Ref      flow.IntegrationRef
 	ID       domain.DeliveryID
 	Priority domain.Priority
+	Trace    domain.Trace // zero = not traced
 }
 
 // waiting is one queued delivery. It goes back to the pool only when its caller got the outcome, so a caller that
@@ -323,7 +324,7 @@ func (w *Writer) commit(batch []*waiting, rows []store.NewDelivery, fresh []Comm
 	fresh = fresh[:0]
 	for i, e := range batch {
 		if !stored[i].Duplicate {
-			fresh = append(fresh, Committed{ID: stored[i].ID, Priority: e.delivery.Priority, Ref: flow.IntegrationRef{
+			fresh = append(fresh, Committed{ID: stored[i].ID, Priority: e.delivery.Priority, Trace: e.delivery.Trace, Ref: flow.IntegrationRef{
 				Org: e.delivery.OrgID, ID: e.delivery.IntegrationID, Provider: e.provider}})
 		}
 		e.stored = stored[i]
