@@ -16,6 +16,7 @@ import (
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
 	"github.com/wedsync/wedsync/internal/rules/retry"
 	"github.com/wedsync/wedsync/internal/store"
+	"github.com/wedsync/wedsync/internal/tracing"
 )
 
 // Deliveries applies what vendors posted.
@@ -104,6 +105,7 @@ func (a *Deliveries) applySingly(ctx context.Context, in ApplyDeliveriesInput) (
 func (a *Deliveries) giveBack(ctx context.Context, in ApplyDeliveriesInput, d domain.RawDelivery, cause error) (ApplyDeliveriesResult, error) {
 	out := ApplyDeliveriesResult{More: true}
 	started := time.Now()
+	span := followDelivery(ctx, d, started)
 	err := a.Store.Tenant(ctx, in.Org, func(ctx context.Context, tx *store.Tx) error {
 		b := batch{now: tx.Now, worker: a.Worker, started: started}
 		o := b.failed(d, cause)
@@ -113,18 +115,25 @@ func (a *Deliveries) giveBack(ctx context.Context, in ApplyDeliveriesInput, d do
 		if o.State == domain.DeliveryDead {
 			out.Dead, out.Retried, topic = 1, 0, domain.TopicDeliveryDead
 		}
+		span.Set(tracing.Word(tracing.KeyState, o.State))
 		if err := tx.FinishDeliveries(ctx, []store.DeliveryOutcome{o}); err != nil {
 			return err
 		}
 		return tx.Emit(ctx, topic, map[string]string{"delivery": string(d.ID), "integration": string(in.Integration)})
 	})
+	if err == nil {
+		span.End(cause)
+	}
 	return out, err
 }
 
 // applyWaiting applies up to limit deliveries in one transaction. It also returns the first one that it took up.
 func (a *Deliveries) applyWaiting(ctx context.Context, in ApplyDeliveriesInput, limit int) (out ApplyDeliveriesResult, first domain.RawDelivery, err error) {
+	ctx, step := tracing.Child(ctx, "apply transaction")
+	defer func() { step.End(err) }()
+	var committed func()
 	err = a.Store.Tenant(ctx, in.Org, func(ctx context.Context, tx *store.Tx) error {
-		out, first = ApplyDeliveriesResult{}, domain.RawDelivery{}
+		out, first, committed = ApplyDeliveriesResult{}, domain.RawDelivery{}, nil
 		i, opened, openErr := open(ctx, tx, a.Opener, in.Integration)
 		if openErr != nil && domain.KindOf(openErr) != domain.KindPermanent {
 			return openErr
@@ -161,6 +170,7 @@ func (a *Deliveries) applyWaiting(ctx context.Context, in ApplyDeliveriesInput, 
 		if err := b.hold(ctx, tx, i); err != nil {
 			return err
 		}
+		b.follow(ctx)
 		applied, err := apply.Changes(ctx, tx, i, b.changes, b.causes()...)
 		if err != nil {
 			return err
@@ -169,6 +179,15 @@ func (a *Deliveries) applyWaiting(ctx context.Context, in ApplyDeliveriesInput, 
 			return err
 		}
 		outcomes := b.settle(applied.Outcomes)
+		committed = func() {
+			b.ended(outcomes, applied)
+			if !step.On() {
+				return
+			}
+			step.Set(tracing.ID(tracing.KeyIntegration, in.Integration), tracing.Word(tracing.KeyProvider, i.Provider), tracing.Count(tracing.KeyDeliveries, len(outcomes)),
+				tracing.Count(tracing.KeyChanges, len(b.changes)), tracing.Count(tracing.KeyConflicted, len(applied.Opened)), tracing.Count(tracing.KeyCleared, len(applied.Cleared)),
+				tracing.Count(tracing.KeyPushes, len(applied.Pushes)))
+		}
 		if err := tx.FinishDeliveries(ctx, outcomes); err != nil {
 			return err
 		}
@@ -184,6 +203,9 @@ func (a *Deliveries) applyWaiting(ctx context.Context, in ApplyDeliveriesInput, 
 		}
 		return out.next(ctx, tx, in.Integration)
 	})
+	if err == nil && committed != nil {
+		committed()
+	}
 	return out, first, err
 }
 
@@ -255,6 +277,7 @@ type batch struct {
 	overtaken []int              // deliveries with changes that came too late
 	held      []int              // deliveries with removals that wait for a person
 	now       time.Time
+	spans     []tracing.Span                                    // per delivery; nil = none is traced
 	target    func(context.Context, domain.IntegrationID) error // nil = may be routed to
 	started   time.Time                                         // by this process's own clock, for how long tries took
 	worker    string

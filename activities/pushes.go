@@ -20,6 +20,7 @@ import (
 	"github.com/wedsync/wedsync/internal/rules/privacy"
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
 	"github.com/wedsync/wedsync/internal/store"
+	"github.com/wedsync/wedsync/internal/tracing"
 )
 
 // Pushes writes bookings to outside systems.
@@ -92,7 +93,9 @@ func (a *Pushes) pushAll(ctx context.Context, in PushBookingsInput) (PushBooking
 		if err := ctx.Err(); err != nil {
 			return out, domain.E(domain.KindUnavailable, "write copies: %w", err)
 		}
-		err := a.push(ctx, integration, writer, p)
+		at, span := followPush(ctx, integration, p)
+		err := a.push(at, integration, writer, p)
+		span.End(err)
 		if err != nil && ctx.Err() != nil {
 			return out, domain.E(domain.KindUnavailable, "write copies: %w", ctx.Err())
 		}
@@ -196,7 +199,8 @@ func (a *Pushes) push(ctx context.Context, i domain.Integration, w provider.Writ
 	back := written.ReadBack
 	back.ExternalID, back.Revision = written.ExternalID, written.Revision
 	overtaken := false
-	err = a.Store.Tenant(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
+	noted, note := tracing.Child(ctx, "note read-back")
+	err = a.Store.Tenant(noted, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
 		if written.Adopted {
 			_, err := apply.Page(ctx, tx, i, []domain.Change{back}, began)
 			return err
@@ -213,6 +217,8 @@ func (a *Pushes) push(ctx context.Context, i domain.Integration, w provider.Writ
 		}
 		return tx.StoreLinks(ctx, reconcile.Wrote(work.Live, links, booking, i.ID, back, written.UID, tx.Now))
 	})
+	note.Set(tracing.Flag(tracing.KeyAdopted, written.Adopted))
+	note.End(err)
 	switch reader, ok := provider.ReaderOf(w, back.ExternalID); {
 	case err != nil:
 		return err

@@ -27,6 +27,7 @@ import (
 	"github.com/wedsync/wedsync/internal/monitor"
 	"github.com/wedsync/wedsync/internal/notify"
 	"github.com/wedsync/wedsync/internal/store"
+	"github.com/wedsync/wedsync/internal/tracing"
 	"github.com/wedsync/wedsync/workflows"
 )
 
@@ -46,6 +47,8 @@ type Deps struct {
 	Mail *mailer.Mailer
 	// Link is the public address of the dashboard, for notifications; "" = they hold none.
 	Link string
+	// Tracer follows traced work through workflows and steps; nil = tracing is off.
+	Tracer *tracing.Tracer
 	// BroadcastWait replaces the published schedule of retries, for tests.
 	BroadcastWait func(failures int) time.Duration
 
@@ -121,6 +124,7 @@ func New(d Deps, o Options) (*Worker, error) {
 		options := worker.Options{
 			WorkerStopTimeout:           o.StopTimeout,
 			DisableRegistrationAliasing: true,
+			Interceptors:                interceptors(d.Tracer),
 			OnFatalError: func(err error) {
 				w.fatal <- fmt.Errorf("worker on %s: %w", q, err)
 			},

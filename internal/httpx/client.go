@@ -212,7 +212,8 @@ func (c *Client) do(req *http.Request, limit int64, read func(io.Reader) error) 
 		closeBody(req)
 		return nil, describe(req, err)
 	}
-	sent := req.Clone(req.Context())
+	ctx, span := beginSpan(req)
+	sent := req.Clone(ctx)
 	if sent.Header == nil {
 		sent.Header = http.Header{}
 	}
@@ -224,6 +225,7 @@ func (c *Client) do(req *http.Request, limit int64, read func(io.Reader) error) 
 		var err error
 		if leave, err = c.gate.Enter(sent); err != nil {
 			closeBody(req)
+			span.End(err)
 			return nil, describe(req, err)
 		}
 	}
@@ -234,6 +236,7 @@ func (c *Client) do(req *http.Request, limit int64, read func(io.Reader) error) 
 	}
 	res, err := c.exchange(req, sent, limit, take)
 	leave(res, err)
+	endSpan(span, res, err)
 	if err == nil {
 		err = own
 	}

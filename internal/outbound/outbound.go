@@ -20,6 +20,7 @@ import (
 	"github.com/wedsync/wedsync/internal/ratelimit"
 	"github.com/wedsync/wedsync/internal/rules/breaker"
 	"github.com/wedsync/wedsync/internal/store"
+	"github.com/wedsync/wedsync/internal/tracing"
 )
 
 // ErrHeld is in the chain of the error of every call that was not sent because it was held back.
@@ -162,10 +163,15 @@ func keyOf(l provider.Limit, name string, id domain.IntegrationID) ratelimit.Key
 
 // Enter is httpx.Gate.
 func (g *gate) Enter(req *http.Request) (func(*httpx.Response, error), error) {
+	span := tracing.Current(req.Context())
+	if span.On() {
+		span.Set(tracing.Word(tracing.KeyProvider, g.provider), tracing.ID(tracing.KeyIntegration, g.id))
+	}
 	host := strings.ToLower(req.URL.Host)
 	at := line{g.id, host}
 	probe, err := g.d.admit(req.Context(), g, at)
 	if err != nil {
+		span.Set(tracing.Word(tracing.KeyHeld, heldByCircuit))
 		return nil, err
 	}
 	for _, l := range g.limits {
@@ -178,6 +184,7 @@ func (g *gate) Enter(req *http.Request) (func(*httpx.Response, error), error) {
 				g.d.report(req.Context(), g, at, true, breaker.Unknown, nil)
 			}
 			g.d.meter.held(g.provider, heldByLimit)
+			span.Set(tracing.Word(tracing.KeyHeld, heldByLimit))
 			return nil, err
 		}
 	}
