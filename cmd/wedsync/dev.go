@@ -44,7 +44,7 @@ func devCommand() *cobra.Command {
 			return err
 		},
 	}
-	settings(cmd, &o.Config, logSettings, consentSettings, mailSettings, func(f *pflag.FlagSet, _ *app.Config) {
+	settings(cmd, &o.Config, logSettings, traceSettings, consentSettings, mailSettings, func(f *pflag.FlagSet, _ *app.Config) {
 		f.StringVar(&o.DataDir, "data-dir", ".wedsync", "folder of all state")
 		f.StringVar(&o.HTTPAddr, "http-addr", "127.0.0.1:8080", "address of API and dashboard; port 0 = any free one")
 		f.IntVar(&o.TemporalPort, "temporal-port", 0, "port of Temporal; 0 = as last time, else any free one")

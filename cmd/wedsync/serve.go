@@ -33,7 +33,7 @@ func serverCommand() *cobra.Command {
 			return app.RunServer(ctx, core, l)
 		},
 	}
-	settings(cmd, &cfg, storageSettings, temporalSettings, tokenSettings, serverSettings, consentSettings, retentionSettings, outboundSettings, logSettings)
+	settings(cmd, &cfg, storageSettings, temporalSettings, tokenSettings, serverSettings, consentSettings, retentionSettings, outboundSettings, logSettings, traceSettings)
 	return cmd
 }
 
@@ -52,7 +52,7 @@ func workerCommand() *cobra.Command {
 			return app.RunWorker(cmd.Context(), core)
 		},
 	}
-	settings(cmd, &cfg, storageSettings, temporalSettings, tokenSettings, workerSettings, consentSettings, mailSettings, outboundSettings, logSettings)
+	settings(cmd, &cfg, storageSettings, temporalSettings, tokenSettings, workerSettings, consentSettings, mailSettings, outboundSettings, logSettings, traceSettings)
 	return cmd
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/wedsync/wedsync/internal/app"
 	"github.com/wedsync/wedsync/internal/contract"
+	"github.com/wedsync/wedsync/internal/tracing"
 )
 
 // group is a set of settings that belong together; commands take the groups they need.
@@ -35,6 +36,21 @@ func tokenSettings(f *pflag.FlagSet, c *app.Config) {
 func logSettings(f *pflag.FlagSet, c *app.Config) {
 	f.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", c.LogFormat, "text or json")
+}
+
+// traceSettings have the names and the variables that OpenTelemetry gives them, but for the last. The receiver's credentials have no
+// flag: they are read from OTEL_EXPORTER_OTLP_HEADERS.
+func traceSettings(f *pflag.FlagSet, c *app.Config) {
+	t := &c.Traces
+	f.StringVar(&t.Endpoint, "otlp-endpoint", t.Endpoint, "base URL of a receiver of OpenTelemetry traces over HTTP, such as http://127.0.0.1:4318; empty = tracing is off")
+	f.StringVar(&t.TracesEndpoint, "otlp-traces-endpoint", t.TracesEndpoint, "its whole URL, where that does not end in /v1/traces")
+	f.StringVar(&t.Protocol, "otlp-protocol", t.Protocol, "how spans are sent: http/protobuf")
+	f.StringVar(&t.Exporter, "traces-exporter", t.Exporter, "otlp, or none to switch tracing off")
+	f.BoolVar(&t.Disabled, "otel-sdk-disabled", t.Disabled, "switch tracing off whatever else is set")
+	f.StringVar(&t.Sampler, "traces-sampler", t.Sampler, "which traces are kept: "+strings.Join(tracing.Samplers(), ", "))
+	f.StringVar(&t.SamplerArg, "traces-sampler-arg", t.SamplerArg, "their share for a sampler of a ratio, 0 to 1")
+	f.StringVar(&t.Service, "service-name", t.Service, "name of this program in traces")
+	f.StringSliceVar(&t.Callers, "trace-callers", t.Callers, "networks whose traceparent header is continued at the webhook intake, such as of a gateway that sets it anew; others' is linked")
 }
 
 func outboundSettings(f *pflag.FlagSet, c *app.Config) {
@@ -159,13 +175,19 @@ func fromEnvironment(flags *pflag.FlagSet) (err error) {
 	return err
 }
 
-// envName is the environment variable of a flag. The two that the rest of the world knows keep their usual names.
+// envName is the environment variable of a flag. Those that the rest of the world knows keep their usual names.
 func envName(flag string) string {
 	switch flag {
 	case "database-url":
 		return "DATABASE_URL"
 	case "temporal-address":
 		return "TEMPORAL_ADDRESS"
+	case "otlp-endpoint", "otlp-traces-endpoint", "otlp-protocol":
+		return "OTEL_EXPORTER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+	case "traces-exporter", "traces-sampler", "traces-sampler-arg", "service-name":
+		return "OTEL_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+	case "otel-sdk-disabled":
+		return "OTEL_SDK_DISABLED"
 	}
 	return "WEDSYNC_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/retention"
 	"github.com/wedsync/wedsync/internal/token"
+	"github.com/wedsync/wedsync/internal/tracing"
 	"github.com/wedsync/wedsync/internal/vault"
 	"github.com/wedsync/wedsync/internal/webhookauth"
 	"github.com/wedsync/wedsync/worker"
@@ -78,6 +79,7 @@ type Config struct {
 	StopTimeout      time.Duration
 	// WorkerMetricsAddr is where a worker shows its metrics, host:port; "" = nowhere.
 	WorkerMetricsAddr string
+	Traces            Traces
 
 	logTo io.Writer // nil = standard error
 }
@@ -87,7 +89,8 @@ func Defaults() Config {
 	return Config{DatabaseConns: 16, SystemConns: 10, TemporalAddress: "127.0.0.1:7233", TemporalNS: "default",
 		TokenIssuer: "wedsync", LogLevel: "info", LogFormat: "text", HTTPAddr: "127.0.0.1:8080", MaxBody: 1 << 20, Committers: 3,
 		IntegrationRate: 1000, KeepBodies: 30 * retention.Day, KeepDeliveries: 90 * retention.Day, AddressRate: 5000, OrganizationRate: 5000, ServerShare: 0.5, MaxWaiting: 2_000_000, ForwardedHeader: "x-forwarded-for",
-		ClientCertFormat: "escaped-pem", DrainTimeout: 20 * time.Second, DatabaseSteps: 6, Reads: 32, Writes: 32, Posts: 64, ProbeEvery: 30 * time.Second, Streams: 6000, StreamsPerOrg: 1000, StopTimeout: 20 * time.Second}
+		ClientCertFormat: "escaped-pem", DrainTimeout: 20 * time.Second, DatabaseSteps: 6, Reads: 32, Writes: 32, Posts: 64, ProbeEvery: 30 * time.Second, Streams: 6000, StreamsPerOrg: 1000, StopTimeout: 20 * time.Second,
+		Traces: defaultTraces()}
 }
 
 // Validate returns every fault at once, each naming the setting. Only a process that answers admins needs token keys.
@@ -180,6 +183,9 @@ func (c Config) Validate(admins bool) error {
 	if err := c.checkMetricsAddr(); err != nil {
 		faults = append(faults, err)
 	}
+	if err := c.Traces.validate(); err != nil {
+		faults = append(faults, err)
+	}
 	faults = append(faults, c.worker().Validate())
 	return errors.Join(faults...)
 }
@@ -231,9 +237,9 @@ func (c Config) Logger() (*slog.Logger, error) {
 	}
 	switch c.LogFormat {
 	case "text":
-		return slog.New(slog.NewTextHandler(to, o)), nil
+		return slog.New(tracing.LogHandler(slog.NewTextHandler(to, o))), nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(to, o)), nil
+		return slog.New(tracing.LogHandler(slog.NewJSONHandler(to, o))), nil
 	}
 	return nil, domain.Invalid("log-format", "must be text or json, not %q", c.LogFormat)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/providers"
 	"github.com/wedsync/wedsync/internal/store"
+	"github.com/wedsync/wedsync/internal/tracing"
 	"github.com/wedsync/wedsync/internal/vault"
 )
 
@@ -34,6 +35,7 @@ type Core struct {
 	Grants  *connect.Grants
 	Metrics *prometheus.Registry
 	Log     *slog.Logger
+	Tracer  *tracing.Tracer // nil = tracing is off
 
 	Outbound *outbound.Discipline // of calls to integrations' systems
 
@@ -59,12 +61,17 @@ func Open(ctx context.Context, c Config, name string) (*Core, error) {
 	if c.AllowPrivate {
 		policy = httpx.AllowPrivate
 	}
+	if err := core.openTraces(ctx, name); err != nil {
+		return nil, err
+	}
 	if core.HTTP, err = httpx.New(httpx.Options{Allow: policy, UserAgent: "WedSync/" + Version}); err != nil {
+		core.closeTracer()
 		return nil, err
 	}
 	if core.Store, err = store.Open(ctx, c.DatabaseURL, core.Ring, store.Options{MaxConns: c.DatabaseConns, SystemMaxConns: c.SystemConns,
 		AppName: "wedsync " + name}); err != nil {
 		core.HTTP.Close()
+		core.closeTracer()
 		return nil, err
 	}
 	if err := core.checkSchema(ctx); err != nil {
@@ -73,7 +80,7 @@ func Open(ctx context.Context, c Config, name string) (*Core, error) {
 	}
 	host, _ := os.Hostname()
 	if core.Flow, err = flow.New(flow.Options{Address: c.TemporalAddress, Namespace: c.TemporalNS, Ring: core.Ring, Logger: core.Log,
-		Identity: name + "@" + host}); err != nil {
+		Identity: name + "@" + host, Traced: core.Tracer != nil}); err != nil {
 		core.Close()
 		return nil, err
 	}
@@ -140,6 +147,7 @@ func (c *Core) Close() {
 	}
 	c.Store.Close()
 	c.HTTP.Close()
+	c.closeTracer()
 }
 
 // findProvider is providers.Get for those who only ask whether there is one.

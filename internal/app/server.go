@@ -78,7 +78,7 @@ func NewServer(c *Core, addr string) (*Server, error) {
 	}
 	s.Inbox, err = inbox.New(inbox.Deps{Store: c.Store, Signals: c.Flow, Log: c.Log, Metrics: c.Metrics, Accepted: s.tell.Accepted,
 		Writer:     inbox.WriterOptions{Committers: c.Config.Committers},
-		Dispatcher: inbox.DispatcherOptions{Provider: c.providerName},
+		Dispatcher: inbox.DispatcherOptions{Provider: c.providerName, Tracer: c.Tracer},
 		Relay:      inbox.RelayOptions{Conflict: inbox.ConflictReader(c.Store)}})
 	if err != nil {
 		return nil, err
@@ -91,9 +91,13 @@ func NewServer(c *Core, addr string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	callers, err := c.Config.Traces.callers()
+	if err != nil {
+		return nil, err
+	}
 	s.in, err = server.NewIntake(server.IntakeDeps{Record: c.Store.IntakeRecord, Versions: c.Store.IntegrationVersions, Provider: findProvider,
 		Connect: func(conn *provider.Connection) { conn.HTTP = c.HTTP }, Seal: c.Store.SealDelivery, Put: s.Inbox.Writer.Put, Refused: c.Store.RecordRefusals, Log: c.Log,
-		KeySets: keys, CredentialUses: c.Store.NoteCredentialUses, Metrics: c.Metrics, Senders: senders, Lease: c.leaseTokens, Full: s.Inbox.Writer.Full, Waiting: c.Store.WaitingDeliveryCount,
+		Tracer: c.Tracer, TraceCallers: callers, KeySets: keys, CredentialUses: c.Store.NoteCredentialUses, Metrics: c.Metrics, Senders: senders, Lease: c.leaseTokens, Full: s.Inbox.Writer.Full, Waiting: c.Store.WaitingDeliveryCount,
 		Limits: server.IntakeLimits{MaxBody: c.Config.MaxBody, Rate: c.Config.IntegrationRate, Burst: int(2 * c.Config.IntegrationRate),
 			AddressRate: c.Config.AddressRate, OrgRate: c.Config.OrganizationRate, OrgShare: c.Config.ServerShare, MaxWaiting: c.Config.MaxWaiting}})
 	if err != nil {
