@@ -44,7 +44,7 @@ interop: ## run the CalDAV suite against real Radicale and Xandikos, and let vdi
 	@bash tools/interop.sh
 
 .PHONY: check
-check: fmt-check vet lint workflowcheck test-allocs test ## everything that must hold before a change lands
+check: fmt-check vet lint workflowcheck test-allocs test-month test ## everything that must hold before a change lands
 
 .PHONY: fmt
 fmt: ## format the code
@@ -61,6 +61,10 @@ vet: ## go vet
 .PHONY: test-allocs
 test-allocs: ## the tests that count allocations, which the race detector would spoil
 	@$(GO) test -count=1 -run Allocat ./internal/webhookauth ./internal/ratelimit ./internal/tracing
+
+.PHONY: test-month
+test-month: ## the rules for alerts through a whole month of 5,000 healthy connections (half a minute)
+	@WEDSYNC_FULL_MONTH=1 $(GO) test -count=1 -run 'Month|Shift|Outage' -v ./internal/rules/alert
 
 .PHONY: lint
 lint: ## staticcheck, pinned in tools/lint

@@ -174,7 +174,7 @@ func (d *decider) platforms() {
 // joined is the finding of a platform: the worst of its connections, and the nearest wedding.
 func (d *decider) joined(kind domain.AlertKind, name string, found, all int) wanted {
 	w := wanted{platform: name, members: found, Finding: Finding{Kind: kind, Settle: settle}}
-	example := ""
+	example, bounded := "", true
 	for _, s := range d.Seen {
 		one, ok := d.want[key{kind, domain.Scope{Kind: domain.ScopeIntegration, Target: string(s.ID)}}]
 		if !ok || s.Platform != name {
@@ -184,9 +184,15 @@ func (d *decider) joined(kind domain.AlertKind, name string, found, all int) wan
 			w.Technical, example = one.Technical, one.Reason
 		}
 		w.Settle = max(w.Settle, one.Settle)
+		if bounded = bounded && one.AtMost != ""; one.AtMost.Level() > w.AtMost.Level() {
+			w.AtMost = one.AtMost
+		}
 		if one.wedding != nil && (w.wedding == nil || one.wedding.Before(*w.wedding)) {
 			w.wedding = one.wedding
 		}
+	}
+	if !bounded {
+		w.AtMost = "" // one of them may be as severe as it is
 	}
 	w.Reason = fmt.Sprintf("%d of %d connections of %s have it, such as one that is %s", found, all, name, example)
 	if kind != domain.AlertConnection {
@@ -266,7 +272,7 @@ func (d *decider) one(k key) Change {
 		d.ids[k] = a.ID
 		a.Reason, a.Technical, a.Members, a.ClearSince = w.Reason, w.Technical, w.members, nil
 		a.WeddingAt = w.wedding
-		a.Severity = Raise(w.Technical, w.wedding, d.Now)
+		a.Severity = w.Near(w.wedding, d.Now)
 		c := Change{Alert: d.quiet(k, a), New: !exists}
 		return d.tell(c)
 	}

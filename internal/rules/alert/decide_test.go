@@ -287,44 +287,6 @@ func TestSilencesKeepAlertsQuietAndLetThemBeToldAfterwards(t *testing.T) {
 	}
 }
 
-// TestARealOutagePagesWithinThreeMinutes lets a connection fail at each second of a minute, looks once a minute, and takes three
-// failures in a row for down, as the prober does.
-func TestARealOutagePagesWithinThreeMinutes(t *testing.T) {
-	t.Parallel()
-	for second := range 60 {
-		d := newDesk(t)
-		begin := start.Add(time.Duration(second) * time.Second)
-		var s alert.Series
-		paged, state, row := time.Duration(-1), domain.HealthUp, 0
-		for at := start.Add(-24 * time.Hour); at.Before(start.Add(10 * time.Minute)); at = at.Add(time.Second) {
-			if at.Unix()%30 == 17 {
-				ok := at.Before(begin)
-				s.Observe(alert.Sample{At: at, OK: ok, Took: 100 * time.Millisecond}, time.Second)
-				if row++; ok {
-					row = 0
-				}
-				if row == 3 {
-					state = domain.HealthDown
-				}
-			}
-			if at.Unix()%60 != 0 || at.Before(start) {
-				continue
-			}
-			d.now = at
-			v := alert.Look(alert.Connection{ID: "i1", Platform: "p", State: state, Reason: "no answer", Since: at, Series: &s, Targets: domain.StandardTargets()}, nil, at)
-			if told := d.look(alert.Seen{ID: "i1", Platform: "p", Verdict: v}); len(told) > 0 && paged < 0 {
-				paged = at.Sub(begin)
-				if told[0] != "connection i1 opened high" {
-					t.Errorf("told %v", told)
-				}
-			}
-		}
-		if paged < 0 || paged > 3*time.Minute {
-			t.Errorf("an outage that begins at second %d pages after %s", second, paged)
-		}
-	}
-}
-
 // TestAnyHistoryEndsQuietly lets anything happen and then all be well: no alert stays, and whoever was told of one is told of its
 // end.
 func TestAnyHistoryEndsQuietly(t *testing.T) {

@@ -20,13 +20,14 @@
 //
 // # From a finding to a person
 //
-// The severity of a finding is raised by one when the next wedding of the resource is within a week, by two within two days.
+// The severity of a finding is raised by one when the next wedding of the resource is within a week, by two within two days;
+// a degradation with answers that are still as fast as promised becomes medium at most.
 // When 30 of 100 connections of a platform, at least five, have the same finding, one alert tells of the platform and keeps
 // those of its connections quiet. A connection that is down keeps its other alerts quiet. Silences keep alerts quiet for a time.
 // What is quiet is noted and shown, and told when the quiet ends. Without acknowledgement people are told again, and more people
 // by the steps of the escalation. An alert is over when it was calm for five minutes. One that comes back within half an hour is
 // the same; the third time within six hours it is said to be flapping and must be calm for half an hour.
 //
-// Everything is pure; the time is an argument. Test with go test ./internal/rules/alert. The month of 5,000 healthy connections
-// is run in full by the tests for everything but the times of answers, of which a part is run unless WEDSYNC_FULL_MONTH is set.
+// Everything is pure; the time is an argument. Test with go test ./internal/rules/alert. A twentieth of the
+// month of 5,000 healthy connections is run by every test, all of it by make test-month.
 package alert

@@ -63,17 +63,18 @@ func (l *latency) observe(at int64, took time.Duration) {
 	z := min(max((x-l.mean)/dev, -clip), clip)
 	// Bounded, so that what lasted long is over soon after it ends.
 	l.cusum = min(max(l.cusum+z-slack, 0), 2*threshold)
-	above, known := l.above()
 	switch {
 	case l.since != 0 && at-l.since > newNormal:
 		*l = latency{last: at}
 		l.learn(x)
 	case l.since != 0:
-		if known && above <= calm {
+		if above, known := l.above(); known && above <= calm {
 			l.since, l.cusum = 0, 0
 		}
-	case known && l.cusum >= threshold && above >= tooMany:
-		l.since = at
+	case l.cusum >= threshold:
+		if above, known := l.above(); known && above >= tooMany {
+			l.since = at
+		}
 	case l.cusum < threshold/2:
 		// What may be a shift is not learned from.
 		l.mean += memory * z * dev

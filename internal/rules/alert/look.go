@@ -30,6 +30,8 @@ type Finding struct {
 	Technical domain.Severity
 	Reason    string // the rule and its numbers, in words; no personal data
 	Settle    time.Duration
+	// AtMost bounds how far a near wedding raises the severity; "" = not at all.
+	AtMost domain.Severity
 }
 
 // Verdict is what is wrong with one connection.
@@ -47,6 +49,8 @@ const (
 	settleFlapping = 30 * time.Minute
 	// slowShare is how many answers may take longer than the target.
 	slowShare = 0.05
+	// leastSlow is how many must have been slow, whatever the bound says of a few answers.
+	leastSlow = 5
 )
 
 // Look applies every rule to one connection.
@@ -62,6 +66,11 @@ func Look(c Connection, settings []domain.AlertRule, now time.Time) Verdict {
 			severity = rule.Severity
 		}
 		f := Finding{Kind: kind, Technical: severity, Reason: fmt.Sprintf(format, args...), Settle: settle}
+		if kind == domain.AlertDegradation && rule.Severity == "" && c.Series.Recent() <= c.Targets.Latency() {
+			// Slower than usual and still as fast as promised is no reason to wake anybody, whatever day it is. Of 5,000 healthy
+			// connections a few a month are called so by chance.
+			f.AtMost = domain.SeverityMedium
+		}
 		if rule.ResolveAfter > 0 {
 			f.Settle = time.Duration(rule.ResolveAfter) * time.Minute
 		}
@@ -128,7 +137,7 @@ func errorRate(c Connection, found finder) {
 	}
 	const long, short = 6 * time.Hour, 30 * time.Minute
 	all := c.Series.Failed(long)
-	if low, _ := sla.Wilson(float64(all.Bad), float64(all.N), sla.Z995); low*100 > c.Targets.Errors && c.Series.Failed(short).Bad > 0 {
+	if low, _ := sla.Wilson(float64(all.Bad), float64(all.N), sla.Z995); all.Bad >= sla.LeastBad && low*100 > c.Targets.Errors && c.Series.Failed(short).Bad > 0 {
 		found(domain.AlertErrorRate, domain.SeverityMedium, "%d of %d probes failed in %s, surely more than %.3g %%", all.Bad, all.N, span(long), c.Targets.Errors)
 	}
 }
@@ -137,7 +146,7 @@ func responseTime(c Connection, found finder) {
 	const long, short = 30 * time.Minute, 5 * time.Minute
 	all := c.Series.Slow(long)
 	low, _ := sla.Wilson(float64(all.Bad), float64(all.N), sla.Z995)
-	if low <= slowShare || c.Series.Slow(short).Bad == 0 {
+	if all.Bad < leastSlow || low <= slowShare || c.Series.Slow(short).Bad == 0 {
 		return
 	}
 	severity := domain.SeverityLow
@@ -154,8 +163,16 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%d h", int(d/time.Hour))
 }
 
-// Raise is the severity of a finding near a wedding: one step up within a week of its beginning, two within two days and while
-// it goes on.
+// Near is the severity of a finding near a wedding, within its bound.
+func (f Finding) Near(wedding *time.Time, now time.Time) domain.Severity {
+	raised := Raise(f.Technical, wedding, now)
+	if f.AtMost != "" && raised.Level() > f.AtMost.Level() {
+		return f.AtMost
+	}
+	return raised
+}
+
+// Raise is a severity near a wedding: one step up within a week of its beginning, two within two days and while it goes on.
 func Raise(technical domain.Severity, wedding *time.Time, now time.Time) domain.Severity {
 	if wedding == nil {
 		return technical

@@ -17,8 +17,8 @@ type Sample struct {
 }
 
 const (
-	fiveSlots = 73 // six hours in slots of five minutes, and the one that has begun
-	hourSlots = 73 // three days in hours, and the one that has begun
+	// Both rings have the same size: six hours in slots of five minutes and three days in hours, and the slot that has begun.
+	slots     = 73
 	fiveWidth = 5 * time.Minute
 	hourWidth = time.Hour
 )
@@ -33,8 +33,8 @@ type Series struct {
 	last    int64 // Unix second of the newest sample
 	five    int64 // number of the newest slot
 	hour    int64
-	fives   [fiveSlots]slot
-	hours   [hourSlots]slot
+	fives   [slots]slot
+	hours   [slots]slot
 	latency latency
 }
 
@@ -53,28 +53,27 @@ func (s *Series) Observe(p Sample, slow time.Duration) {
 	if at <= 0 {
 		return
 	}
-	count(s.fives[:], &s.five, at/int64(fiveWidth/time.Second), p, slow)
-	count(s.hours[:], &s.hour, at/int64(hourWidth/time.Second), p, slow)
+	count(&s.fives, &s.five, at/int64(fiveWidth/time.Second), p, slow)
+	count(&s.hours, &s.hour, at/int64(hourWidth/time.Second), p, slow)
 	if p.OK {
 		s.latency.observe(at, p.Took)
 	}
 	s.last = max(s.last, at)
 }
 
-func count(ring []slot, newest *int64, number int64, p Sample, slow time.Duration) {
-	size := int64(len(ring))
+func count(ring *[slots]slot, newest *int64, number int64, p Sample, slow time.Duration) {
 	switch {
-	case *newest == 0 || number >= *newest+size:
-		clear(ring)
+	case *newest == 0 || number >= *newest+slots:
+		clear(ring[:])
 		*newest = number
-	case number <= *newest-size:
+	case number <= *newest-slots:
 		return
 	}
 	for *newest < number {
 		*newest++
-		ring[*newest%size] = slot{}
+		ring[*newest%slots] = slot{}
 	}
-	one := &ring[number%size]
+	one := &ring[number%slots]
 	add(&one.n)
 	if !p.OK {
 		add(&one.bad)
@@ -102,14 +101,13 @@ func (s *Series) Slow(d time.Duration) sla.Count {
 }
 
 func (s *Series) sum(d time.Duration, of func(slot) sla.Count) (out sla.Count) {
-	ring, newest, width := s.fives[:], s.five, int64(fiveWidth/time.Second)
-	if d > (fiveSlots-1)*fiveWidth {
-		ring, newest, width = s.hours[:], s.hour, int64(hourWidth/time.Second)
+	ring, newest, width := &s.fives, s.five, int64(fiveWidth/time.Second)
+	if d > (slots-1)*fiveWidth {
+		ring, newest, width = &s.hours, s.hour, int64(hourWidth/time.Second)
 	}
-	size := int64(len(ring))
-	first := max((s.last-int64(d/time.Second))/width, newest-size+1, 0)
+	first := max((s.last-int64(d/time.Second))/width, newest-slots+1, 0)
 	for n := first; n <= newest; n++ {
-		c := of(ring[n%size])
+		c := of(ring[n%slots])
 		out.N, out.Bad = out.N+c.N, out.Bad+c.Bad
 	}
 	return out
@@ -132,7 +130,7 @@ func (s *Series) Recent() time.Duration { return s.latency.now() }
 // The form in which a series is stored: a version, then everything in a fixed order, big-endian.
 const (
 	seriesVersion = 1
-	seriesSize    = 1 + 8 + 8 + 8 + 8 + (fiveSlots+hourSlots)*6 + latencySize
+	seriesSize    = 1 + 8 + 8 + 8 + 8 + 2*slots*6 + latencySize
 )
 
 // MarshalBinary returns the series in the form in which it is stored. It never fails.
@@ -146,7 +144,7 @@ func (s *Series) MarshalBinary() ([]byte, error) {
 	for _, n := range []int64{through, s.last, s.five, s.hour} {
 		b = binary.BigEndian.AppendUint64(b, uint64(n))
 	}
-	for _, ring := range [][]slot{s.fives[:], s.hours[:]} {
+	for _, ring := range []*[slots]slot{&s.fives, &s.hours} {
 		for _, o := range ring {
 			b = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, o.n), o.bad), o.slow)
 		}
@@ -175,7 +173,7 @@ func (s *Series) UnmarshalBinary(b []byte) error {
 	}
 	out.last, out.five, out.hour = head[1], head[2], head[3]
 	at := 1 + 8*4
-	for _, ring := range [][]slot{out.fives[:], out.hours[:]} {
+	for _, ring := range []*[slots]slot{&out.fives, &out.hours} {
 		for i := range ring {
 			o := slot{binary.BigEndian.Uint16(b[at:]), binary.BigEndian.Uint16(b[at+2:]), binary.BigEndian.Uint16(b[at+4:])}
 			if int(o.bad)+int(o.slow) > int(o.n) {

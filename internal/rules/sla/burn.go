@@ -12,6 +12,10 @@ const (
 	Z975 = 1.959964
 )
 
+// LeastBad is how many must have failed in the long window whatever the bound says. Of a connection that is known since a few
+// minutes, one failure of ten would be 100 times the budget; three in a row are told by the state of its health.
+const LeastBad = 4
+
 // Count is how many probes there were and how many of them failed, or were slow.
 type Count struct {
 	N   int64 `json:"n"`
@@ -86,7 +90,7 @@ func Burns(budget float64, count func(time.Duration) Count) []Burn {
 		b := Burn{Window: w, LongCount: count(w.Long), ShortCount: count(w.Short)}
 		low, _ := Wilson(float64(b.LongCount.Bad), float64(b.LongCount.N), Z995)
 		b.Rate, b.Sure = b.LongCount.Share()/budget, low/budget
-		b.Firing = b.Sure > w.Factor && b.ShortCount.Bad > 0 && b.ShortCount.Share()/budget > w.Factor
+		b.Firing = b.LongCount.Bad >= LeastBad && b.Sure > w.Factor && b.ShortCount.Bad > 0 && b.ShortCount.Share()/budget > w.Factor
 		out = append(out, b)
 	}
 	return out

@@ -136,6 +136,49 @@ func TestPeriodsFollowTheCalendarOfTheZone(t *testing.T) {
 	}
 }
 
+func TestMonthsOfEveryZoneFollowOneAnother(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		zone, period, start string
+		hours               time.Duration
+	}{
+		{"America/New_York", "2026-03", "2026-03-01T05:00:00Z", 743},
+		{"America/New_York", "2026-11", "2026-11-01T04:00:00Z", 721},
+		{"Asia/Kolkata", "2026-11", "2026-10-31T18:30:00Z", 720},
+		{"Pacific/Auckland", "2026-04", "2026-03-31T11:00:00Z", 721},
+		{"Pacific/Kiritimati", "2026-02", "2026-01-31T10:00:00Z", 672},
+		// The clock of Santiago leaves out the first hour of 6 September.
+		{"America/Santiago", "2026-09", "2026-09-01T04:00:00Z", 719},
+	} {
+		loc, err := time.LoadLocation(c.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := sla.ParsePeriod(c.period, loc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Start.UTC().Format(time.RFC3339); got != c.start || p.End.Sub(p.Start) != c.hours*time.Hour {
+			t.Errorf("%s in %s begins at %s and has %s", c.period, c.zone, got, p.End.Sub(p.Start))
+		}
+		year, err := sla.ParsePeriod(c.period[:4], loc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sum time.Duration
+		for _, part := range year.Parts {
+			month, err := sla.ParsePeriod(part.Name, loc)
+			if err != nil || !month.Start.Equal(part.Start) || !month.End.Equal(part.End) {
+				t.Errorf("%s of the year in %s is not the month: %v", part.Name, c.zone, err)
+			}
+			sum += month.End.Sub(month.Start)
+		}
+		if sum != year.End.Sub(year.Start) {
+			t.Errorf("the months of %s in %s have %s, the year %s", c.period[:4], c.zone, sum, year.End.Sub(year.Start))
+		}
+	}
+}
+
 func FuzzParsePeriod(f *testing.F) {
 	for _, s := range []string{"2026", "2026-11", "2026-13", ""} {
 		f.Add(s)
