@@ -4,13 +4,14 @@
 //	beat, err := p.Run(ctx, shard, last, heartbeat, told) // one call per shard, until ctx ends
 //
 // A shard is a sixteenth of all connections (domain.ProbeShard). Each connection has its own moment within the interval, taken
-// from its id, so the load is even; it keeps it over restarts. A failure counts only when a second try meets it too, or most connections of its platform meet it at the same time. At most
-// Options.InFlight probes are on their way in a process, as many as it takes and fewer when the process itself is starved:
+// from its id, so the load is even; it keeps it over restarts. A failure counts only when a second try meets it too, or most
+// connections of its platform meet it at the same time; then two of them in a row are enough to be down, where a single connection
+// takes three. At most Options.InFlight probes are on their way in a process, as many as it takes and fewer when the process itself is starved:
 // with an interval of 30 s and 5,000 connections, 25 are enough on a good day and about 1,700 while nobody answers. Each
 // platform has a limiter of its own.
 //
 // What is promised: moves of health are stored when they are decided, within seconds of the result. Results are stored when
-// something failed, at once, and every two minutes otherwise; a crash loses the good results since then, and no move. A
+// something failed or takes longer than just before, at once, and every two minutes otherwise; a crash loses the good results since then, and no move. A
 // result is counted once, however often it is sent. What fails while the prober itself is late, or while its own connection
 // is in doubt, is unknown and never a failure of theirs. Connections that are paused, in maintenance or need a reconnect are
 // not asked.
@@ -114,6 +115,20 @@ const (
 // together counts a first try, and reports whether most first tries of the platform failed in the last seconds. Then each is
 // confirmed by the others, and a second try would only make twice as many wait for their time to run out.
 func (p *Prober) together(name string, now time.Time, failed bool) bool {
+	return p.tally(name, now, func(t *health.Tally) {
+		t.Asked++
+		if failed {
+			t.Failed++
+		}
+	})
+}
+
+// failing reports whether most first tries of a platform failed in the last seconds.
+func (p *Prober) failing(name string, now time.Time) bool {
+	return p.tally(name, now, func(*health.Tally) {})
+}
+
+func (p *Prober) tally(name string, now time.Time, note func(newest *health.Tally)) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	one := p.platforms[name]
@@ -126,10 +141,7 @@ func (p *Prober) together(name string, now time.Time, failed bool) bool {
 		one.slots[0] = health.Tally{}
 	}
 	one.began = max(one.began, at)
-	one.slots[0].Asked++
-	if failed {
-		one.slots[0].Failed++
-	}
+	note(&one.slots[0])
 	var sum health.Tally
 	for _, t := range one.slots {
 		sum.Asked, sum.Failed = sum.Asked+t.Asked, sum.Failed+t.Failed

@@ -51,7 +51,9 @@ func TestEachConnectionHasItsMomentAndTheLoadIsEven(t *testing.T) {
 	})
 }
 
-func TestAPlatformThatDiesIsDownWithinTwoMinutesAndNobodyElseIs(t *testing.T) {
+// A probe is due within 30 s after the death. Its second, 30 s later, waits 10 s for an answer, and is proof because the others
+// of the platform fail too. A single connection takes a third one.
+func TestAPlatformThatDiesIsDownInLittleMoreThanAMinuteAndNobodyElseIs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, map[string]int{"a": 100, "b": 100, "c": 100})
@@ -65,9 +67,9 @@ func TestAPlatformThatDiesIsDownWithinTwoMinutesAndNobodyElseIs(t *testing.T) {
 				return pause(ctx, 50*time.Millisecond)
 			}
 		})
-		wait(2 * time.Minute)
+		wait(72 * time.Second)
 		if got := w.states("a"); got[domain.HealthDown] != 100 {
-			t.Errorf("after two minutes the dead platform is %v", got)
+			t.Errorf("after 72 seconds the dead platform is %v", got)
 		}
 		if w.states("b")[domain.HealthUp] != 100 || w.states("c")[domain.HealthUp] != 100 {
 			t.Errorf("the others are %v, %v", w.states("b"), w.states("c"))
@@ -83,6 +85,59 @@ func TestAPlatformThatDiesIsDownWithinTwoMinutesAndNobodyElseIs(t *testing.T) {
 				t.Fatalf("the reason is %+v", c.Reason)
 			}
 		}
+	})
+}
+
+func TestAPlatformThatIsAwayForHalfAMinuteIsNotDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, map[string]int{"a": 100, "b": 100})
+		r := w.run(monitor.Options{}, nil)
+		wait(2 * time.Minute)
+		w.set(func() {
+			w.answer = func(ctx context.Context, t store.ProbeTarget, _ int) error {
+				if t.Provider == "a" {
+					return errBroken
+				}
+				return pause(ctx, 50*time.Millisecond)
+			}
+		})
+		wait(28 * time.Second)
+		w.set(func() { w.answer = nil })
+		wait(2 * time.Minute)
+		r.stop()
+		for _, c := range w.changes {
+			if c.To != domain.HealthUp {
+				t.Fatalf("a connection of %s became %s: %s", c.Provider, c.To, c.Reason.Text)
+			}
+		}
+	})
+}
+
+func TestOneConnectionOfManyTakesThreeFailures(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, map[string]int{"a": 100})
+		lame := w.targets[7].IntegrationID
+		r := w.run(monitor.Options{}, nil)
+		wait(2 * time.Minute)
+		asked := w.times(lame)
+		w.set(func() {
+			w.answer = func(ctx context.Context, t store.ProbeTarget, _ int) error {
+				if t.IntegrationID == lame {
+					return errBroken
+				}
+				return pause(ctx, 50*time.Millisecond)
+			}
+		})
+		for w.states("a")[domain.HealthDown] == 0 {
+			wait(time.Second)
+		}
+		// Three probes, of which the first is tried twice.
+		if n := w.times(lame) - asked; n != 4 {
+			t.Errorf("it was called down after %d tries", n)
+		}
+		r.stop()
 	})
 }
 

@@ -259,7 +259,10 @@ func (s *shardRun) judge(now time.Time, t *target) {
 		return // what speaks against it beside probes is not known yet
 	}
 	blind, _ := s.p.see.state()
-	v := health.Decide(now, t.State, t.evidence(now, s.p.o.Every, blind))
+	e := t.evidence(now, s.p.o.Every, blind)
+	// Whoever does not fail need not know how its platform does, and while our own connection is in doubt nobody knows.
+	e.Together = !blind && t.track.Suspect() && s.p.failing(t.Provider, now)
+	v := health.Decide(now, t.State, e)
 	if v.State == t.State && (v.State != domain.HealthDegraded || v.Reason.Code == t.Reason.Code) {
 		return
 	}

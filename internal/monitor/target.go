@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/rules/alert"
 	"github.com/wedsync/wedsync/internal/rules/health"
 	"github.com/wedsync/wedsync/internal/store"
 )
@@ -31,10 +32,11 @@ type target struct {
 	hours     map[time.Time]*hour
 	accounted time.Time // up to when its time in states is counted
 	dirty     time.Time // of the oldest that is not stored; zero = nothing of a probe
-	urgent    bool      // something failed
+	urgent    bool      // something failed, or takes longer than before
 	last      *domain.ProbeResult
 	writes    int64     // copies written, at the last look
 	ended     time.Time // of the newest outcome that was counted
+	pace      alert.Pace
 	looked    bool
 }
 
@@ -114,7 +116,7 @@ func (t *target) keep(now time.Time, r domain.ProbeResult) {
 	if t.dirty.IsZero() {
 		t.dirty = now
 	}
-	t.urgent = t.urgent || r.Outcome != domain.ProbeOK
+	t.urgent = t.urgent || r.Outcome != domain.ProbeOK || t.pace.Slower(r.Took)
 	t.last = &r
 }
 

@@ -8,7 +8,8 @@
 // from a bad state than to stay in it, so that a connection on the edge does not flicker. An outage of our own makes a
 // connection unknown and never down (Doubt). A wish (paused, needs reconnect, maintenance) always wins over what is observed.
 //
-// Numbers: down after three confirmed failures in a row and back after two answers; degraded from three failures or eight
+// Numbers: down after three confirmed failures in a row, or after two while most of the platform fails too, and back after two
+// answers; degraded from three failures or eight
 // slow answers of ten and back at one and four; unknown when nothing fresh came for three intervals.
 //
 // Everything is pure: the time is an argument. Test with go test ./internal/rules/health.
@@ -24,16 +25,21 @@ import (
 
 // The numbers of the rules.
 const (
-	DownAfter    = 3               // confirmed failures in a row
-	UpAfter      = 2               // answers in a row, coming from down
-	RefusedAfter = 2               // refusals of our credentials in a row
-	Window       = 10              // results by which degradation is judged
-	SomeFail     = 3               // failures of Window: degraded
-	FewFail      = 1               // failures of Window: no longer
-	ManySlow     = 8               // slow answers of Window: degraded
-	FewSlow      = 4               // slow answers of Window: no longer
-	SlowAfter    = 2 * time.Second // from when an answer is slow
-	StaleAfter   = 3               // intervals without a result that says anything: unknown
+	DownAfter = 3 // confirmed failures in a row
+	// TogetherAfter is how many it takes while most connections of the platform fail too: each is confirmed by the others then.
+	// TogetherFor is how long they must go on at the least, so that connections that are asked often do not fall by a blink, and
+	// an outage of our own is known as one before.
+	TogetherAfter = 2
+	TogetherFor   = 25 * time.Second
+	UpAfter       = 2               // answers in a row, coming from down
+	RefusedAfter  = 2               // refusals of our credentials in a row
+	Window        = 10              // results by which degradation is judged
+	SomeFail      = 3               // failures of Window: degraded
+	FewFail       = 1               // failures of Window: no longer
+	ManySlow      = 8               // slow answers of Window: degraded
+	FewSlow       = 4               // slow answers of Window: no longer
+	SlowAfter     = 2 * time.Second // from when an answer is slow
+	StaleAfter    = 3               // intervals without a result that says anything: unknown
 	// StaleGrace is what a probe itself may take beyond its interval: two tries and the pause between them.
 	StaleGrace = 25 * time.Second
 	// HeardWithin is for how long traffic speaks for a connection that cannot be probed, unless it is polled more seldom.
@@ -99,6 +105,7 @@ type Evidence struct {
 	Probed          bool          // it can be asked
 	Every           time.Duration // between two probes
 	Track           Track
+	Together        bool      // most probes of its platform fail now
 	Since           time.Time // since when it is looked at; results cannot be missing from before
 	Blind           bool      // our own connection is in doubt
 	Passive         Passive
@@ -171,6 +178,9 @@ func judgeProbed(now time.Time, from domain.HealthState, e Evidence) Verdict {
 		return verdict(from, domain.HealthNew, "it was not asked yet")
 	case t.Failures >= DownAfter:
 		return verdict(domain.HealthDown, domain.HealthNoAnswer, "%d confirmed probes in a row were not answered: %s", t.Failures, orElse(t.Last.Text, "no answer"))
+	case e.Together && t.Failures >= TogetherAfter && t.failingFor() >= TogetherFor:
+		return verdict(domain.HealthDown, domain.HealthNoAnswer, "%d confirmed probes in a row were not answered, and most connections of its platform fail: %s",
+			t.Failures, orElse(t.Last.Text, "no answer"))
 	case from == domain.HealthDown && t.Successes < UpAfter:
 		return verdict(domain.HealthDown, domain.HealthNoAnswer, "it was down, and has not yet answered %d probes in a row", UpAfter)
 	case from == domain.HealthUnknown && t.Successes == 0:

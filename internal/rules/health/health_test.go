@@ -39,6 +39,14 @@ func slowly(n int) (t health.Track) {
 	return t
 }
 
+// quickly fails n times in a row, five seconds apart, as of a connection that is asked often.
+func quickly(n int) (t health.Track) {
+	for k := range n {
+		t = t.Note(domain.ProbeResult{At: now.Add(-time.Duration(n-k) * 5 * time.Second), Outcome: domain.ProbeFailed, Text: "timed out"})
+	}
+	return t
+}
+
 func TestTheTableIsWholeAndTheWishIsAlwaysReached(t *testing.T) {
 	t.Parallel()
 	for _, from := range domain.HealthStates() {
@@ -80,6 +88,9 @@ func TestEachVerdictHasItsCause(t *testing.T) {
 			e.Passive = health.Passive{Untold: "the watch ran out", Polls: polls, Late: late}
 		})
 	}
+	together := func(track health.Track) health.Evidence {
+		return with(active(track), func(e *health.Evidence) { e.Together = true })
+	}
 	traffic := func(p health.Passive) health.Evidence {
 		return health.Evidence{Wish: domain.IntegrationActive, Every: every, Passive: p}
 	}
@@ -93,6 +104,13 @@ func TestEachVerdictHasItsCause(t *testing.T) {
 		{"first answer", domain.HealthUnknown, active(tracked(ok)), domain.HealthUp, domain.HealthAnswers},
 		{"two failures are not enough", domain.HealthUp, active(tracked(ok, failed, failed)), domain.HealthUp, domain.HealthAnswers},
 		{"three failures", domain.HealthUp, active(tracked(ok, failed, failed, failed)), domain.HealthDown, domain.HealthNoAnswer},
+		{"two failures while most of the platform fail", domain.HealthUp, together(tracked(ok, failed, failed)), domain.HealthDown, domain.HealthNoAnswer},
+		{"one failure while most of the platform fail", domain.HealthUp, together(tracked(ok, failed)), domain.HealthUp, domain.HealthAnswers},
+		{"an answer while most of the platform fail", domain.HealthUp, together(tracked(failed, failed, ok)), domain.HealthUp, domain.HealthAnswers},
+		{"two failures within seconds while most of the platform fail", domain.HealthUp, together(quickly(2)), domain.HealthUp, domain.HealthAnswers},
+		{"three failures within seconds", domain.HealthUp, together(quickly(3)), domain.HealthDown, domain.HealthNoAnswer},
+		{"down stays down when the others of the platform answer", domain.HealthDown, active(tracked(ok, failed, failed)), domain.HealthDown, domain.HealthNoAnswer},
+		{"what somebody else counted before is not known to last", domain.HealthUp, together(health.Resume(2, now)), domain.HealthUp, domain.HealthAnswers},
 		{"one answer is not enough", domain.HealthDown, active(tracked(failed, failed, failed, ok)), domain.HealthDown, domain.HealthNoAnswer},
 		{"two answers", domain.HealthDown, active(tracked(failed, failed, failed, ok, ok)), domain.HealthUp, domain.HealthAnswers},
 		{"an old outage does not degrade", domain.HealthUp, active(tracked(append(times(9, failed), ok, ok)...)), domain.HealthUp, domain.HealthAnswers},
@@ -146,7 +164,7 @@ func TestEachVerdictHasItsCause(t *testing.T) {
 func evidence(t *rapid.T, track health.Track) health.Evidence {
 	e := health.Evidence{Wish: rapid.SampledFrom([]domain.IntegrationState{domain.IntegrationActive, domain.IntegrationActive, domain.IntegrationActive,
 		domain.IntegrationPaused, domain.IntegrationNeedsReconnect}).Draw(t, "wish"), Maintenance: rapid.IntRange(0, 9).Draw(t, "maintenance") == 0,
-		Probed: rapid.IntRange(0, 4).Draw(t, "probed") > 0, Every: every, Track: track, Blind: rapid.Bool().Draw(t, "blind"),
+		Probed: rapid.IntRange(0, 4).Draw(t, "probed") > 0, Every: every, Track: track, Blind: rapid.Bool().Draw(t, "blind"), Together: rapid.Bool().Draw(t, "together"),
 		Passive: health.Passive{TrafficFailures: rapid.IntRange(0, 4).Draw(t, "traffic"), Polls: rapid.Bool().Draw(t, "polls"),
 			Late: rapid.Bool().Draw(t, "late"), TokenExpired: rapid.Bool().Draw(t, "token")}}
 	if rapid.Bool().Draw(t, "untold") {
@@ -246,4 +264,33 @@ func TestAWishThatTheProberHasNotSeenIsShownAtOnce(t *testing.T) {
 	if got := health.Shown(paused, domain.IntegrationActive, "", now); got.State != domain.HealthUnknown || got.Reason.Code != domain.HealthByPerson {
 		t.Errorf("%+v", got)
 	}
+}
+
+// TestNoEvidenceLeavesTheTable begins in every state with anything that could be known, and goes on until it rests: each move is
+// in the table, and no state leads round in a circle while nothing changes.
+func TestNoEvidenceLeavesTheTable(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		state := rapid.SampledFrom(domain.HealthStates()).Draw(t, "state")
+		var outcomes []domain.ProbeOutcome
+		for range rapid.IntRange(0, 12).Draw(t, "results") {
+			outcomes = append(outcomes, domain.ProbeOutcome(rapid.IntRange(1, 6).Draw(t, "outcome")))
+		}
+		e := evidence(t, tracked(outcomes...))
+		var way []domain.HealthState
+		for range len(domain.HealthStates()) {
+			v := health.Decide(now, state, e)
+			if v.Reason.Code == "" || v.Reason.Text == "" {
+				t.Fatalf("%s became %s without a reason", state, v.State)
+			}
+			if v.State == state {
+				return
+			}
+			if !health.Allowed(state, v.State) {
+				t.Fatalf("%s became %s, which the table does not allow", state, v.State)
+			}
+			way, state = append(way, state), v.State
+		}
+		t.Fatalf("it never rests: %v, %s", way, state)
+	})
 }

@@ -16,6 +16,8 @@ type Track struct {
 	CountedAt time.Time
 	Last      domain.ProbeResult
 
+	failing time.Time // when the first of the failures in a row was due; zero = not known
+
 	marks [Window]mark
 	n     int // marks in use, the newest at marks[(next-1) mod Window]
 	next  int
@@ -33,18 +35,20 @@ func (t Track) Note(r domain.ProbeResult) Track {
 		if t.Failures >= DownAfter {
 			t.marks, t.n, t.next = [Window]mark{}, 0, 0
 		}
-		t.Failures, t.Refusals, t.CountedAt = 0, 0, at
+		t.Failures, t.Refusals, t.CountedAt, t.failing = 0, 0, at, time.Time{}
 		t.Successes++
 		t.mark(mark{slow: r.Took > SlowAfter})
 	case domain.ProbeFailed:
 		t.Successes, t.Refusals, t.CountedAt = 0, 0, at
-		t.Failures++
+		if t.Failures++; t.Failures == 1 {
+			t.failing = r.At
+		}
 		t.mark(mark{failed: true})
 	case domain.ProbeRefused:
-		t.Failures, t.CountedAt = 0, at
+		t.Failures, t.CountedAt, t.failing = 0, at, time.Time{}
 		t.Refusals++
 	case domain.ProbeLimited:
-		t.Failures, t.Refusals, t.CountedAt = 0, 0, at
+		t.Failures, t.Refusals, t.CountedAt, t.failing = 0, 0, at, time.Time{}
 		t.Successes++
 	case domain.ProbeLate, domain.ProbeBlind:
 	}
@@ -53,8 +57,16 @@ func (t Track) Note(r domain.ProbeResult) Track {
 
 // Unsure takes back that failures were counted, because our own connection turned out to be in doubt at their time.
 func (t Track) Unsure() Track {
-	t.Failures = 0
+	t.Failures, t.failing = 0, time.Time{}
 	return t
+}
+
+// failingFor is from the first failure of the row to the newest one, by the times at which they were due; 0 when it is not known.
+func (t Track) failingFor() time.Duration {
+	if t.Failures == 0 || t.failing.IsZero() {
+		return 0
+	}
+	return t.Last.At.Sub(t.failing)
 }
 
 // Resume is a track that goes on where another process stopped, as far as it handed it over.
