@@ -228,7 +228,7 @@ func (tx *Tx) MeasuredForScores(ctx context.Context, ids []domain.IntegrationID,
 	var probes, failed, down, maintenance, known int64
 	var took []int64
 	if _, err := pgx.ForEachRow(rows, []any{&id, &day, &probes, &failed, &down, &maintenance, &known, &took}, func() error {
-		d := score.Day{At: day.UTC().Add(12 * time.Hour), Probes: probes, Failed: failed}
+		d := score.Day{At: day.UTC().Add(12 * time.Hour), Probes: probes, Failed: failed, Known: time.Duration(known) * time.Second}
 		if d.At.After(tx.Now) {
 			d.At = tx.Now
 		}

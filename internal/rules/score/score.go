@@ -1,7 +1,7 @@
 // Package score tells in one number how far a connection can be relied on.
 //
 //	s := score.Of(now, targets, days, incidents)
-//	if !s.Rated { … "not rated": less than a day of probes is known }
+//	if !s.Rated { … "not rated": less than a day is known }
 //
 // The number is the product of four parts, each between 0 and 1, times 100:
 //
@@ -13,8 +13,8 @@
 //
 // Measurements of 30 days count, with a half-life of 14 days, so an old outage fades. Score is reckoned from the upper end of
 // the Wilson interval of 95 % of the failures: with few probes it is low, because little is sure. Likely and Best are reckoned
-// from the share itself and from the lower end; together the three say how sure the number is. A connection with fewer than
-// 2,880 probes, which is a day of them, is not rated.
+// from the share itself and from the lower end; together the three say how sure the number is. A connection of which less than a day
+// was measured is not rated, however often it is asked: many probes of one hour say nothing of the others.
 //
 // Everything is pure; the time is an argument. Test with go test ./internal/rules/score.
 package score
@@ -32,8 +32,10 @@ const (
 	// Kept is how far back measurements count, HalfLife after what time one counts half.
 	Kept     = 30 * 24 * time.Hour
 	HalfLife = 14 * 24 * time.Hour
-	// LeastProbes must be known before a connection is rated: a day at one each 30 seconds.
-	LeastProbes = 2880
+	// LeastKnown must have been measured before a connection is rated, by LeastProbes at the least, which is one an hour: the rarest
+	// interval that can be set.
+	LeastKnown  = 24 * time.Hour
+	LeastProbes = 24
 )
 
 // Day is what was measured in a stretch of time, usually a day.
@@ -41,7 +43,8 @@ type Day struct {
 	At     time.Time // its middle
 	Probes int64     // that counted
 	Failed int64
-	Slow   int64 // answers that took longer than promised
+	Slow   int64         // answers that took longer than promised
+	Known  time.Duration // that was measured, maintenance left out
 }
 
 // Incident is a time in which the connection was down.
@@ -63,20 +66,26 @@ type Score struct {
 	Score  int  `json:"score"`  // 0 to 100; the lower bound, which is the number to show
 	Likely int  `json:"likely"` // reckoned from what was measured, without doubt
 	Best   int  `json:"best"`   // the upper bound
-	// Probes is how many were measured in 30 days, Weight how many fresh ones they are worth.
-	Probes int64   `json:"probes"`
-	Weight float64 `json:"weight"`
-	Parts  []Part  `json:"parts"`
-	Words  string  `json:"words"`
+	// KnownSeconds is how long was measured in 30 days, Probes by how many, Weight how many fresh ones they are worth.
+	KnownSeconds int64   `json:"known_seconds"`
+	Probes       int64   `json:"probes"`
+	Weight       float64 `json:"weight"`
+	Parts        []Part  `json:"parts"`
+	Words        string  `json:"words"`
 }
 
 // Of reckons a score from what was measured in the 30 days before now; older and future days are left out.
 func Of(now time.Time, targets domain.Targets, days []Day, incidents []Incident) Score {
 	var n, failed, slow, weight, squares float64
+	var known time.Duration
 	out := Score{Parts: []Part{}}
 	for _, d := range days {
 		age := now.Sub(d.At)
-		if age < 0 || age > Kept || d.Probes <= 0 {
+		if age < 0 || age > Kept {
+			continue
+		}
+		known += max(d.Known, 0)
+		if d.Probes <= 0 {
 			continue
 		}
 		bad := min(max(d.Failed, 0), d.Probes)
@@ -88,8 +97,13 @@ func Of(now time.Time, targets domain.Targets, days []Day, incidents []Incident)
 		weight += w * float64(d.Probes)
 		squares += w * w * float64(d.Probes)
 	}
+	out.KnownSeconds = int64(known / time.Second)
+	if known < LeastKnown {
+		out.Words = fmt.Sprintf("not rated: %s are known, which is less than a day", sla.Words(out.KnownSeconds))
+		return out
+	}
 	if out.Probes < LeastProbes {
-		out.Words = fmt.Sprintf("not rated: %d of %d probes are known, which is less than a day of them", out.Probes, LeastProbes)
+		out.Words = fmt.Sprintf("not rated: %d probes are known, and it takes %d", out.Probes, LeastProbes)
 		return out
 	}
 	out.Rated = true

@@ -17,7 +17,7 @@ var now = time.Date(2026, 6, 30, 12, 0, 0, 0, time.UTC)
 func month(probes, failed, slow int64) []score.Day {
 	var out []score.Day
 	for i := range 30 {
-		out = append(out, score.Day{At: now.Add(-time.Duration(i)*24*time.Hour - 12*time.Hour), Probes: probes, Failed: failed, Slow: slow})
+		out = append(out, score.Day{At: now.Add(-time.Duration(i)*24*time.Hour - 12*time.Hour), Probes: probes, Failed: failed, Slow: slow, Known: 24 * time.Hour})
 	}
 	return out
 }
@@ -60,15 +60,44 @@ func TestScoresSayWhatTheyRestOn(t *testing.T) {
 func TestLessThanADayIsNotRated(t *testing.T) {
 	t.Parallel()
 	for name, days := range map[string][]score.Day{
-		"nothing":        nil,
-		"almost a day":   {{At: now, Probes: 2879}},
-		"long ago":       {{At: now.AddDate(0, 0, -31), Probes: 100_000}},
-		"in the future":  {{At: now.Add(time.Hour), Probes: 100_000}},
-		"broken numbers": {{At: now, Probes: -5, Failed: 7}},
+		"nothing":      nil,
+		"almost a day": {{At: now, Probes: 2880, Known: score.LeastKnown - time.Second}},
+		// Through a wedding a connection is asked every five seconds: 2,880 times in four hours.
+		"many probes of a few hours": {{At: now, Probes: 100_000, Known: 12 * time.Hour}},
+		"a day without probes":       {{At: now, Known: 48 * time.Hour}},
+		"almost enough probes":       {{At: now, Probes: score.LeastProbes - 1, Known: 48 * time.Hour}},
+		"long ago":                   {{At: now.AddDate(0, 0, -31), Probes: 100_000, Known: 48 * time.Hour}},
+		"in the future":              {{At: now.Add(time.Hour), Probes: 100_000, Known: 48 * time.Hour}},
+		"broken numbers":             {{At: now, Probes: -5, Failed: 7, Known: -time.Hour}},
 	} {
 		if s := score.Of(now, domain.StandardTargets(), days, nil); s.Rated || s.Score != 0 || !strings.HasPrefix(s.Words, "not rated") {
 			t.Errorf("%s: %+v", name, s)
 		}
+	}
+}
+
+// TestADayIsEnoughHoweverOftenItIsAsked stands just on the boundary, with the usual interval, a rare and the rarest one.
+func TestADayIsEnoughHoweverOftenItIsAsked(t *testing.T) {
+	t.Parallel()
+	last := 101
+	for _, probes := range []int64{2880, 288, score.LeastProbes} {
+		s := score.Of(now, domain.StandardTargets(), []score.Day{{At: now, Probes: probes, Known: score.LeastKnown}}, nil)
+		if !s.Rated || s.Best != 100 || s.KnownSeconds != 86400 || len(s.Parts) != 4 {
+			t.Errorf("%d probes in a day: %+v", probes, s)
+		}
+		// The fewer there were, the less is sure.
+		if s.Score >= last {
+			t.Errorf("%d probes are worth %d, more of them %d", probes, s.Score, last)
+		}
+		last = s.Score
+	}
+	halves := []score.Day{{At: now, Probes: 1440, Known: 12 * time.Hour}, {At: now.Add(-score.Kept), Probes: 1440, Known: 12 * time.Hour}}
+	if s := score.Of(now, domain.StandardTargets(), halves, nil); !s.Rated {
+		t.Errorf("two halves of a day, thirty days apart: %s", s.Words)
+	}
+	halves[1].At = halves[1].At.Add(-time.Nanosecond)
+	if s := score.Of(now, domain.StandardTargets(), halves, nil); s.Rated {
+		t.Errorf("one of them is too old: %s", s.Words)
 	}
 }
 
@@ -89,7 +118,7 @@ func TestScoreStaysInRangeAndFallsWithFailures(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var days, worse []score.Day
 		for i := range rapid.IntRange(1, 40).Draw(t, "days") {
-			d := score.Day{At: now.Add(-time.Duration(i) * 24 * time.Hour), Probes: rapid.Int64Range(0, 20_000).Draw(t, "probes")}
+			d := score.Day{At: now.Add(-time.Duration(i) * 24 * time.Hour), Probes: rapid.Int64Range(0, 20_000).Draw(t, "probes"), Known: 24 * time.Hour}
 			d.Failed = rapid.Int64Range(0, d.Probes).Draw(t, "failed")
 			d.Slow = rapid.Int64Range(0, d.Probes).Draw(t, "slow")
 			days = append(days, d)
