@@ -21,6 +21,7 @@ package alerting
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
@@ -69,7 +70,7 @@ func Evaluate(ctx context.Context, tx *store.Tx) (Done, error) {
 	if in.Policy, err = tx.AlertPolicy(ctx); err != nil {
 		return Done{}, err
 	}
-	if in.Silences, err = tx.SilencesInForce(ctx); err != nil {
+	if in.Silences, err = silences(ctx, tx); err != nil {
 		return Done{}, err
 	}
 	if in.Alerts, err = tx.AlertsSince(ctx, tx.Now.Add(-alert.FlapWindow)); err != nil {
@@ -118,6 +119,23 @@ func Evaluate(ctx context.Context, tx *store.Tx) (Done, error) {
 		}
 	}
 	return out, tx.PurgeAlerts(ctx, purgeAtOnce)
+}
+
+// silences are those that may keep alerts quiet. One that is over for good is ended, so that it takes nobody's place.
+func silences(ctx context.Context, tx *store.Tx) ([]domain.Silence, error) {
+	all, err := tx.SilencesInForce(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var over []domain.SilenceID
+	all = slices.DeleteFunc(all, func(s domain.Silence) bool {
+		is := alert.Over(s, tx.Now)
+		if is {
+			over = append(over, s.ID)
+		}
+		return is
+	})
+	return all, tx.EndSilences(ctx, over)
 }
 
 func healths(ctx context.Context, tx *store.Tx) (all []domain.Health, err error) {

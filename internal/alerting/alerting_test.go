@@ -282,3 +282,81 @@ func TestReportsAndScoresRestOnHours(t *testing.T) {
 		t.Errorf("two hours of downtime and slow answers: %+v", s)
 	}
 }
+
+// TestHoursCountInTheMonthOfTheZone stores hours at both ends of a November of New York, in which the clock goes back on the 7th.
+func TestHoursCountInTheMonthOfTheZone(t *testing.T) {
+	t.Parallel()
+	b := setup(t, 1)
+	one := b.all[0]
+	zone, err := time.LoadLocation("America/New_York")
+	b.must(err)
+	hour := func(at time.Time, state domain.HealthState) {
+		t.Helper()
+		b.must(b.SaveProbes(t.Context(), []store.ProbeBatch{{Org: b.org, Integration: one.ID, Provider: one.Provider, From: at, Seconds: map[domain.HealthState]int64{state: 3600}}}))
+	}
+	first, after := time.Date(2027, 11, 1, 0, 0, 0, 0, zone).UTC(), time.Date(2027, 12, 1, 0, 0, 0, 0, zone).UTC()
+	for at, state := range map[time.Time]domain.HealthState{first.Add(-time.Hour): domain.HealthDown, first: domain.HealthUp, after.Add(-time.Hour): domain.HealthUp, after: domain.HealthDown} {
+		hour(at, state)
+	}
+	for at := time.Date(2027, 11, 7, 0, 0, 0, 0, zone).UTC(); at.Before(time.Date(2027, 11, 8, 0, 0, 0, 0, zone)); at = at.Add(time.Hour) {
+		hour(at, domain.HealthUp)
+	}
+	b.advance(after.AddDate(0, 0, 2).Sub(b.clock()))
+	report := func(period string) (r sla.Report) {
+		t.Helper()
+		p, err := sla.ParsePeriod(period, zone)
+		b.must(err)
+		b.tenant(func(ctx context.Context, tx *store.Tx) (err error) {
+			r, err = alerting.Report(ctx, tx, p)
+			return err
+		})
+		return r
+	}
+	r := report("2027-11")
+	if r.All.TotalSeconds != 721*3600 || r.All.KnownSeconds != 27*3600 || r.All.DownSeconds != 0 || *r.All.Availability != 100 || r.All.Verdict != sla.Unknown {
+		t.Errorf("November: %+v", r.All)
+	}
+	if day := r.Parts[6]; day.Name != "2027-11-07" || day.TotalSeconds != 25*3600 || day.UnknownSeconds != 0 || day.Verdict != sla.Met {
+		t.Errorf("the day of 25 hours: %+v", day)
+	}
+	if day := r.Parts[1]; day.Availability != nil || day.KnownSeconds != 0 || day.Verdict != sla.Unknown {
+		t.Errorf("a day of which nothing is known: %+v", day)
+	}
+	for _, period := range []string{"2027-10", "2027-12"} {
+		if l := report(period).All; l.DownSeconds != 3600 || l.KnownSeconds != 3600 || l.Verdict != sla.Missed {
+			t.Errorf("%s: %+v", period, l)
+		}
+	}
+}
+
+func TestASilenceThatIsOverTakesNobodysPlace(t *testing.T) {
+	t.Parallel()
+	b := setup(t, 1)
+	b.tenant(func(ctx context.Context, tx *store.Tx) error {
+		for _, rule := range []string{"", "FREQ=DAILY;COUNT=2", "FREQ=DAILY"} {
+			if _, err := tx.CreateSilence(ctx, domain.Silence{ID: domain.NewID[domain.SilenceID](tx.Now), Scope: domain.Scope{Kind: domain.ScopeOrganization}, StartsAt: tx.Now,
+				EndsAt: tx.Now.Add(time.Hour), RRULE: rule, Zone: "UTC", Reason: "test", CreatedBy: "test"}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	inForce := func() (n int) {
+		b.look()
+		b.tenant(func(ctx context.Context, tx *store.Tx) error {
+			all, err := tx.SilencesInForce(ctx)
+			n = len(all)
+			return err
+		})
+		return n
+	}
+	for _, step := range []struct {
+		by   time.Duration
+		want int
+	}{{59 * time.Minute, 3}, {time.Minute, 2}, {23*time.Hour + 59*time.Minute, 2}, {time.Hour, 1}, {1000 * time.Hour, 1}} {
+		b.advance(step.by)
+		if n := inForce(); n != step.want {
+			t.Errorf("at %s %d silences are in force, want %d", b.clock(), n, step.want)
+		}
+	}
+}

@@ -233,6 +233,16 @@ func (tx *Tx) SilencesInForce(ctx context.Context) ([]domain.Silence, error) {
 	return all, fault("list silences in force", err)
 }
 
+// EndSilences notes that silences are over for good, now.
+func (tx *Tx) EndSilences(ctx context.Context, ids []domain.SilenceID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, "UPDATE silences SET ended_at = $3, updated_at = $3, version = version + 1 WHERE org_id = $1 AND id = ANY ($2::uuid[]) AND ended_at IS NULL",
+		tx.Org, arrayOf(ids), tx.Now)
+	return fault("end silences", err)
+}
+
 // UpdateSilence replaces times, rules, scope, recurrence, reason and end of a silence if the stored version is expectVersion.
 // Errors: KindNotFound, also for one that was ended; KindConflict for another version.
 func (tx *Tx) UpdateSilence(ctx context.Context, s domain.Silence, expectVersion int64) (domain.Silence, error) {
