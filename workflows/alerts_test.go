@@ -230,13 +230,9 @@ func TestAnOutageIsToldEscalatedAcknowledgedAndEnded(t *testing.T) {
 	}
 }
 
-// TestPagerDutyFollowsAnAlertThroughFaults tells a person by PagerDuty, which fails at first, and by mail.
-func TestPagerDutyFollowsAnAlertThroughFaults(t *testing.T) {
-	t.Parallel()
-	kinds := append([]domain.NotifyKind{domain.NotifyAlertOpened, domain.NotifyAlertWorse, domain.NotifyAlertReminder, domain.NotifyAlertEscalated,
-		domain.NotifyAlertAcknowledged, domain.NotifyAlertResolved}, conflictKinds...)
-	o := newOffice(t, domain.NotifyPreferences{Rules: []domain.NotifyRule{{Kinds: kinds, Channels: []domain.NotifyChannel{domain.ChannelPagerDuty, domain.ChannelEmail}, MinSeverity: domain.SeverityMedium}},
-		Quiet: &domain.QuietHours{From: 0, To: 23*60 + 59}})
+// pages gives the person a service of PagerDuty.
+func (o *office) pages() {
+	o.t.Helper()
 	o.tenant(func(ctx context.Context, tx *store.Tx) error {
 		who, err := tx.Recipient(ctx, o.ann.ID)
 		if err != nil {
@@ -245,6 +241,16 @@ func TestPagerDutyFollowsAnAlertThroughFaults(t *testing.T) {
 		who.Addresses.PagerDuty = pagerKey
 		return tx.UpdateRecipient(ctx, who, "", who.Version)
 	})
+}
+
+// TestPagerDutyFollowsAnAlertThroughFaults tells a person by PagerDuty, which fails at first, and by mail.
+func TestPagerDutyFollowsAnAlertThroughFaults(t *testing.T) {
+	t.Parallel()
+	kinds := append([]domain.NotifyKind{domain.NotifyAlertOpened, domain.NotifyAlertWorse, domain.NotifyAlertReminder, domain.NotifyAlertEscalated,
+		domain.NotifyAlertAcknowledged, domain.NotifyAlertResolved}, conflictKinds...)
+	o := newOffice(t, domain.NotifyPreferences{Rules: []domain.NotifyRule{{Kinds: kinds, Channels: []domain.NotifyChannel{domain.ChannelPagerDuty, domain.ChannelEmail}, MinSeverity: domain.SeverityMedium}},
+		Quiet: &domain.QuietHours{From: 0, To: 23*60 + 59}})
+	o.pages()
 	o.clash(start.AddDate(0, 2, 0)) // PagerDuty is told of alerts only
 	id := o.connected()
 	look := func() {

@@ -4,12 +4,18 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wedsync/wedsync/internal/alerting"
 	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/guard"
+	"github.com/wedsync/wedsync/internal/sim/slacksim"
 	"github.com/wedsync/wedsync/internal/store"
 )
 
@@ -86,6 +92,104 @@ func TestAConnectionThatNeedsAPersonIsToldOfUnlessItIsMendedFirst(t *testing.T) 
 			o.want("needs_reconnect by email: sent after 8h0m0s")
 			o.onlyMail("Subject: calendar needs reconnecting")
 		})
+	}
+}
+
+// TestAConnectionThatNeedsReconnectingIsToldOfOnce has both the notification and an alert of it.
+func TestAConnectionThatNeedsReconnectingIsToldOfOnce(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, domain.NotifyPreferences{})
+	o.pages()
+	i := o.connect(domain.SyncPolicy{})
+	o.moved(i.ID, domain.HealthUp)
+	look := func() {
+		o.tenant(func(ctx context.Context, tx *store.Tx) error {
+			_, err := alerting.Evaluate(ctx, tx)
+			return err
+		})
+		o.wake()
+	}
+	o.at(time.Minute, func() {
+		o.reconnect(i, domain.IntegrationNeedsReconnect)
+		o.wake()
+	})
+	o.at(time.Minute+10*time.Second, look)
+	o.at(5*time.Minute, func() {
+		list := o.list()
+		slices.Sort(list)
+		if d := cmp.Diff([]string{"alert_opened by email: suppressed, told already that the connection needs reconnecting",
+			"alert_opened by live: suppressed, told already that the connection needs reconnecting",
+			"alert_opened by pagerduty: sent after 1m10s",
+			"alert_opened by slack: suppressed, told already that the connection needs reconnecting",
+			"needs_reconnect by email: sent after 1m0s", "needs_reconnect by live: sent after 1m0s", "needs_reconnect by slack: sent after 1m0s"}, list); d != "" {
+			t.Errorf("notifications (-want +got):\n%s", d)
+		}
+		o.onlyMail("Subject: calendar needs reconnecting")
+		if n := len(o.slack.Messages()); n != 1 {
+			t.Errorf("Slack is told %d times", n)
+		}
+		o.reconnect(i, domain.IntegrationActive)
+		look()
+	})
+	o.at(10*time.Minute+time.Second, look)
+	o.at(14*time.Minute, o.CancelWorkflow) // it looks for stale connections as long as somebody wants to know of them
+	o.run()
+	// Who was told of the beginning is told of the end, once.
+	over := 0
+	for _, line := range o.list() {
+		if strings.HasPrefix(line, "alert_resolved by ") && strings.Contains(line, ": sent") {
+			over++
+		}
+	}
+	if over != 4 || len(o.mail.Mails()) != 2 || len(o.slack.Messages()) != 2 {
+		t.Errorf("%d mails, %d messages in Slack: %v", len(o.mail.Mails()), len(o.slack.Messages()), o.list())
+	}
+	if all := o.pager.Incidents(); len(all) != 1 || all[0].Status != "resolved" {
+		t.Errorf("%+v", all)
+	}
+}
+
+// TestAnAlertInQuietHoursJoinsTheWordOfReconnecting lets both come in the night: one message in the morning.
+func TestAnAlertInQuietHoursJoinsTheWordOfReconnecting(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, domain.NotifyPreferences{Rules: byMail(domain.NotifyReconnect, domain.NotifyAlertOpened, domain.NotifyAlertEscalated), Quiet: &domain.QuietHours{From: 9 * 60, To: 10*60 + 10}})
+	i := o.connect(domain.SyncPolicy{})
+	o.moved(i.ID, domain.HealthUp)
+	o.reconnect(i, domain.IntegrationNeedsReconnect)
+	o.at(time.Minute, func() {
+		o.tenant(func(ctx context.Context, tx *store.Tx) error {
+			_, err := alerting.Evaluate(ctx, tx)
+			return err
+		})
+		o.wake()
+	})
+	o.run()
+	o.ended(nil)
+	o.want("needs_reconnect by email: sent after 10m0s, 1 reminders", "alert_opened by email: suppressed, told already that the connection needs reconnecting")
+	o.onlyMail("Subject: calendar needs reconnecting")
+}
+
+// TestAnAlertIsToldWhereTheWordOfReconnectingDidNotGetThrough has the first message refused for good.
+func TestAnAlertIsToldWhereTheWordOfReconnectingDidNotGetThrough(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, domain.NotifyPreferences{Rules: []domain.NotifyRule{{Channels: []domain.NotifyChannel{domain.ChannelSlack},
+		Kinds: []domain.NotifyKind{domain.NotifyReconnect, domain.NotifyAlertOpened, domain.NotifySyncStale}}}})
+	i := o.connect(domain.SyncPolicy{})
+	o.moved(i.ID, domain.HealthUp)
+	o.slack.Fail(slacksim.Prohibited)
+	o.reconnect(i, domain.IntegrationNeedsReconnect)
+	o.at(time.Minute, func() {
+		o.tenant(func(ctx context.Context, tx *store.Tx) error {
+			_, err := alerting.Evaluate(ctx, tx)
+			return err
+		})
+		o.wake()
+	})
+	o.at(2*time.Minute, o.CancelWorkflow)
+	o.run()
+	list := o.list()
+	if len(list) != 2 || !strings.HasPrefix(list[0], "needs_reconnect by slack: failed") || !strings.HasPrefix(list[1], "alert_opened by slack: sent after 1m0s") {
+		t.Errorf("%v", list)
 	}
 }
 

@@ -134,6 +134,9 @@ type office struct {
 	pager *pagerdutysim.Server
 }
 
+// hookSecret signs the webhooks of the office's person.
+var hookSecret = "whsec_" + strings.Repeat("A", 43) + "="
+
 func newOffice(t *testing.T, prefer domain.NotifyPreferences) *office {
 	t.Helper()
 	o := &office{stage: newStage(t, "notify/test"), slack: slacksim.New(), pager: pagerdutysim.New(pagerKey)}
@@ -171,7 +174,7 @@ func newOffice(t *testing.T, prefer domain.NotifyPreferences) *office {
 		if err := tx.CreateResource(ctx, o.desk); err != nil {
 			return err
 		}
-		return tx.CreateRecipient(ctx, o.ann, "whsec_"+strings.Repeat("A", 43)+"=")
+		return tx.CreateRecipient(ctx, o.ann, hookSecret)
 	})
 	return o
 }

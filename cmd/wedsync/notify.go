@@ -14,6 +14,7 @@ func recipientCommand() *cobra.Command {
 	at := func(args []string) string { return "/v1/recipients/" + url.PathEscape(args[0]) }
 	all := func([]string) string { return "/v1/recipients" }
 	var reason string
+	var channels []string
 	cmd.AddCommand(
 		remoteCommand("list", "List the people who are told", 0, http.MethodGet, func([]string) string { return "/v1/recipients?limit=200" }, nil, nil),
 		remoteCommand("get ID", "Show a person's addresses and preferences", 1, http.MethodGet, at, nil, nil),
@@ -21,6 +22,17 @@ func recipientCommand() *cobra.Command {
 			func(args []string) (any, error) { return readJSON(args[0]) }, nil),
 		remoteCommand("update ID FILE", "Change a person as the JSON in FILE says (the body of PATCH /v1/recipients/{id}; - = standard input)", 2, http.MethodPatch, at,
 			func(args []string) (any, error) { return readJSON(args[1]) }, nil),
+		remoteCommand("test ID", "Send a person a sample message, to see whether it arrives; notification list shows what became of it", 1, http.MethodPost,
+			func(args []string) string { return at(args) + "/test" },
+			func([]string) (any, error) {
+				body := map[string]any{}
+				if len(channels) > 0 {
+					body["channels"] = channels
+				}
+				return body, nil
+			}, func(f *pflag.FlagSet) {
+				f.StringSliceVar(&channels, "channel", nil, "email, slack, webhook, live or pagerduty; may be repeated; without one every way for which there is an address")
+			}),
 		remoteCommand("delete ID", "End a person's notifications and wipe name and addresses", 1, http.MethodDelete,
 			func(args []string) string {
 				path := at(args)

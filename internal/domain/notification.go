@@ -51,6 +51,7 @@ const (
 	NotifyReconnect         NotifyKind = "needs_reconnect"
 	NotifySyncStale         NotifyKind = "sync_stale"
 	NotifyHoldExpiring      NotifyKind = "hold_expiring" // a hold ends within the hour
+	NotifyTest              NotifyKind = "test"          // a person asked whether messages arrive
 
 	NotifyAlertOpened       NotifyKind = "alert_opened"
 	NotifyAlertWorse        NotifyKind = "alert_worse"
@@ -79,7 +80,7 @@ func (k NotifyKind) OfAlert() bool {
 // NotifyKinds lists every kind.
 func NotifyKinds() []NotifyKind {
 	return []NotifyKind{NotifyConflictOpened, NotifyConflictReminder, NotifyConflictEscalated, NotifyConflictWorse, NotifyConflictRefused, NotifyConflictStuck,
-		NotifyConflictResolved, NotifyEditConflict, NotifyQuarantine, NotifyReconnect, NotifySyncStale, NotifyHoldExpiring,
+		NotifyConflictResolved, NotifyEditConflict, NotifyQuarantine, NotifyReconnect, NotifySyncStale, NotifyHoldExpiring, NotifyTest,
 		NotifyAlertOpened, NotifyAlertWorse, NotifyAlertReminder, NotifyAlertEscalated, NotifyAlertAcknowledged, NotifyAlertResolved,
 		NotifyMaintenanceProposed, NotifyMaintenanceAnnounced, NotifyMaintenanceMoved, NotifyMaintenanceCancelled, NotifyMaintenanceStarted, NotifyMaintenanceEnded}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -60,6 +61,12 @@ func (p *planner) alert(ctx context.Context, f store.Fact) error {
 		for id, told := range had {
 			m.only[id] = told
 		}
+		for _, n := range about {
+			// The message that the connection needs reconnecting stood for the beginning.
+			if n.Kind == domain.NotifyAlertOpened && n.State == domain.NotificationSuppressed && n.Reason == toldOtherwise {
+				m.only[n.RecipientID] = true
+			}
+		}
 		if kind == domain.NotifyAlertAcknowledged {
 			m.by = []domain.NotifyChannel{domain.ChannelPagerDuty}
 		}
@@ -77,6 +84,11 @@ func (p *planner) alert(ctx context.Context, f store.Fact) error {
 			m.only[who.ID] = policy.ToldAt(level, who.Role)
 		}
 	default:
+		if kind == domain.NotifyAlertOpened {
+			if m.told, err = p.toldToReconnect(ctx, a); err != nil {
+				return err
+			}
+		}
 		m.Urgent = a.Severity == domain.SeverityCritical
 		for _, who := range p.people {
 			_, before := had[who.ID]
@@ -84,6 +96,52 @@ func (p *planner) alert(ctx context.Context, f store.Fact) error {
 		}
 	}
 	return p.tell(ctx, m, about)
+}
+
+// toldOtherwise is why the beginning of an alert is not told to somebody who knows.
+const toldOtherwise = "told already that the connection needs reconnecting"
+
+// toldToReconnect returns who was told, or is about to be, that the connection of an alert needs reconnecting. The alert says the
+// same, so they are not told of its beginning too; its reminders, its steps and its end are told to all.
+func (p *planner) toldToReconnect(ctx context.Context, a domain.Alert) ([]domain.Notification, error) {
+	if a.Kind != domain.AlertConnection || a.Scope.Kind != domain.ScopeIntegration {
+		return nil, nil
+	}
+	i, err := p.tx.Integration(ctx, domain.IntegrationID(a.Scope.Target))
+	if err != nil || i.State != domain.IntegrationNeedsReconnect {
+		return nil, err
+	}
+	about, err := p.tx.NotificationsAbout(ctx, "integration/"+string(i.ID), aboutAtOnce)
+	return slices.DeleteFunc(about, func(n domain.Notification) bool {
+		return n.Kind != domain.NotifyReconnect || n.State != domain.NotificationSent && !n.State.Waiting()
+	}), err
+}
+
+// joinTold keeps the beginning of an alert from somebody who knows. A message that still waits goes out as soon as the alert would
+// have.
+func (p *planner) joinTold(ctx context.Context, n *domain.Notification, told []domain.Notification) error {
+	if !n.State.Waiting() {
+		return nil
+	}
+	for _, had := range told {
+		if had.RecipientID != n.RecipientID || had.Channel != n.Channel {
+			continue
+		}
+		if had.State.Waiting() && had.Attempts == 0 {
+			if n.Severity.Level() > had.Severity.Level() {
+				had.Severity = n.Severity
+			}
+			had.WeddingDay = had.WeddingDay || n.WeddingDay
+			if err := p.tx.JoinNotification(ctx, had, *n.DueAt); domain.KindOf(err) == domain.KindNotFound {
+				continue // settled meanwhile
+			} else if err != nil {
+				return err
+			}
+		}
+		n.State, n.Reason, n.DueAt, n.Digest = domain.NotificationSuppressed, toldOtherwise, nil, false
+		return nil
+	}
+	return nil
 }
 
 // concernedBy notes whom an alert concerns, and whether a wedding is near.
@@ -203,6 +261,17 @@ func (s Senders) pagerDuty(ctx context.Context, m Message) error {
 			return domain.E(domain.KindInternal, "render an event for PagerDuty")
 		}
 		if err := s.post(ctx, url, body.Bytes(), http.Header{}); err != nil {
+			return err
+		}
+		if n.Kind != domain.NotifyTest {
+			continue
+		}
+		// Nobody is to be left with an incident of a sample. A repeat joins the incident and ends it again.
+		end, err := json.Marshal(pagerDutyEvent{RoutingKey: e.RoutingKey, Action: "resolve", DedupKey: e.DedupKey})
+		if err != nil {
+			return domain.E(domain.KindInternal, "render an event for PagerDuty")
+		}
+		if err := s.post(ctx, url, end, http.Header{}); err != nil {
 			return err
 		}
 	}

@@ -73,6 +73,7 @@ type matter struct {
 	by      []domain.NotifyChannel      // nil = in every way that the person wants
 	at      time.Time                   // when it is to be told; zero = now
 	until   string                      // what it waits for, where that is later
+	told    []domain.Notification       // that say the same already
 }
 
 func (p *planner) fact(ctx context.Context, f store.Fact) error {
@@ -360,6 +361,9 @@ func (p *planner) tell(ctx context.Context, m matter, about []domain.Notificatio
 				if err := p.remind(ctx, &n, about); err != nil {
 					return err
 				}
+			}
+			if err := p.joinTold(ctx, &n, m.told); err != nil {
+				return err
 			}
 			if n.Channel == domain.ChannelLive && n.State == domain.NotificationQueued {
 				// The event that tells of it is the delivery; it is written with it.

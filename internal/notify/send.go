@@ -141,7 +141,9 @@ func Outcome(err error, text string, o store.Outgoing, m Message, now time.Time)
 	}
 	wait := max(rules.Wait(o.Failures+1), domain.RetryAfter(err))
 	due := now.Add(wait)
-	urgent := slices.ContainsFunc(m.All, func(n domain.Notification) bool { return n.WeddingDay || n.Kind == domain.NotifyAlertEscalated })
+	urgent := slices.ContainsFunc(m.All, func(n domain.Notification) bool {
+		return n.WeddingDay || n.Kind == domain.NotifyAlertEscalated || n.Kind == domain.NotifyTest
+	})
 	if loc, err := calendartime.LoadZone(m.To.Zone); err == nil && !urgent && (m.Channel == domain.ChannelEmail || m.Channel == domain.ChannelSlack) {
 		due = rules.QuietUntil(m.To.Prefer.Quiet, due, loc)
 	}

@@ -68,6 +68,8 @@ func Load(ctx context.Context, tx *store.Tx, who domain.Recipient, n domain.Noti
 		over, err = l.alert(ctx, &v, domain.AlertID(id))
 	case "maintenance":
 		over, err = l.maintenance(ctx, &v, domain.MaintenanceID(id))
+	case "recipient":
+		// What a sample says is all in the templates.
 	default:
 		return v, "", domain.E(domain.KindInternal, "a notification about %q cannot be said", what)
 	}
@@ -90,6 +92,8 @@ func SubjectOf(k domain.NotifyKind) string {
 		return "freshness"
 	case domain.NotifyHoldExpiring:
 		return "hold"
+	case domain.NotifyTest:
+		return "recipient"
 	case domain.NotifyAlertOpened, domain.NotifyAlertWorse, domain.NotifyAlertReminder, domain.NotifyAlertEscalated, domain.NotifyAlertAcknowledged, domain.NotifyAlertResolved:
 		return "alert"
 	case domain.NotifyMaintenanceProposed, domain.NotifyMaintenanceAnnounced, domain.NotifyMaintenanceMoved, domain.NotifyMaintenanceCancelled,
@@ -312,6 +316,7 @@ func Sample(kind domain.NotifyKind, who domain.Recipient, now time.Time, link st
 	case domain.NotifyMaintenanceProposed, domain.NotifyMaintenanceAnnounced, domain.NotifyMaintenanceMoved, domain.NotifyMaintenanceCancelled,
 		domain.NotifyMaintenanceStarted, domain.NotifyMaintenanceEnded:
 		v.System, v.What, v.When, v.State = "Sample calendar", "the calendar moves to a new server", l.span(span), "everything that was held is done"
+	case domain.NotifyTest:
 	case domain.NotifySyncStale:
 		v.System, v.What, v.When = "Sample calendar", "the system was last read longer ago than it should be", "last read "+l.moment(now.Add(-time.Hour))
 	}
