@@ -9,7 +9,7 @@
 // taken and nothing is ever sent on them, which is the dearest way to die.
 //
 // What is told: the 99th percentile of how late probes began; the time from the death until the last connection of that
-// platform was down; processor time and memory of the worker process alone; and events in the histories of all shard
+// platform was down, all of them counted from the death on only; processor time and memory of the worker process alone; and events in the histories of all shard
 // workflows by probe. The first minute, in which everything is opened for the first time, counts as well.
 //
 // A process started as a worker must call [Child] first thing in main.
@@ -56,7 +56,9 @@ type Result struct {
 	RSS       float64 `json:"rss_mib"` // the most so far
 	Events    float64 `json:"history_events_per_probe"`
 
-	Probes, Wrong int64 `json:"-"` // Wrong are connections of living platforms that were ever called down
+	// Probes were stored, and Due should have been. Wrong are connections of living platforms that were ever called anything but up,
+	// and those of the platform that died that were before it did.
+	Probes, Due, Wrong int64 `json:"-"`
 }
 
 // Line is the result as one line of JSON.
@@ -83,7 +85,11 @@ func (r Result) Bars() (missed []string) {
 		missed = append(missed, fmt.Sprintf("%.4f history events by probe, bar 0.01", r.Events))
 	}
 	if r.Wrong > 0 {
-		missed = append(missed, fmt.Sprintf("%d connections were called down that were not", r.Wrong))
+		missed = append(missed, fmt.Sprintf("%d connections that were well were called something else", r.Wrong))
+	}
+	// A prober that leaves probes out is not late with any.
+	if float64(r.Probes) < 0.95*float64(r.Due) {
+		missed = append(missed, fmt.Sprintf("%d of %d probes were made, bar 95 %%", r.Probes, r.Due))
 	}
 	return missed
 }
@@ -155,6 +161,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	}
 	r.Cores = round(float64(after.CPU-before.CPU)/float64(time.Since(began)), 3)
 	r.RSS = round(float64(after.RSS)/(1<<20), 1)
+	r.Due = int64(o.Endpoints) * int64(time.Since(began)/o.Every)
 	child.stop() // what is left is stored
 	return r, evaluate(ctx, stack.DatabaseURL(), temporal, o, died, &r)
 }
@@ -176,9 +183,9 @@ func evaluate(ctx context.Context, url string, temporal *flow.Client, o Options,
 	var down, of int
 	var last *time.Time
 	if err := conn.QueryRow(ctx, `SELECT (SELECT count(*) FROM integrations WHERE provider = $1),
-		(SELECT count(DISTINCT integration_id) FROM health_changes WHERE provider = $1 AND became = 'down'),
-		(SELECT max(first) FROM (SELECT min(at) AS first FROM health_changes WHERE provider = $1 AND became = 'down' GROUP BY integration_id) f),
-		(SELECT count(DISTINCT integration_id) FROM health_changes WHERE provider <> $1 AND became = 'down')`, dead).Scan(&of, &down, &last, &r.Wrong); err != nil {
+		(SELECT count(DISTINCT integration_id) FROM health_changes WHERE provider = $1 AND became = 'down' AND at >= $2),
+		(SELECT max(first) FROM (SELECT min(at) AS first FROM health_changes WHERE provider = $1 AND became = 'down' AND at >= $2 GROUP BY integration_id) f),
+		(SELECT count(DISTINCT integration_id) FROM health_changes WHERE became <> 'up' AND (provider <> $1 OR at < $2))`, dead, died).Scan(&of, &down, &last, &r.Wrong); err != nil {
 		return fmt.Errorf("read moves: %w", err)
 	}
 	if down < of || last == nil {

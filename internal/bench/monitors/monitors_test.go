@@ -28,7 +28,7 @@ func TestAPlatformThatDiesIsNoticed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Probes < 1000 || r.Wrong != 0 || r.Detect <= 0 || r.Detect > 40 || r.RSS <= 0 || r.Cores <= 0 || r.Events <= 0 {
+	if r.Probes < 1000 || r.Due < r.Probes/2 || r.Wrong != 0 || r.Detect <= 0 || r.Detect > 40 || r.RSS <= 0 || r.Cores <= 0 || r.Events <= 0 {
 		t.Errorf("%+v", r)
 	}
 	var back map[string]any
@@ -39,11 +39,11 @@ func TestAPlatformThatDiesIsNoticed(t *testing.T) {
 
 func TestEveryBarIsHeld(t *testing.T) {
 	t.Parallel()
-	good := Result{LagP99: 0.1, Detect: 80, Cores: 0.3, Events: 0.001}
+	good := Result{LagP99: 0.1, Detect: 80, Cores: 0.3, Events: 0.001, Probes: 95, Due: 100}
 	if missed := good.Bars(); len(missed) != 0 {
 		t.Errorf("%v", missed)
 	}
-	if missed := (Result{LagP99: 6, Detect: 130, Cores: 1.1, Events: 0.02, Wrong: 1}).Bars(); len(missed) != 5 {
+	if missed := (Result{LagP99: 6, Detect: 130, Cores: 1.1, Events: 0.02, Wrong: 1, Probes: 94, Due: 100}).Bars(); len(missed) != 6 {
 		t.Errorf("%v", missed)
 	}
 	if missed := (Result{}).Bars(); len(missed) != 1 {
