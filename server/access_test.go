@@ -189,6 +189,7 @@ func expectations() map[string]expectation {
 		"get-recipient":            {path: at("/v1/recipients/{id}", idRecipient), ok: 200},
 		"update-recipient":         {path: at("/v1/recipients/{id}", idRecipient), body: `{"version":99}`, ok: 409},
 		"delete-recipient":         {path: at("/v1/recipients/{id}?reason=%00", idRecipient), ok: 422},
+		"test-recipient":           {path: at("/v1/recipients/{id}/test", idRecipient), ok: 202},
 		"list-notifications":       {ok: 200},
 		"get-notification":         {path: at("/v1/notifications/{id}", idNotification), ok: 200},
 		"acknowledge-notification": {path: at("/v1/notifications/{id}/acknowledge", idNotification), ok: 200},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -25,6 +26,7 @@ type alertsData struct {
 	Alerts        []alertCard
 	More          bool
 	Over          []alertCard // the newest that are over
+	Undelivered   []undelivered
 	Silences      []silenceView
 	Scores        []scoreRow
 	Month, Year   string // periods that have reports
@@ -34,6 +36,28 @@ type alertCard struct {
 	domain.Alert
 	Title string
 	Quiet string // why nobody is told
+}
+
+// undelivered is a message that was given up or is being tried again; whom it is for is told to admins only.
+type undelivered struct {
+	domain.Notification
+	What string
+}
+
+const shownUndelivered = 10
+
+// undeliveredOf reads the newest messages that did not get through, those that were given up first.
+func undeliveredOf(ctx context.Context, tx *store.Tx) (out []undelivered, err error) {
+	for _, state := range []domain.NotificationState{domain.NotificationFailed, domain.NotificationRetrying} {
+		all, _, err := tx.Notifications(ctx, store.NotificationFilter{State: state}, store.Page{Limit: shownUndelivered})
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range all {
+			out = append(out, undelivered{n, strings.ReplaceAll(string(n.Kind), "_", " ")})
+		}
+	}
+	return out, nil
 }
 
 type scoreRow struct {
@@ -52,9 +76,13 @@ func (s *Server) alertsPage(c echo.Context) error {
 func (s *Server) showAlerts(c echo.Context, status int, notice, fault string) error {
 	ctx := c.Request().Context()
 	who := callerOf(ctx)
-	now := s.now()
-	d := alertsData{Notice: notice, Fault: fault, CanOperate: canOperate(who), Month: now.UTC().Format("2006-01"), Year: now.UTC().Format("2006")}
-	err := s.deps.Store.TenantRead(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
+	loc, err := s.orgZone(ctx, who.Org)
+	if err != nil {
+		return err
+	}
+	now := s.now().In(loc) // on the last evening of a month it is another one elsewhere
+	d := alertsData{Notice: notice, Fault: fault, CanOperate: canOperate(who), Month: now.Format("2006-01"), Year: now.Format("2006")}
+	err = s.deps.Store.TenantRead(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
 		open, next, err := tx.Alerts(ctx, store.AlertFilter{Open: true}, store.Page{Limit: shownAlerts})
 		if err != nil {
 			return err
@@ -73,6 +101,9 @@ func (s *Server) showAlerts(c echo.Context, status int, notice, fault string) er
 		}
 		for _, a := range over {
 			d.Over = append(d.Over, cardOfAlert(a, names))
+		}
+		if d.Undelivered, err = undeliveredOf(ctx, tx); err != nil {
+			return err
 		}
 		silences, err := tx.SilencesInForce(ctx)
 		if err != nil {

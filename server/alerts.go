@@ -87,17 +87,26 @@ func (s *Server) getReport(ctx context.Context, in *periodInput) (*reportOutput,
 	return &reportOutput{Body: r}, nil
 }
 
+// orgZone is the zone of an organisation, in which its months begin and end; UTC where none is known.
+func (s *Server) orgZone(ctx context.Context, org domain.OrgID) (*time.Location, error) {
+	o, err := s.deps.Store.Organization(ctx, org)
+	switch {
+	case domain.KindOf(err) == domain.KindNotFound:
+		return time.UTC, nil
+	case err != nil:
+		return nil, err
+	}
+	if loc, err := calendartime.LoadZone(o.Zone); err == nil {
+		return loc, nil
+	}
+	return time.UTC, nil
+}
+
 func (s *Server) report(ctx context.Context, period string) (r sla.Report, err error) {
 	who := callerOf(ctx)
-	zone := "UTC"
-	if o, err := s.deps.Store.Organization(ctx, who.Org); err == nil {
-		zone = o.Zone
-	} else if domain.KindOf(err) != domain.KindNotFound {
-		return r, err
-	}
-	loc, err := calendartime.LoadZone(zone)
+	loc, err := s.orgZone(ctx, who.Org)
 	if err != nil {
-		loc = time.UTC
+		return r, err
 	}
 	p, err := sla.ParsePeriod(period, loc)
 	if err != nil {

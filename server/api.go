@@ -13,7 +13,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
-	"github.com/danielgtaylor/huma/v2/validation"
 	"github.com/labstack/echo/v4"
 
 	"github.com/wedsync/wedsync/internal/domain"
@@ -22,8 +21,16 @@ import (
 // The library makes its errors through package variables. Ours never repeat the value that was wrong: it may be a
 // secret or a name.
 func init() {
-	// Our numbers are whole; the library would write large ones as 2.592e+06.
-	validation.MsgExpectedMinimumNumber, validation.MsgExpectedMaximumNumber = "expected number >= %.0f", "expected number <= %.0f"
+	// The library would write large bounds as 2.592e+06.
+	huma.ErrorFormatter = func(format string, values ...any) string {
+		out := slices.Clone(values)
+		for i, v := range out {
+			if number, ok := v.(float64); ok {
+				out[i] = strconv.FormatFloat(number, 'f', -1, 64)
+			}
+		}
+		return fmt.Sprintf(format, out...)
+	}
 	huma.NewError = func(status int, message string, errs ...error) huma.StatusError {
 		return inputProblem(status, message, errs)
 	}
@@ -60,8 +67,15 @@ func inputProblem(status int, message string, errs []error) *Problem {
 			said = append(said, fmt.Sprintf("the body may have at most %d bytes", tooLarge.Limit))
 		case errors.As(err, &d):
 			detail := d.ErrorDetail()
-			p.Errors = append(p.Errors, ProblemError{Field: detail.Location, Reason: detail.Message})
-			said = append(said, detail.Location+": "+detail.Message)
+			field, reason := detail.Location, detail.Message
+			// The library names what the field is missing in.
+			if name, ok := strings.CutPrefix(reason, "expected required property "); ok {
+				if name, ok = strings.CutSuffix(name, " to be present"); ok {
+					field, reason = strings.TrimPrefix(field+"."+name, "."), "is missing"
+				}
+			}
+			p.Errors = append(p.Errors, ProblemError{Field: field, Reason: reason})
+			said = append(said, field+": "+reason)
 		default:
 			p.Errors = append(p.Errors, fieldErrors(err)...)
 			said = append(said, err.Error())

@@ -141,8 +141,6 @@ func markOf(h domain.Health) healthMark {
 		domain.HealthMaintenance: {Class: "medium", Shape: "◔", Word: "Maintenance"},
 	}
 	m := words[h.State] // paused and needs reconnect are told by the integration's own state
-	if h.State != domain.HealthUp {
-		m.Why = h.Reason.Text
-	}
+	m.Why = h.Reason.Text
 	return m
 }

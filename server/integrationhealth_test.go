@@ -102,7 +102,7 @@ func TestEveryStateOfHealthHasAWordOnTheDashboard(t *testing.T) {
 	for _, s := range domain.HealthStates() {
 		m := markOf(domain.Health{State: s, Reason: domain.HealthReason{Text: "why"}})
 		own := s == domain.HealthPaused || s == domain.HealthNeedsReconnect
-		if (m.Word == "") != own || (m.Shape == "") != own || (m.Why == "") != (s == domain.HealthUp) {
+		if (m.Word == "") != own || (m.Shape == "") != own || m.Why != "why" {
 			t.Errorf("%s is shown as %+v", s, m)
 		}
 	}

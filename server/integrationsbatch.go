@@ -68,7 +68,15 @@ type batchItem struct {
 	Reason   string                  `json:"reason,omitempty"`
 	State    domain.IntegrationState `json:"state" doc:"Of the integration afterwards"`
 	RunID    domain.SyncRunID        `json:"run_id,omitempty" doc:"For resync: the run"`
-	Healthy  *bool                   `json:"healthy,omitempty" doc:"For health: it runs, is in time, and the system answers"`
+	Healthy  *bool                   `json:"healthy,omitempty" doc:"For health: it runs, is in time, the system answers now, and what is observed of it is good or good enough"`
+	Health   *batchHealthView        `json:"health,omitempty" doc:"For health: what is observed of it all the time, whatever it answers now"`
+}
+
+// batchHealthView is the observed health of an integration, as it is stored.
+type batchHealthView struct {
+	State  domain.HealthState  `json:"state" enum:"unknown,up,degraded,failing_over,polling,down,needs_reconnect,paused,maintenance"`
+	Reason domain.HealthReason `json:"reason" doc:"Of the last move"`
+	Since  time.Time           `json:"since"`
 }
 
 type batchOutput struct {
@@ -278,16 +286,18 @@ func (s *Server) initialise(ctx context.Context, i domain.Integration, act *acti
 	return err
 }
 
-// healthOf tells whether an integration runs, is in time, and its system answers. Only one that runs is asked.
+// healthOf tells how an integration does: what is observed of it all the time, and whether it runs, is in time, and its system
+// answers now. Only one that runs is asked.
 func (s *Server) healthOf(ctx context.Context, i domain.Integration, item *batchItem) error {
 	healthy := false
 	item.Healthy = &healthy
-	if i.State != domain.IntegrationActive {
-		item.Reason = "it is " + string(i.State) + ": " + i.StateReason
-		return nil
-	}
 	var late string
+	var observed domain.Health
 	err := s.deps.Store.TenantRead(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
+		var err error
+		if observed, err = tx.Health(ctx, i.ID); err != nil {
+			return err
+		}
 		measured, err := tx.Freshness(ctx, i.ID)
 		late = freshness.Of(tx.Now, i, measured[i.ID]).LateReason
 		return err
@@ -296,7 +306,12 @@ func (s *Server) healthOf(ctx context.Context, i domain.Integration, item *batch
 		item.Healthy = nil
 		return err
 	}
-	if s.deps.Probe != nil {
+	item.Health = &batchHealthView{State: observed.State, Reason: observed.Reason, Since: observed.Since}
+	if i.State != domain.IntegrationActive {
+		item.Reason = "it is " + string(i.State) + ": " + i.StateReason
+		return nil
+	}
+	if s.deps.Probe != nil && observed.State != domain.HealthMaintenance {
 		ask, cancel := context.WithTimeout(ctx, batchProbe)
 		defer cancel()
 		if err := s.deps.Probe(ask, i.OrgID, i.ID); err != nil {
@@ -308,8 +323,17 @@ func (s *Server) healthOf(ctx context.Context, i domain.Integration, item *batch
 			return nil
 		}
 	}
-	if healthy = late == ""; !healthy {
+	switch {
+	case late != "":
 		item.Reason = late
+	case !observed.State.Works() && observed.State != domain.HealthUnknown:
+		// One answer does not make up for what was observed before it.
+		item.Reason = "it is " + string(observed.State) + ": " + observed.Reason.Text
+	default:
+		healthy = true
+		if observed.State != domain.HealthUp && observed.State != domain.HealthUnknown {
+			item.Reason = "it is " + string(observed.State) + ": " + observed.Reason.Text
+		}
 	}
 	return nil
 }

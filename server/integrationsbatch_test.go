@@ -186,6 +186,48 @@ func TestHealthOfAllIsBoundedAndOneThatHangsOrPanicsStopsNoOther(t *testing.T) {
 	}
 }
 
+func TestHealthOfAllTellsWhatIsObservedBesidesWhatAnswersNow(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	b := setup(t, func(d *Deps) {
+		d.Probe = func(context.Context, domain.OrgID, domain.IntegrationID) error {
+			asked.Add(1)
+			return nil
+		}
+	})
+	ids := b.more(b.a, slices.Repeat([]domain.IntegrationState{domain.IntegrationActive}, 5)...)
+	ids = append(ids, b.more(b.a, domain.IntegrationPaused)...)
+	ways := [][]domain.HealthState{{domain.HealthUp}, {domain.HealthUp, domain.HealthDown}, {domain.HealthUp, domain.HealthDegraded}, {}, {domain.HealthMaintenance}, {}}
+	for n, way := range ways {
+		for _, to := range way {
+			_, err := b.store.MoveHealths(t.Context(), b.a.org, []store.HealthMove{{Integration: ids[n], To: to, Reason: domain.HealthReason{Code: domain.HealthNoAnswer, Text: "as the test says: " + string(to)}}})
+			b.must(err)
+		}
+	}
+	var named []string
+	for _, id := range ids {
+		named = append(named, `"`+string(id)+`"`)
+	}
+	got := b.batch(b.token(b.a.org, domain.RoleOperator), `{"action":"health","filter":{"ids":[`+strings.Join(named, ",")+`]}}`)
+	for n, want := range []struct {
+		state   domain.HealthState
+		healthy bool
+		reason  string
+	}{
+		{domain.HealthUp, true, ""}, {domain.HealthDown, false, "it is down: as the test says: down"}, {domain.HealthDegraded, true, "it is degraded: as the test says: degraded"},
+		{domain.HealthUnknown, true, ""}, {domain.HealthMaintenance, false, "it is maintenance: as the test says: maintenance"}, {domain.HealthPaused, false, "it is paused: as made"},
+	} {
+		item := got.Items[slices.IndexFunc(got.Items, func(i batchItem) bool { return i.ID == ids[n] })]
+		if item.Health == nil || item.Health.State != want.state || item.Health.Reason.Text == "" || item.Health.Since.IsZero() || item.Healthy == nil || *item.Healthy != want.healthy ||
+			item.Reason != want.reason || item.Outcome != batchDone {
+			t.Errorf("%s: %+v, %+v", want.state, item, item.Health)
+		}
+	}
+	if n := asked.Load(); n != 4 {
+		t.Errorf("%d systems were asked; one is in maintenance and one is paused", n)
+	}
+}
+
 func TestDisconnectTellsBeforeAndAfterwards(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

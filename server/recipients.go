@@ -3,11 +3,13 @@ package server
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/httpx"
+	"github.com/wedsync/wedsync/internal/notify"
 	"github.com/wedsync/wedsync/internal/store"
 )
 
@@ -257,6 +259,54 @@ func (s *Server) updateRecipient(ctx context.Context, in *updateRecipientInput) 
 		return nil, err
 	}
 	return recipientAnswer(now, secret), nil
+}
+
+type testRecipientInput struct {
+	IDParam
+	Body *struct {
+		Channels []domain.NotifyChannel `json:"channels,omitempty" maxItems:"5" doc:"email, slack, webhook, live or pagerduty; absent = every way for which there is an address"`
+		Reason   string                 `json:"reason,omitempty" maxLength:"500" doc:"Why, for the audit trail; no personal data"`
+	}
+}
+
+// testRecipient sends a sample message, so that an address can be tried before it is needed.
+func (s *Server) testRecipient(ctx context.Context, in *testRecipientInput) (*listOutput[domain.Notification], error) {
+	who := callerOf(ctx)
+	var by []domain.NotifyChannel
+	words := ""
+	if in.Body != nil {
+		by, words = in.Body.Channels, in.Body.Reason
+	}
+	reason, err := checkReason(words)
+	if err != nil {
+		return nil, err
+	}
+	id, err := parseID[domain.RecipientID]("recipient", in.ID)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(by))
+	for i, c := range by {
+		if !slices.Contains(domain.NotifyChannels(), c) || slices.Contains(by[:i], c) {
+			return nil, domain.Invalid("body.channels["+strconv.Itoa(i)+"]", "must be email, slack, webhook, live or pagerduty, each once")
+		}
+		names[i] = string(c)
+	}
+	var out []domain.Notification
+	if err := s.deps.Store.Tenant(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
+		r, err := presentRecipient(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if out, err = notify.SendSample(ctx, tx, r, by, "body."); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, domain.AuditEntry{Actor: who.Subject, Action: "recipient.test", Reason: reason, Subject: "recipient/" + string(id),
+			After: map[string]string{"channels": strings.Join(names, ","), "messages": strconv.Itoa(len(out))}})
+	}); err != nil {
+		return nil, err
+	}
+	return list(out, ""), nil
 }
 
 type deleteRecipientInput struct {

@@ -166,3 +166,55 @@ func TestMessagesCanBeSeenBeforehand(t *testing.T) {
 		}
 	}
 }
+
+func TestASampleIsAskedForByAdminsInTheWaysThatThereAre(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	admin := b.token(b.a.org, domain.RoleAdmin)
+	at := "/v1/recipients/" + string(b.a.recipient)
+	b.do("PATCH", at, admin, `{"version":1,"addresses":{"email":"pia@example.com","slack":"https://hooks.example.com/zwetschge"}}`)
+	var all struct{ Items []domain.Notification }
+	got := b.do("POST", at+"/test", admin, `{"reason":"a new address"}`)
+	got.into(t, &all)
+	if got.status != 202 || len(all.Items) != 3 || all.Items[0].Channel != domain.ChannelEmail || all.Items[0].State != domain.NotificationQueued || all.Items[1].Channel != domain.ChannelSlack ||
+		all.Items[2].Channel != domain.ChannelLive || all.Items[2].State != domain.NotificationSent {
+		t.Fatalf("%d %s", got.status, got.body)
+	}
+	if e := b.lastAction(b.a, "recipient.test"); e.Reason != "a new address" || e.After["messages"] != "3" {
+		t.Errorf("the trail says %+v", e)
+	}
+	var one domain.Notification
+	b.do("GET", "/v1/notifications/"+string(all.Items[1].ID), b.token(b.a.org, domain.RoleViewer), "").into(t, &one)
+	if one.Kind != domain.NotifyTest || one.State != domain.NotificationQueued || one.DueAt == nil {
+		t.Errorf("%+v", one)
+	}
+	b.refuses("POST", at+"/test", admin, []wrongBody{
+		{"a way without an address", `{"channels":["slack","pagerduty"]}`, "body.channels[1]", "no address"},
+		{"an unknown way", `{"channels":["pigeon"]}`, "body.channels[0]", "pagerduty"},
+		{"a way twice", `{"channels":["slack","slack"]}`, "body.channels[1]", "once"},
+		{"a field that is not there", `{"channel":"slack"}`, "body.channel", ""},
+	})
+	b.do("POST", at+"/test", b.token(b.a.org, domain.RoleOperator), "").problem(t, 403, "forbidden")
+	b.do("POST", at+"/test", b.token(b.b.org, domain.RoleAdmin), "").problem(t, 404, "not_found")
+	// What did not get through is on the page of alerts, with why.
+	b.must(b.store.Tenant(t.Context(), b.a.org, func(ctx context.Context, tx *store.Tx) error {
+		out, err := tx.ClaimNotifications(ctx, 10, 1)
+		if err != nil {
+			return err
+		}
+		for _, o := range out {
+			for _, n := range o.All {
+				if err := tx.FinishNotifications(ctx, o.MessageID, []domain.NotificationID{n.ID}, store.SendOutcome{State: domain.NotificationFailed, Reason: "answered 404"}); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}))
+	page := string(b.do("GET", "/alerts", "", "", header("Cookie", b.signIn(domain.RoleViewer).cookie)).body)
+	if !strings.Contains(page, "test by slack") || !strings.Contains(page, "answered 404") || strings.Contains(page, "zwetschge") || strings.Contains(page, "pia@") {
+		t.Errorf("the page of alerts does not show it: %s", page)
+	}
+	b.do("PATCH", at, admin, `{"version":2,"state":"paused"}`)
+	b.do("POST", at+"/test", admin, "").problem(t, 409, "conflict")
+}

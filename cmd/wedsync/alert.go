@@ -56,6 +56,17 @@ func alertCommand() *cobra.Command {
 	return cmd
 }
 
+// healthCommand shows how connections are observed to do.
+func healthCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "health", Short: "See how integrations are observed to do, and why"}
+	cmd.AddCommand(
+		remoteCommand("list", "List the state of each integration with the reason of its last move", 0, http.MethodGet, func([]string) string { return "/v1/health?limit=200" }, nil, nil),
+		remoteCommand("get ID", "Show the state of an integration, its reason, signals, last day and newest moves", 1, http.MethodGet,
+			func(args []string) string { return "/v1/integrations/" + url.PathEscape(args[0]) + "/health" }, nil, nil),
+	)
+	return cmd
+}
+
 // silenceCommand works with times in which alerts are not told.
 func silenceCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "silence", Short: "Have alerts noted and not told, once or again and again"}

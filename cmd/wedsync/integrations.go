@@ -27,6 +27,11 @@ type batchItem struct {
 	State   string `json:"state"`
 	RunID   string `json:"run_id"`
 	Healthy *bool  `json:"healthy"`
+	Health  *struct {
+		State  string              `json:"state"`
+		Reason domain.HealthReason `json:"reason"`
+		Since  time.Time           `json:"since"`
+	} `json:"health,omitempty"`
 }
 
 var batchActions = []string{"initialise", "pause", "resume", "resync", "health"}
@@ -117,6 +122,12 @@ func batch(ctx context.Context, out io.Writer, c *apiclient.Client, body map[str
 			}
 			if i.Reason != "" {
 				line += ": " + i.Reason
+			}
+			if h := i.Health; h != nil {
+				line += fmt.Sprintf("; %s since %s", h.State, h.Since.UTC().Format("2006-01-02 15:04 UTC"))
+				if !strings.Contains(i.Reason, h.Reason.Text) {
+					line += ": " + h.Reason.Text
+				}
 			}
 			fmt.Fprintln(out, line)
 		}

@@ -77,7 +77,7 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(retentionCommand(), timelineCommand())
 	root.AddCommand(integrationsCommand())
 	root.AddCommand(recipientCommand(), notificationCommand(), shareCommand())
-	root.AddCommand(alertCommand(), silenceCommand(), objectiveCommand(), slaCommand())
+	root.AddCommand(alertCommand(), silenceCommand(), objectiveCommand(), slaCommand(), healthCommand())
 	root.AddCommand(maintenanceCommand())
 	root.AddCommand(calendarCommand())
 	root.AddCommand(holdCommand(), availabilityCommand(), whoIsFreeCommand(), suggestCommand())
