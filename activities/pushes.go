@@ -14,6 +14,7 @@ import (
 	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/freeze"
 	"github.com/wedsync/wedsync/internal/guard"
 	"github.com/wedsync/wedsync/internal/outbound"
 	"github.com/wedsync/wedsync/internal/provider"
@@ -84,6 +85,11 @@ func (a *Pushes) pushAll(ctx context.Context, in PushBookingsInput) (PushBooking
 	if err != nil || resting || integration.State != domain.IntegrationActive {
 		return out, err
 	}
+	if integration.Copies == domain.CopiesPurging {
+		if out.NextDue, err = a.purgeWaits(ctx, in); err != nil || !out.NextDue.IsZero() {
+			return out, err
+		}
+	}
 	writer, ok := provider.As[provider.Writer](opened)
 	if !ok {
 		return out, domain.E(domain.KindPermanent, "this connection takes no writes")
@@ -146,6 +152,31 @@ func (a *Pushes) pushAll(ctx context.Context, in PushBookingsInput) (PushBooking
 		return nil
 	})
 	return out, err
+}
+
+// purgeLook is how often a purge that waits looks whether it may go on: a wedding may have been cancelled meanwhile.
+const purgeLook = 15 * time.Minute
+
+// purgeWaits is when a purge looks again that must wait because a wedding is near or on; zero when it goes on.
+func (a *Pushes) purgeWaits(ctx context.Context, in PushBookingsInput) (again time.Time, err error) {
+	err = a.Store.TenantRead(ctx, in.Org, func(ctx context.Context, tx *store.Tx) error {
+		again = time.Time{}
+		p, err := tx.LastPurge(ctx, in.Integration)
+		if domain.KindOf(err) == domain.KindNotFound || err == nil && (p.OverridesFreeze || p.EndedAt != nil) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		now, err := freeze.Look(ctx, tx)
+		if err == nil && now.Frozen() {
+			if again = tx.Now.Add(purgeLook); now.Thaw().Before(again) {
+				again = now.Thaw()
+			}
+		}
+		return err
+	})
+	return again, err
 }
 
 // push carries one wish out. The booking is read now, so a newer state than the one that caused the wish is written. Before

@@ -8,6 +8,7 @@ import (
 	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/freeze"
 	"github.com/wedsync/wedsync/internal/store"
 )
 
@@ -104,7 +105,7 @@ type ReplayPageResult struct {
 
 // ReplayPage takes the next deliveries of a replay, oldest first. Copies, counts and the place where the replay stands
 // commit together, so a page whose answer is lost is not done again: the next call goes on behind it. A replay that does
-// not run is left alone.
+// not run is left alone, and one that runs into the freeze of a wedding is paused.
 func (a *Replays) ReplayPage(ctx context.Context, in ReplayPageInput) (ReplayPageResult, error) {
 	limit := min(max(in.Limit, 1), replayPage)
 	var out ReplayPageResult
@@ -119,6 +120,10 @@ func (a *Replays) ReplayPage(ctx context.Context, in ReplayPageInput) (ReplayPag
 		out.ReplayView = viewOfReplay(r)
 		if r.State != domain.ReplayRunning {
 			return nil
+		}
+		if r, err = frozenReplay(ctx, tx, r); err != nil || r.State != domain.ReplayRunning {
+			out.ReplayView = viewOfReplay(r)
+			return err
 		}
 		if found, err = tx.ReplayCandidates(ctx, r, at.After, limit); err != nil || len(found) == 0 || r.DryRun {
 			return err
@@ -149,6 +154,27 @@ func (a *Replays) ReplayPage(ctx context.Context, in ReplayPageInput) (ReplayPag
 		return out.advance(ctx, tx, now, step, limit)
 	})
 	return out, fail(err)
+}
+
+// frozenReplay pauses a replay while a wedding is near or on, unless an admin lets it go on. A person resumes it.
+func frozenReplay(ctx context.Context, tx *store.Tx, r domain.Replay) (domain.Replay, error) {
+	if r.DryRun || r.OverridesFreeze {
+		return r, nil
+	}
+	now, err := freeze.Look(ctx, tx)
+	if err != nil || !now.Frozen() {
+		return r, err
+	}
+	const why = "a wedding is near or on; an admin may override that when resuming it"
+	r, changed, err := tx.SetReplayState(ctx, r.ID, domain.ReplayPaused, why)
+	if err != nil || !changed {
+		return r, err
+	}
+	if err := tx.Emit(ctx, domain.TopicReplayProgress, map[string]string{"replay": string(r.ID), "state": string(r.State)}); err != nil {
+		return r, err
+	}
+	return r, tx.Audit(ctx, domain.AuditEntry{Actor: "system:freeze", Action: "replay.pause", Reason: why, Subject: "replay/" + string(r.ID),
+		After: map[string]string{"wedding": string(now.Wedding().Booking), "frozen_until": now.Thaw().Format(time.RFC3339)}})
 }
 
 func (out *ReplayPageResult) advance(ctx context.Context, tx *store.Tx, r domain.Replay, step store.ReplayStep, limit int) error {

@@ -131,6 +131,8 @@ func expectations() map[string]expectation {
 		"extend-hold":         {path: at("/v1/holds/{id}/extend", idBooking), body: `{"expires_in_minutes":60}`, ok: 404},
 		"confirm-hold":        {path: at("/v1/holds/{id}/confirm", idBooking), ok: 404},
 		"release-hold":        {path: at("/v1/holds/{id}/release", idBooking), ok: 404},
+		"get-freeze":          {ok: 200},
+		"put-freeze":          {body: `{"preflight_days":2,"freeze_hours":168,"version":0}`, ok: 422},
 		"list-conflicts":      {ok: 200},
 		"get-conflict":        {path: at("/v1/conflicts/{id}", idConflict), ok: 200},
 		"resolve-conflict":    {path: at("/v1/conflicts/{id}/resolve", idConflict), body: `{"action":"keep_both","version":99}`, ok: 409},

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/freeze"
 	"github.com/wedsync/wedsync/internal/resolutions"
 	"github.com/wedsync/wedsync/internal/store"
 )
@@ -66,6 +67,7 @@ func (s *Server) listConflictPolicies(ctx context.Context, _ *struct{}) (*listOu
 
 type putPolicyInput struct {
 	PairParams
+	FreezeHeader
 	Body struct {
 		PolicyBody
 		Reason string `json:"reason,omitempty" maxLength:"500" doc:"Why, for the audit trail; no personal data"`
@@ -93,6 +95,11 @@ func (s *Server) putConflictPolicy(ctx context.Context, in *putPolicyInput) (*po
 	err = s.deps.Store.Tenant(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
 		if err := knownSources(ctx, tx, want); err != nil {
 			return err
+		}
+		if want.Rule != domain.PolicyManual {
+			if _, err := freeze.Person(ctx, tx, freeze.ActPolicy, "body.rule", "conflict-policy/"+string(want.Category)+"/"+string(want.Other), in.override(ctx)); err != nil {
+				return err
+			}
 		}
 		was, err := tx.ConflictPolicy(ctx, want.Category, want.Other)
 		if err != nil && domain.KindOf(err) != domain.KindNotFound {
@@ -236,6 +243,7 @@ func (s *Server) previewConflictPolicies(ctx context.Context, in *previewInput) 
 }
 
 type applyPoliciesInput struct {
+	FreezeHeader
 	Body *reasonBody
 }
 
@@ -258,6 +266,9 @@ func (s *Server) applyConflictPolicies(ctx context.Context, in *applyPoliciesInp
 	out := &applyPoliciesOutput{}
 	who := callerOf(ctx)
 	return out, s.deps.Store.Tenant(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
+		if _, err := freeze.Person(ctx, tx, freeze.ActPolicy, "body", "conflict-policies", in.override(ctx)); err != nil {
+			return err
+		}
 		if out.Body.Asked, err = tx.AskPolicies(ctx); err != nil {
 			return err
 		}

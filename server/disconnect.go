@@ -39,6 +39,7 @@ type disconnectOutput struct{ Body disconnectView }
 
 type disconnectInput struct {
 	IDParam
+	FreezeHeader
 	Body struct {
 		Copies string `json:"copies" enum:"keep,remove" doc:"What becomes of the copies that WedSync wrote into the system. Entries of the system's own are never touched"`
 		DryRun bool   `json:"dry_run,omitempty" doc:"Only tell what it would do"`
@@ -70,9 +71,9 @@ func (s *Server) disconnectIntegration(ctx context.Context, in *disconnectInput)
 		return out, err
 	}
 	if remove {
-		_, err = s.purge(ctx, in.ID, reason, false, true)
+		_, err = s.purge(ctx, in.ID, reason, false, true, in.FreezeHeader)
 	} else {
-		_, err = s.deleteIntegration(ctx, &deleteIntegrationInput{IDParam: in.IDParam, Reason: in.Body.Reason})
+		_, err = s.deleteIntegration(ctx, &deleteIntegrationInput{IDParam: in.IDParam, FreezeHeader: in.FreezeHeader, Reason: in.Body.Reason})
 	}
 	if err != nil {
 		return nil, err

@@ -50,6 +50,7 @@ var problemDocs = []docsProblem{
 	{"gone", "410", "The feed was revoked."},
 	{"method_not_allowed", "405", "The route has other methods; they are in the Allow header."},
 	{"conflict", "409, 412", "It was changed in the meantime, or its state does not allow this. Read it again and decide anew."},
+	{"frozen", "423", "A wedding is near or on, so this is refused until the time in freeze. An admin overrides it with a reason in the header Override-Freeze."},
 	{"unknown_sources", "409", "Systems that bring bookings to the resource could not be read, so the time is unknown. sources names them; override confirms in spite of it."},
 	{"too_large", "413", "The body is over its limit, which the text names."},
 	{"unsupported_media_type", "415", "The body has another media type than the route takes."},

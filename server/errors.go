@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/freeze"
 )
 
 // statusOf translates an error to a status and a code for clients. It is the only place that does.
@@ -13,6 +14,9 @@ func statusOf(err error) (status int, code string) {
 	var s *statusError
 	if errors.As(err, &s) {
 		return s.status, s.code
+	}
+	if errors.As(err, new(*freeze.Refusal)) {
+		return statusFrozen, "frozen"
 	}
 	kind := domain.KindOf(err)
 	if kind == domain.KindInternal {

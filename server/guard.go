@@ -6,6 +6,7 @@ import (
 
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/freeze"
 	"github.com/wedsync/wedsync/internal/guard"
 	"github.com/wedsync/wedsync/internal/store"
 )
@@ -56,6 +57,7 @@ func planFault(err error) error {
 
 type purgeInput struct {
 	IDParam
+	FreezeHeader
 	Body *struct {
 		DryRun bool   `json:"dry_run,omitempty" doc:"Only count the copies"`
 		Reason string `json:"reason,omitempty" maxLength:"500" doc:"Why, for the audit trail; at most 500 bytes, no personal data"`
@@ -94,10 +96,10 @@ func (s *Server) purgeIntegration(ctx context.Context, in *purgeInput) (*purgeOu
 	if err != nil {
 		return nil, err
 	}
-	return s.purge(ctx, in.ID, reason, dry, false)
+	return s.purge(ctx, in.ID, reason, dry, false, in.FreezeHeader)
 }
 
-func (s *Server) purge(ctx context.Context, raw, reason string, dry, disconnect bool) (*purgeOutput, error) {
+func (s *Server) purge(ctx context.Context, raw, reason string, dry, disconnect bool, h FreezeHeader) (*purgeOutput, error) {
 	who := callerOf(ctx)
 	id, err := parseID[domain.IntegrationID]("integration", raw)
 	if err != nil {
@@ -116,8 +118,17 @@ func (s *Server) purge(ctx context.Context, raw, reason string, dry, disconnect 
 				DryRun: true, State: "counted", Note: "these copies would be removed; entries of the system's own would not be touched"}
 			return err
 		}
+		act := freeze.ActPurge
+		if disconnect {
+			act = freeze.ActDisconnect
+		}
+		overridden, err := freeze.Person(ctx, tx, act, "id", "integration/"+string(id), h.override(ctx))
+		if err != nil {
+			return err
+		}
 		var p domain.Purge
-		p, ended, err = guard.StartPurge(ctx, tx, domain.Purge{ID: domain.NewID[domain.PurgeID](tx.Now), IntegrationID: id, RequestedBy: who.Subject, Reason: reason, Disconnect: disconnect})
+		p, ended, err = guard.StartPurge(ctx, tx, domain.Purge{ID: domain.NewID[domain.PurgeID](tx.Now), IntegrationID: id, RequestedBy: who.Subject, Reason: reason,
+			Disconnect: disconnect, OverridesFreeze: overridden})
 		out.Body = viewPurge(p, i)
 		return err
 	})

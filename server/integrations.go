@@ -15,6 +15,7 @@ import (
 
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/freeze"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/rules/freshness"
 	"github.com/wedsync/wedsync/internal/store"
@@ -398,6 +399,7 @@ func (s *Server) getIntegration(ctx context.Context, in *IDParam) (*integrationO
 type updateIntegrationInput struct {
 	IDParam
 	VersionHeader
+	FreezeHeader
 	Body struct {
 		Version     int64              `json:"version,omitempty" minimum:"1" doc:"The version that the change was made from, unless If-Match says it"`
 		Name        *string            `json:"name,omitempty" minLength:"1" maxLength:"120"`
@@ -485,7 +487,13 @@ func (s *Server) updateIntegration(ctx context.Context, in *updateIntegrationInp
 	if len(b.Secrets) == 0 {
 		merged = nil // keeps what is sealed
 	}
+	risky := riskyChanges(was, now, len(b.Settings) > 0, b.Guard)
 	err = s.deps.Store.Tenant(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
+		for _, r := range risky {
+			if _, err := freeze.Person(ctx, tx, r.act, r.field, "integration/"+string(id), in.override(ctx)); err != nil {
+				return err
+			}
+		}
 		if err := tx.UpdateIntegration(ctx, now, merged, expect); err != nil {
 			return err
 		}
@@ -530,8 +538,50 @@ func (s *Server) forget(id domain.IntegrationID) {
 	}
 }
 
+// riskyChange is a change of an integration that is not made while a wedding is near or on.
+type riskyChange struct {
+	act   freeze.Act
+	field string
+}
+
+// riskyChanges finds what a change alters of how a system is read and written. Names, credentials and intervals may change at
+// any time: a wedding day is when they are mended. Nor does it matter for an integration that does not run yet.
+func riskyChanges(was, now domain.Integration, settings bool, g *domain.Guard) (out []riskyChange) {
+	if was.State == domain.IntegrationConnecting {
+		return nil
+	}
+	add := func(changed bool, act freeze.Act, field string) {
+		if changed {
+			out = append(out, riskyChange{act, field})
+		}
+	}
+	add(settings && !sameMeaning(was.Settings, now.Settings), freeze.ActSettings, "body.settings")
+	add(was.Direction != now.Direction, freeze.ActDirection, "body.direction")
+	add(was.ResourceID != now.ResourceID, freeze.ActResource, "body.resource_id")
+	add(!reflect.DeepEqual(was.Sync, now.Sync), freeze.ActSync, "body.sync")
+	add(g != nil && *g != was.Guard, freeze.ActGuard, "body.guard")
+	return out
+}
+
+// sameMeaning reports whether two texts mean the same.
+func sameMeaning(a, b json.RawMessage) bool {
+	var x, y any
+	for _, one := range []struct {
+		raw json.RawMessage
+		out *any
+	}{{a, &x}, {b, &y}} {
+		d := json.NewDecoder(bytes.NewReader(one.raw))
+		d.UseNumber() // ids may be longer than a float is exact
+		if d.Decode(one.out) != nil {
+			return bytes.Equal(a, b)
+		}
+	}
+	return reflect.DeepEqual(x, y)
+}
+
 type deleteIntegrationInput struct {
 	IDParam
+	FreezeHeader
 	Purge  bool   `query:"purge" doc:"Take our copies out first; the integration is deleted when none is left, see its purge"`
 	Reason string `query:"reason" maxLength:"500" doc:"Why, for the audit trail"`
 }
@@ -547,7 +597,7 @@ func (s *Server) deleteIntegration(ctx context.Context, in *deleteIntegrationInp
 		return nil, err
 	}
 	if in.Purge {
-		_, err := s.purge(ctx, in.ID, reason, false, true)
+		_, err := s.purge(ctx, in.ID, reason, false, true, in.FreezeHeader)
 		return nil, err
 	}
 	var ended connect.Ended
@@ -555,6 +605,11 @@ func (s *Server) deleteIntegration(ctx context.Context, in *deleteIntegrationInp
 		was, err := present(ctx, tx, id)
 		if err != nil {
 			return err
+		}
+		if was.State != domain.IntegrationConnecting {
+			if _, err := freeze.Person(ctx, tx, freeze.ActDisconnect, "id", "integration/"+string(id), in.override(ctx)); err != nil {
+				return err
+			}
 		}
 		i, err := tx.SetIntegrationState(ctx, id, domain.IntegrationDeleted, "deleted by an admin")
 		if err != nil {

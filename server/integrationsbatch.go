@@ -44,6 +44,7 @@ const (
 
 type batchInput struct {
 	KeyHeader
+	FreezeHeader
 	Body struct {
 		Action batchAction `json:"action" enum:"initialise,pause,resume,resync,health"`
 		Filter struct {
@@ -240,7 +241,7 @@ func (s *Server) batchAct(ctx context.Context, in *batchInput, i domain.Integrat
 		if i.State != domain.IntegrationActive {
 			return domain.E(domain.KindConflict, "it is %s", i.State)
 		}
-		again := &resyncInput{IDParam: act.IDParam, KeyHeader: in.KeyHeader}
+		again := &resyncInput{IDParam: act.IDParam, KeyHeader: in.KeyHeader, FreezeHeader: in.FreezeHeader}
 		again.Body = &struct {
 			Full   bool   `json:"full,omitempty" doc:"Read everything instead of what changed"`
 			Reason string `json:"reason,omitempty" maxLength:"500"`

@@ -8,6 +8,7 @@ import (
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/flow"
+	"github.com/wedsync/wedsync/internal/freeze"
 	"github.com/wedsync/wedsync/internal/rules/freshness"
 	"github.com/wedsync/wedsync/internal/store"
 )
@@ -112,6 +113,7 @@ func flowFault(err error) error {
 type resyncInput struct {
 	IDParam
 	KeyHeader
+	FreezeHeader
 	Body *struct {
 		Full   bool   `json:"full,omitempty" doc:"Read everything instead of what changed"`
 		Reason string `json:"reason,omitempty" maxLength:"500"`
@@ -134,6 +136,15 @@ func (s *Server) resyncIntegration(ctx context.Context, in *resyncInput) (*resyn
 	var reason string
 	if in.Body != nil {
 		req.Full, reason = in.Body.Full, in.Body.Reason
+	}
+	if req.Full {
+		id, err := parseID[domain.IntegrationID]("integration", in.ID)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.unfrozen(ctx, freeze.ActResync, "body.full", "integration/"+string(id), in.FreezeHeader); err != nil {
+			return nil, err
+		}
 	}
 	ref, err := s.askedFor(ctx, in.ID, "integration.resync", reason, map[string]string{"run": string(run), "full": strconv.FormatBool(req.Full)})
 	if err != nil {

@@ -102,6 +102,7 @@ func (s *Server) listMappings(ctx context.Context, in *IDParam) (*mappingsOutput
 type setMappingInput struct {
 	IDParam
 	VersionHeader
+	FreezeHeader
 	Kind string `path:"kind" maxLength:"60" example:"project_booked" doc:"Kind of webhook, as list-mappings names it"`
 	Body struct {
 		Version int64             `json:"version,omitempty" minimum:"1" doc:"The version that the change was made from, unless If-Match says it"`
@@ -124,7 +125,7 @@ func (s *Server) setMapping(ctx context.Context, in *setMappingInput) (*integrat
 	if err != nil {
 		return nil, err
 	}
-	change := &updateIntegrationInput{IDParam: in.IDParam, VersionHeader: in.VersionHeader}
+	change := &updateIntegrationInput{IDParam: in.IDParam, VersionHeader: in.VersionHeader, FreezeHeader: in.FreezeHeader}
 	change.Body.Version, change.Body.Reason = in.Body.Version, in.Body.Reason
 	if change.Body.Settings, err = m.Change(i.Settings, in.Kind, in.Body.Mapping); err != nil {
 		return nil, err

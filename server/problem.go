@@ -11,6 +11,7 @@ import (
 
 	"github.com/wedsync/wedsync/internal/diary"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/freeze"
 )
 
 // Problem is an error answer, RFC 9457 problem details.
@@ -26,6 +27,8 @@ type Problem struct {
 	Clashes      []clashView          `json:"clashes,omitempty" doc:"What is in the way"`
 	Alternatives []domain.Alternative `json:"alternatives,omitempty" doc:"Other times and resources, best first"`
 	Sources      []diary.Source       `json:"sources,omitempty" doc:"Systems that could not be read, so that the time is unknown"`
+	// What is frozen because a wedding is near or on.
+	Freeze *frozenView `json:"freeze,omitempty" doc:"The freeze of a wedding that stands in the way, and until when"`
 
 	retryAfter time.Duration
 }
@@ -85,6 +88,10 @@ func problemOf(err error) *Problem {
 	default:
 		p.Detail = err.Error()
 		p.Errors = fieldErrors(err)
+	}
+	var frozen *freeze.Refusal
+	if errors.As(err, &frozen) {
+		p.Freeze = viewRefusal(frozen)
 	}
 	return p
 }

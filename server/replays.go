@@ -7,12 +7,14 @@ import (
 
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/freeze"
 	"github.com/wedsync/wedsync/internal/store"
 )
 
 type replayOneInput struct {
 	IDParam
 	KeyHeader
+	FreezeHeader
 	Body *reasonBody
 }
 
@@ -46,8 +48,12 @@ func (s *Server) replayDelivery(ctx context.Context, in *replayOneInput) (*deliv
 		if i.State == domain.IntegrationDeleted {
 			return domain.E(domain.KindConflict, "its integration is deleted")
 		}
+		overridden, err := freeze.Person(ctx, tx, freeze.ActReplay, "id", "delivery/"+string(id), in.override(ctx))
+		if err != nil {
+			return err
+		}
 		var made bool
-		out.Body, made, err = tx.ReplayOne(ctx, domain.Replay{ID: replay, RequestedBy: who.Subject, Reason: reason}, id)
+		out.Body, made, err = tx.ReplayOne(ctx, domain.Replay{ID: replay, RequestedBy: who.Subject, Reason: reason, OverridesFreeze: overridden}, id)
 		if err != nil || !made {
 			return err
 		}
@@ -111,6 +117,7 @@ type replayChoice struct {
 
 type createReplayInput struct {
 	KeyHeader
+	FreezeHeader
 	Body struct {
 		Filter replayChoice `json:"filter,omitempty"`
 		All    bool         `json:"all,omitempty" doc:"Required for a filter that chooses everything"`
@@ -153,6 +160,11 @@ func (s *Server) createReplay(ctx context.Context, in *createReplayInput) (*repl
 			if _, err := tx.Integration(ctx, id); domain.KindOf(err) == domain.KindNotFound {
 				return domain.Invalid("body.filter.integration", "is no integration of this organisation")
 			} else if err != nil {
+				return err
+			}
+		}
+		if !r.DryRun {
+			if r.OverridesFreeze, err = freeze.Person(ctx, tx, freeze.ActReplay, "body.dry_run", "replay/"+string(r.ID), in.override(ctx)); err != nil {
 				return err
 			}
 		}
@@ -222,8 +234,17 @@ func (s *Server) pauseReplay(ctx context.Context, in *actionInput) (*replayOutpu
 	})
 }
 
-func (s *Server) resumeReplay(ctx context.Context, in *actionInput) (*replayOutput, error) {
-	return s.changeReplay(ctx, in, "replay.resume", func(ctx context.Context, id domain.ReplayID, by string) error {
+type resumeReplayInput struct {
+	IDParam
+	FreezeHeader
+	Body *reasonBody
+}
+
+func (s *Server) resumeReplay(ctx context.Context, in *resumeReplayInput) (*replayOutput, error) {
+	if err := s.thawReplay(ctx, in); err != nil {
+		return nil, err
+	}
+	return s.changeReplay(ctx, &actionInput{IDParam: in.IDParam, Body: in.Body}, "replay.resume", func(ctx context.Context, id domain.ReplayID, by string) error {
 		_, err := s.deps.Flow.ResumeReplay(ctx, id, contract.ResumeRequest{By: by})
 		return err
 	})
@@ -233,6 +254,25 @@ func (s *Server) cancelReplay(ctx context.Context, in *actionInput) (*replayOutp
 	return s.changeReplay(ctx, in, "replay.cancel", func(ctx context.Context, id domain.ReplayID, by string) error {
 		_, err := s.deps.Flow.CancelReplay(ctx, id, contract.CancelRequest{By: by})
 		return err
+	})
+}
+
+// thawReplay lets a replay that changes something go on through a freeze, where an admin overrides it.
+func (s *Server) thawReplay(ctx context.Context, in *resumeReplayInput) error {
+	id, err := parseID[domain.ReplayID]("replay", in.ID)
+	if err != nil {
+		return err
+	}
+	return s.deps.Store.Tenant(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
+		r, err := tx.Replay(ctx, id)
+		if err != nil || r.DryRun || r.OverridesFreeze || r.State.Ended() {
+			return err
+		}
+		overridden, err := freeze.Person(ctx, tx, freeze.ActReplay, "id", "replay/"+string(id), in.override(ctx))
+		if err != nil || !overridden {
+			return err
+		}
+		return tx.OverrideReplay(ctx, id)
 	})
 }
 

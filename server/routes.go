@@ -159,6 +159,9 @@ func Routes() []Route {
 		{Method: "POST", Path: "/v1/holds/{id}/confirm", Access: AccessOperator, ID: "confirm-hold", Tag: tagBookings, Summary: "Make a hold a confirmed booking", mount: typed((*Server).confirmHold)},
 		{Method: "POST", Path: "/v1/holds/{id}/release", Access: AccessOperator, ID: "release-hold", Tag: tagBookings, Summary: "Give the time of a hold back", mount: typed((*Server).releaseHold)},
 
+		{Method: "GET", Path: "/v1/freeze", Access: AccessViewer, ID: "get-freeze", Tag: tagBookings, Summary: "Read whether a wedding is near or on, until when that freezes what is risky, and which freezes come", mount: typed((*Server).getFreeze)},
+		{Method: "PUT", Path: "/v1/freeze", Access: AccessAdmin, ID: "put-freeze", Tag: tagBookings, Summary: "Set how long before a wedding its freeze begins, and what waits for a person meanwhile", mount: typed((*Server).putFreeze)},
+
 		{Method: "GET", Path: "/v1/conflicts", Access: AccessViewer, ID: "list-conflicts", Tag: tagConflicts, Summary: "List conflicts, newest first", mount: typed((*Server).listConflicts)},
 		{Method: "GET", Path: "/v1/conflicts/{id}", Access: AccessViewer, ID: "get-conflict", Tag: tagConflicts, Summary: "Read a conflict with its ways out", mount: typed((*Server).getConflict)},
 		{Method: "POST", Path: "/v1/conflicts/{id}/resolve", Access: AccessOperator, ID: "resolve-conflict", Tag: tagConflicts, Summary: "Decide a conflict", status: 202, mount: typed((*Server).resolveConflict)},

@@ -34,7 +34,7 @@ func conflictPolicyCommand() *cobra.Command {
 	why := func(f *pflag.FlagSet) { f.StringVar(&reason, "reason", "", "why, for the audit trail") }
 	cmd.AddCommand(
 		remoteCommand("list", "List policies", 0, http.MethodGet, func([]string) string { return "/v1/conflict-policies" }, nil, nil),
-		remoteCommand("set CATEGORY CATEGORY", "Set the policy for two categories; it acts on conflicts found from now on", 2, http.MethodPut, at,
+		riskyCommand("set CATEGORY CATEGORY", "Set the policy for two categories; it acts on conflicts found from now on", 2, http.MethodPut, at,
 			func([]string) (any, error) {
 				out := body()
 				out["reason"] = reason
@@ -61,7 +61,7 @@ func conflictPolicyCommand() *cobra.Command {
 				f.StringVar(&category, "category", "", "with --rule: one category of the pair")
 				f.StringVar(&other, "other", "", "with --rule: the other category")
 			}),
-		remoteCommand("apply", "Let the policies look at the conflicts that are open already", 0, http.MethodPost,
+		riskyCommand("apply", "Let the policies look at the conflicts that are open already", 0, http.MethodPost,
 			func([]string) string { return "/v1/conflict-policies/apply" },
 			func([]string) (any, error) { return map[string]any{"reason": reason}, nil }, why),
 	)

@@ -55,7 +55,7 @@ func deliveryCommand() *cobra.Command {
 		listDeliveriesCommand(),
 		remoteCommand("show ID", "Show a webhook with its tries", 1, http.MethodGet, at(""), nil, nil),
 		remoteCommand("schedule", "Show when webhooks are tried again", 0, http.MethodGet, func([]string) string { return "/v1/deliveries/schedule" }, nil, nil),
-		remoteCommand("replay ID", "Hand a webhook in once more", 1, http.MethodPost, at("/replay"), because, why),
+		riskyCommand("replay ID", "Hand a webhook in once more", 1, http.MethodPost, at("/replay"), because, why),
 		remoteCommand("discard ID", "Settle a dead webhook that is not to be applied (--reason is required)", 1, http.MethodPost, at("/discard"), because, why),
 	)
 	return cmd
@@ -105,7 +105,7 @@ func replayCommand() *cobra.Command {
 	why := func(f *pflag.FlagSet) { f.StringVar(&reason, "reason", "", "why, for the audit trail") }
 	because := func([]string) (any, error) { return map[string]any{"reason": reason}, nil }
 	cmd.AddCommand(
-		remoteCommand("start", "Replay what the filter chooses", 0, http.MethodPost, func([]string) string { return "/v1/replays" },
+		riskyCommand("start", "Replay what the filter chooses", 0, http.MethodPost, func([]string) string { return "/v1/replays" },
 			func([]string) (any, error) {
 				fields, err := c.fields()
 				return map[string]any{"filter": fields, "all": all, "dry_run": dry, "rate": rate, "reason": reason}, err
@@ -120,7 +120,7 @@ func replayCommand() *cobra.Command {
 		remoteCommand("list", "List replays, newest first", 0, http.MethodGet, func([]string) string { return "/v1/replays?limit=200" }, nil, nil),
 		remoteCommand("show ID", "Show a replay and its progress", 1, http.MethodGet, at(""), nil, nil),
 		remoteCommand("pause ID", "Stop a replay for a while", 1, http.MethodPost, at("/pause"), because, why),
-		remoteCommand("resume ID", "Let a paused replay go on", 1, http.MethodPost, at("/resume"), because, why),
+		riskyCommand("resume ID", "Let a paused replay go on", 1, http.MethodPost, at("/resume"), because, why),
 		remoteCommand("cancel ID", "End a replay where it is; what it handed in stays", 1, http.MethodPost, at("/cancel"), because, why),
 	)
 	return cmd

@@ -44,7 +44,7 @@ func quarantineCommand() *cobra.Command {
 
 func deleteIntegrationCommand() *cobra.Command {
 	var purge bool
-	return remoteCommand("delete ID", "Disconnect for good", 1, http.MethodDelete, func(args []string) string {
+	return riskyCommand("delete ID", "Disconnect for good", 1, http.MethodDelete, func(args []string) string {
 		path := "/v1/integrations/" + url.PathEscape(args[0])
 		if purge {
 			path += "?purge=true"
@@ -73,6 +73,7 @@ func purgeCommand() *cobra.Command {
 		f.BoolVar(&dry, "dry-run", false, "only count the copies")
 		f.BoolVar(&status, "status", false, "only show how far the last purge is")
 		f.StringVar(&reason, "reason", "", "why, for the audit trail")
+		r.overrideFlag(f)
 	})
 	return cmd
 }

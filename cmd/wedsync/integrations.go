@@ -81,6 +81,7 @@ func integrationsCommand() *cobra.Command {
 		f.BoolVar(&full, "full", false, "for resync: read everything instead of what changed")
 		f.BoolVar(&asJSON, "json", false, "print the answers as they are")
 		f.StringVar(&reason, "reason", "", "why, for the audit trail")
+		r.overrideFlag(f)
 	})
 	return cmd
 }
@@ -187,6 +188,7 @@ func disconnectCommand() *cobra.Command {
 		f.BoolVar(&status, "status", false, "only show how far it is")
 		f.BoolVar(&leave, "no-follow", false, "do not follow it; it goes on by itself")
 		f.StringVar(&reason, "reason", "", "why, for the audit trail")
+		r.overrideFlag(f)
 	})
 	return cmd
 }

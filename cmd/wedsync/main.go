@@ -2,7 +2,8 @@
 // Run "wedsync help" for the list, and "wedsync server --help" for the settings; each flag is also an environment
 // variable.
 //
-// Exit status is 0 on success, 1 when something did not work, 2 when the call was wrong. Faults that a person can mend
+// Exit status is 0 on success, 1 when something did not work, 2 when the call was wrong, 3 when a change of the program is
+// refused because a wedding's day is on or near. Faults that a person can mend
 // are one line on standard error.
 package main
 
@@ -40,6 +41,9 @@ func run() int {
 
 // status is the exit status for an error.
 func status(err error) int {
+	if errors.As(err, new(*frozenError)) {
+		return 3
+	}
 	if domain.KindOf(err) == domain.KindInvalid || errors.As(err, new(*usageError)) {
 		return 2
 	}
@@ -83,5 +87,6 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(holdCommand(), availabilityCommand(), whoIsFreeCommand(), suggestCommand())
 	root.AddCommand(bookingCommand(), venueCommand(), blackoutCommand())
 	root.AddCommand(scrapeCommand())
+	root.AddCommand(freezeCommand())
 	return root
 }

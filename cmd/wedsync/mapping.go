@@ -113,6 +113,7 @@ func setMappingCommand() *cobra.Command {
 	settings(cmd, &app.Config{}, r.flags, func(f *pflag.FlagSet, _ *app.Config) {
 		f.Int64Var(&version, "version", 0, "version of the integration that the change was made from; the present one if left out")
 		f.StringVar(&reason, "reason", "", "why, for the audit trail")
+		r.overrideFlag(f)
 	})
 	return cmd
 }

@@ -57,6 +57,7 @@ func policyCommand() *cobra.Command {
 		f.BoolVar(&p.Filters.SkipFree, "skip-free", false, "no entries that leave the time free")
 		f.StringSliceVar(&p.Filters.Kinds, "kind", nil, "only these types, such as default,out_of_office")
 		f.StringVar(&reason, "reason", "", "why, for the audit trail")
+		r.overrideFlag(f)
 	})
 	return cmd
 }

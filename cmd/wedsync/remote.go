@@ -15,11 +15,13 @@ import (
 	"github.com/wedsync/wedsync/internal/apiclient"
 	"github.com/wedsync/wedsync/internal/app"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/freeze"
 )
 
 // remote is a running server that commands talk to.
 type remote struct {
 	dir, url, token string
+	override        string // reason for which something risky is done while a wedding is near or on
 }
 
 func (r *remote) flags(f *pflag.FlagSet, _ *app.Config) {
@@ -28,15 +30,20 @@ func (r *remote) flags(f *pflag.FlagSet, _ *app.Config) {
 	f.StringVar(&r.token, "token", "", "admin token for --url")
 }
 
+// overrideFlag is for commands that do what is refused while a wedding is near or on.
+func (r *remote) overrideFlag(f *pflag.FlagSet) {
+	f.StringVar(&r.override, "override-freeze", "", "why this is done although a wedding is near or on, 3 to 500 characters, for the audit trail; admins only")
+}
+
 func (r *remote) client() (*apiclient.Client, error) {
 	if r.url != "" {
-		return apiclient.New(r.url, r.token), nil
+		return apiclient.New(r.url, r.token).With(freeze.Header, r.override), nil
 	}
 	ready, err := app.ReadReady(r.dir)
 	if err != nil {
 		return nil, err
 	}
-	return apiclient.New(ready.HTTP, ready.AdminToken), nil
+	return apiclient.New(ready.HTTP, ready.AdminToken).With(freeze.Header, r.override), nil
 }
 
 // call makes one request and prints the answer.
@@ -67,7 +74,21 @@ func printJSON(w io.Writer, v any) error {
 
 // remoteCommand is a command that makes one request. path gets the arguments.
 func remoteCommand(use, short string, args int, method string, path func(args []string) string, body func(args []string) (any, error), more func(f *pflag.FlagSet)) *cobra.Command {
+	return (&remote{}).command(use, short, args, method, path, body, more)
+}
+
+// riskyCommand is a remoteCommand that an admin may insist on while a wedding is near or on.
+func riskyCommand(use, short string, args int, method string, path func(args []string) string, body func(args []string) (any, error), more func(f *pflag.FlagSet)) *cobra.Command {
 	r := &remote{}
+	return r.command(use, short, args, method, path, body, func(f *pflag.FlagSet) {
+		if more != nil {
+			more(f)
+		}
+		r.overrideFlag(f)
+	})
+}
+
+func (r *remote) command(use, short string, args int, method string, path func(args []string) string, body func(args []string) (any, error), more func(f *pflag.FlagSet)) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: cobra.ExactArgs(args),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -199,6 +220,7 @@ func resyncCommand() *cobra.Command {
 	settings(cmd, &app.Config{}, r.flags, func(f *pflag.FlagSet, _ *app.Config) {
 		f.BoolVar(&full, "full", false, "read everything instead of what changed")
 		f.StringVar(&reason, "reason", "", "why, for the audit trail")
+		r.overrideFlag(f)
 	})
 	return cmd
 }

@@ -57,16 +57,20 @@ func workerCommand() *cobra.Command {
 }
 
 func migrateCommand() *cobra.Command {
-	cfg := app.Defaults()
+	cfg, d := app.Defaults(), &deploySettings{}
 	cmd := &cobra.Command{
 		Use:   "migrate",
 		Short: "Bring the database schema to the version that this program needs",
 		Long: "Bring the database schema to the version that this program needs. The URL's role becomes the owner of the tables;\n" +
-			"server and worker should log in as another one that is a member of wedsync_app and wedsync_system.",
+			"server and worker should log in as another one that is a member of wedsync_app and wedsync_system.\n" +
+			"While the day of any wedding is on, or near, it is refused with exit status 3 where there is something to migrate (wedsync freeze check).",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cfg.DatabaseURL == "" {
 				return domain.Invalid("database-url", "is required")
+			}
+			if err := d.check(cmd, cfg.DatabaseURL, "migration", true); err != nil {
+				return err
 			}
 			n, err := store.Migrate(cmd.Context(), cfg.DatabaseURL)
 			if err != nil {
@@ -78,6 +82,6 @@ func migrateCommand() *cobra.Command {
 	}
 	settings(cmd, &cfg, func(f *pflag.FlagSet, c *app.Config) {
 		f.StringVar(&c.DatabaseURL, "database-url", "", "Postgres URL of the role that owns, or will own, the tables")
-	})
+	}, d.flags)
 	return cmd
 }

@@ -2,7 +2,8 @@
 --
 --   psql -v ON_ERROR_STOP=1 -v owner_password=… -v login_password=… -f roles.sql
 --
---   wedsync_owner   owns the tables; only "wedsync migrate" logs in as it
+--   wedsync_owner   owns the tables; only "wedsync migrate" logs in as it. It takes the other roles to see whether a wedding
+--                   is on before it changes anything
 --   wedsync_login   server and worker log in as it; it owns nothing and has no rights until it takes a role
 --   wedsync_app     one tenant at a time, by row-level security
 --   wedsync_system  intake, dispatch and live stream
@@ -11,7 +12,7 @@ CREATE ROLE wedsync_system NOLOGIN NOBYPASSRLS;
 -- CREATEROLE, because a migration may add a role.
 CREATE ROLE wedsync_owner LOGIN NOINHERIT CREATEROLE PASSWORD :'owner_password';
 CREATE ROLE wedsync_login LOGIN NOINHERIT PASSWORD :'login_password';
-GRANT wedsync_app, wedsync_system TO wedsync_login;
+GRANT wedsync_app, wedsync_system TO wedsync_owner, wedsync_login;
 
 CREATE DATABASE wedsync OWNER wedsync_owner;
 REVOKE ALL ON DATABASE wedsync FROM PUBLIC;

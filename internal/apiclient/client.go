@@ -20,14 +20,28 @@ import (
 
 // Client calls one server as one caller.
 type Client struct {
-	base  string
-	token string
-	http  *http.Client
+	base   string
+	token  string
+	http   *http.Client
+	header http.Header // of every call
 }
 
 // New makes a client of the server at base, such as http://127.0.0.1:8080.
 func New(base, token string) *Client {
 	return &Client{base: strings.TrimSuffix(base, "/"), token: token, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 30 * time.Second}}}
+}
+
+// With returns a client that sends a header with every call of the API; an empty value sends none. It shares its connections
+// with c.
+func (c *Client) With(name, value string) *Client {
+	out := *c
+	if out.header = c.header.Clone(); out.header == nil {
+		out.header = http.Header{}
+	}
+	if out.header.Del(name); value != "" {
+		out.header.Set(name, value)
+	}
+	return &out
 }
 
 // Close ends idle connections.
@@ -62,6 +76,9 @@ func (c *Client) DoWithKey(ctx context.Context, method, path, key string, in, ou
 	}
 	if key != "" {
 		req.Header.Set("Idempotency-Key", key)
+	}
+	for name, values := range c.header {
+		req.Header[name] = values
 	}
 	return c.send(req, out)
 }
@@ -135,7 +152,7 @@ func kindOf(status int) domain.ErrorKind {
 		return domain.KindForbidden
 	case http.StatusNotFound:
 		return domain.KindNotFound
-	case http.StatusConflict, http.StatusPreconditionFailed:
+	case http.StatusConflict, http.StatusPreconditionFailed, http.StatusLocked:
 		return domain.KindConflict
 	case http.StatusRequestEntityTooLarge:
 		return domain.KindTooLarge

@@ -18,6 +18,7 @@ import (
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/devstack"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/freeze"
 	"github.com/wedsync/wedsync/internal/store"
 	"github.com/wedsync/wedsync/internal/token"
 	"github.com/wedsync/wedsync/internal/vault"
@@ -119,6 +120,13 @@ func DevStack(ctx context.Context, o DevOptions, use func(ctx context.Context, s
 	cfg.DatabaseURL, cfg.TemporalAddress, cfg.TemporalUI, cfg.AllowPrivate = stack.DatabaseURL(), stack.TemporalAddress(), stack.TemporalUI(), true
 	cfg.HTTPAddr = listener.Addr().String()
 	cfg.AddressRate, cfg.OrganizationRate = 0, 0 // every sender is this machine, and its tools measure
+	// Production would wait; a development stack says so and goes on.
+	gate := WeddingDay{DatabaseURL: cfg.DatabaseURL, Within: freeze.DeployWithin}
+	if behind, err := gate.Behind(ctx); err == nil && behind {
+		if days, err := gate.Days(ctx); err == nil && days.Any() {
+			log("a migration in production would be refused now: " + days.String())
+		}
+	}
 	applied, err := store.Migrate(ctx, cfg.DatabaseURL)
 	if err != nil {
 		return fmt.Errorf("migrate the database: %w", err)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/freeze"
 	"github.com/wedsync/wedsync/internal/rules/calendartime"
 	"github.com/wedsync/wedsync/internal/rules/conflict"
 	"github.com/wedsync/wedsync/internal/rules/place"
@@ -116,6 +117,22 @@ func Several(ctx context.Context, tx *store.Tx, want []domain.Booking, by, reaso
 	return r, err
 }
 
+// asked are those of the bookings that both sides changed about which no policy decides now, because a wedding is near or on:
+// one of the versions would be lost.
+func asked(ctx context.Context, tx *store.Tx, in reconcile.Input, judged []domain.BookingID) (map[domain.BookingID]bool, error) {
+	now, err := freeze.Look(ctx, tx)
+	if err != nil || !now.Frozen() {
+		return nil, err
+	}
+	out := map[domain.BookingID]bool{}
+	for _, id := range judged {
+		if b, ok := in.Bookings[id]; ok && now.Stops(b.When.Span) {
+			out[id] = true
+		}
+	}
+	return out, nil
+}
+
 type actor struct {
 	name, reason string
 	causes       []domain.Cause // see Changes
@@ -135,6 +152,14 @@ func run(ctx context.Context, tx *store.Tx, from domain.Integration, items []rec
 	known.ReadAt = readAt
 	in := known.Input
 	plan := reconcile.Decide(in)
+	if len(plan.Judged) > 0 {
+		if in.Ask, err = asked(ctx, tx, in, plan.Judged); err != nil {
+			return Result{}, err
+		}
+		if len(in.Ask) > 0 {
+			plan = reconcile.Decide(in)
+		}
+	}
 	result := Result{Outcomes: plan.Outcomes, Clashes: plan.Clashes, Reread: plan.Reread}
 	if plan.Empty() || plan.Reread {
 		return result, nil

@@ -1,6 +1,7 @@
 // Package guard stands before deletions. One failed fetch read as "everything is gone", a calendar that was unshared, or
 // a connection pointed at another account must not empty a year of bookings, so removals that are many at once, by number
-// and by share ([domain.Guard]), are held until a person decides. The bookings stay as they are meanwhile.
+// and by share ([domain.Guard]), are held until a person decides; so is each removal while a wedding is near or on (package
+// freeze). The bookings stay as they are meanwhile.
 //
 //   - [Sift] and [SiftAbsent] take out of what a system reports, or left out of a full listing, what is to be held. They
 //     work in the caller's transaction, before package apply.

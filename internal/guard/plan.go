@@ -250,7 +250,7 @@ func (p *planner) rehearse(ctx context.Context, tx *store.Tx, chunk []domain.Cha
 			continue
 		}
 		e := entryOf(c)
-		e.Action, e.Reason = PlanHold, "more removals at once than are carried out without asking"
+		e.Action, e.Reason = PlanHold, "removals that are many at once, or come while a wedding is near or on, wait for a person"
 		told = append(told, e)
 	}
 	r, err := apply.Changes(ctx, tx, p.c.Integration, passed)
@@ -349,7 +349,7 @@ func (p *planner) absent(ctx context.Context) error {
 	for _, l := range unseen {
 		b := bookings[l.BookingID]
 		e := PlanEntry{Action: PlanHold, ExternalID: l.ExternalID, BookingID: b.ID, Category: b.Category, Status: b.Status, When: b.When, Title: b.Details.Title,
-			Reason: "it is missing there, and its removal would wait for a person: too many at once, or the system cannot be asked"}
+			Reason: "it is missing there, and its removal would wait for a person: too many at once, the system cannot be asked, or a wedding is near or on"}
 		if b.Private {
 			e.Title = "Private"
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/diary"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/freeze"
 	"github.com/wedsync/wedsync/internal/rules/conflict"
 	"github.com/wedsync/wedsync/internal/store"
 )
@@ -296,8 +297,34 @@ func end(ctx context.Context, tx *store.Tx, h domain.Hold, b domain.Booking, as 
 
 var verbs = map[domain.HoldState]string{domain.HoldReleased: "release", domain.HoldExpired: "expire", domain.HoldLost: "lose", domain.HoldConfirmed: "confirm"}
 
+// keep gives a hold whose time has come another end where it lies within a freeze that is on: on a wedding's days nothing
+// is given away and taken out of other systems by itself. It lasts until the freeze is over; a person may end it before.
+// Without such a freeze it is returned as it is.
+func keep(ctx context.Context, tx *store.Tx, h domain.Hold, b domain.Booking) (domain.Hold, error) {
+	now, err := freeze.Look(ctx, tx)
+	if err != nil {
+		return h, err
+	}
+	wedding, on := now.Within(b.When.Span)
+	if !on || wedding.Booking == b.ID {
+		return h, nil
+	}
+	const why = "a wedding is near or on, so its end waits"
+	was := h.ExpiresAt
+	h.ExpiresAt, h.Reason, b.HeldUntil = wedding.Until, why, wedding.Until
+	if _, err := apply.Manual(ctx, tx, b, "system:hold", why); err != nil {
+		return h, err
+	}
+	if h, err = tx.SaveHold(ctx, h); err != nil {
+		return h, err
+	}
+	return h, tx.Audit(ctx, domain.AuditEntry{Actor: "system:hold", Action: "hold.keep", Reason: why, Subject: "booking/" + string(h.ID),
+		Before: map[string]string{"expires_at": was.Format(time.RFC3339)}, After: map[string]string{"expires_at": h.ExpiresAt.Format(time.RFC3339), "wedding": string(wedding.Booking)}})
+}
+
 // Expire ends a hold whose time has come, and settles one whose booking was confirmed or cancelled by other ways. It
-// returns the hold as it is then; one that still lasts, or is over already, is left as it is.
+// returns the hold as it is then; one that still lasts, or is over already, is left as it is. One that lies within the freeze
+// of a wedding that is near or on gets its end instead.
 func Expire(ctx context.Context, tx *store.Tx, id domain.BookingID) (domain.Hold, error) {
 	h, b, err := taken(ctx, tx, id)
 	if err != nil || h.State != domain.HoldLive {
@@ -312,6 +339,9 @@ func Expire(ctx context.Context, tx *store.Tx, id domain.BookingID) (domain.Hold
 		return tx.SaveHold(ctx, h)
 	case h.Live(tx.Now):
 		return h, nil
+	}
+	if kept, err := keep(ctx, tx, h, b); err != nil || kept.Live(tx.Now) {
+		return kept, err
 	}
 	if err := end(ctx, tx, h, b, domain.HoldExpired, "system:hold", "nobody confirmed it in time"); err != nil {
 		return h, err

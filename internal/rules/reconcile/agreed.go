@@ -133,7 +133,14 @@ const (
 func (w *world) judge(l *domain.Link, b domain.Booking, c domain.Change) verdict {
 	gone := c.Op == domain.OpRemove || c.Status == domain.StatusCancelled
 	theirs := false
-	switch w.in.From.Sync.Edits() {
+	policy := w.in.From.Sync.Edits()
+	if w.in.Ask[b.ID] {
+		policy = domain.EditManual
+	}
+	if policy != domain.EditManual && !slices.Contains(w.judged, b.ID) {
+		w.judged = append(w.judged, b.ID)
+	}
+	switch policy {
 	case domain.EditManual:
 		return askThem
 	case domain.EditKeepBoth:

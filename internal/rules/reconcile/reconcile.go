@@ -46,6 +46,8 @@ type Input struct {
 	Dismissed map[string]string                // PairKey to the fingerprint that a person accepted
 	Places    place.Known                      // the venues of the organisation; none where no text could name one
 	Choices   []domain.LinkChoice              // what persons said about pairs of the bookings concerned
+	// Ask are the bookings about which a person decides when both sides changed them, whatever the connection's policy says.
+	Ask map[domain.BookingID]bool
 	// Random fills the random bits of new identifiers; nil = the system's own randomness.
 	Random func([]byte)
 }
@@ -139,6 +141,8 @@ type Plan struct {
 	Edits       []domain.EditConflict // new and changed; one that closes has no There
 	// Reread says that the page behind the items is older than what is known of one of its entries. It must be read again.
 	Reread bool
+	// Judged are the bookings that both sides had changed and about which the connection's policy decided.
+	Judged []domain.BookingID
 	// Clashes are all that the bookings concerned have now, new or known or accepted. Nothing of it is stored.
 	Clashes []conflict.Found
 }

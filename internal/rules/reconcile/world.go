@@ -26,6 +26,7 @@ type world struct {
 	filter   filter
 	reread   bool
 	edits    []domain.EditConflict
+	judged   []domain.BookingID // changed on both sides, and decided by the connection's policy
 
 	links      []*domain.Link // stable order
 	byExternal map[string]*domain.Link
@@ -127,7 +128,7 @@ func (w *world) candidate(b domain.Booking, res Resource) conflict.Candidate {
 // plan collects what changed, in an order that does not depend on map iteration.
 func (w *world) plan() Plan {
 	p := Plan{Outcomes: w.outcomes, Opened: w.opened, Updated: w.updated, Cleared: w.cleared, Rechecks: w.rechecks, Pushes: w.pushes, Clashes: w.clashes,
-		Edits: w.edits, Reread: w.reread}
+		Edits: w.edits, Reread: w.reread, Judged: w.judged}
 	for _, id := range w.touched {
 		p.Bookings = append(p.Bookings, BookingWrite{Booking: *w.bookings[id], Was: w.before[id]})
 	}
