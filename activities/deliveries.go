@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/guard"
+	"github.com/wedsync/wedsync/internal/outbound"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
 	"github.com/wedsync/wedsync/internal/rules/retry"
@@ -279,6 +281,7 @@ type batch struct {
 	now       time.Time
 	spans     []tracing.Span                                    // per delivery; nil = none is traced
 	target    func(context.Context, domain.IntegrationID) error // nil = may be routed to
+	calm      bool                                              // a call was held back: no further one waits for its turn
 	started   time.Time                                         // by this process's own clock, for how long tries took
 	worker    string
 }
@@ -320,15 +323,25 @@ func (b *batch) read(ctx context.Context, opened any, openErr error, d domain.Ra
 	for k, v := range d.Headers {
 		header.Set(k, v)
 	}
+	patience := decodePatience
+	if b.calm {
+		patience = 0
+	}
+	ctx = outbound.WithPatience(ctx, patience)
 	err = caught("decode delivery", func() (err error) {
 		got, err = source.Decode(ctx, provider.Webhook{Header: header, Body: d.Body, ReceivedAt: d.ReceivedAt})
 		return err
 	})
 	if err != nil {
+		b.calm = b.calm || errors.Is(err, outbound.ErrHeld)
 		return provider.Decoded{}, err
 	}
 	return got, nil
 }
+
+// decodePatience is how long a thin delivery waits for its turn to ask its system. It waits inside a transaction, so not long: one
+// that is held back comes again.
+const decodePatience = 500 * time.Millisecond
 
 // settle turns the effects of the changes into the outcomes of the deliveries.
 func (b *batch) settle(effects []reconcile.Outcome) []store.DeliveryOutcome {
@@ -378,6 +391,9 @@ func (b *batch) settle(effects []reconcile.Outcome) []store.DeliveryOutcome {
 
 // note puts a try into the history, unless it was a first one that went well.
 func (b *batch) note(d domain.RawDelivery, o *store.DeliveryOutcome) {
+	if o.Held {
+		return
+	}
 	if d.Attempts > 0 || o.State == domain.DeliveryRetrying || o.State == domain.DeliveryDead {
 		o.Try = &store.DeliveryTry{Took: time.Since(b.started), Worker: b.worker}
 	}
@@ -431,6 +447,12 @@ func (b *batch) supersede(ctx context.Context, tx *store.Tx, integration domain.
 
 func (b *batch) failed(d domain.RawDelivery, err error) store.DeliveryOutcome {
 	o := store.DeliveryOutcome{ID: d.ID, State: domain.DeliveryDead, Reason: textOf(err)}
+	if errors.Is(err, outbound.ErrHeld) {
+		// Nothing was asked, so it counts as no try.
+		o.State, o.Held = domain.DeliveryRetrying, true
+		o.NextAttemptAt = b.now.Add(min(max(domain.RetryAfter(err), time.Second), longestDelay))
+		return o
+	}
 	// A fault of the settings is mended by the admin, and the delivery must still be there then.
 	waits := domain.Retryable(err) || domain.KindOf(err) == domain.KindPermanent || domain.KindOf(err) == domain.KindUnauthenticated
 	if next, again := retry.Next(b.now, d.Attempts+1, rand.Float64(), domain.RetryAfter(err)); waits && again {

@@ -54,3 +54,33 @@ func TestTheNextTryWaitsAsAskedWithinBounds(t *testing.T) {
 		}
 	}
 }
+
+func TestADeliveryThatWaitsForItsTurnToAskCountsAsNoTry(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	d.atCRM.held = 40 * time.Second
+	ids := d.deliver(d.crm, "held", body(change("w1", domain.CategoryWedding, 10, 12)), "held")
+	for n := range 20 { // more than a delivery has tries
+		got := d.applyTo(d.crm)
+		applied := 0
+		if n == 0 {
+			applied = 1 // what asks nobody goes on
+		}
+		if got.Applied != applied || got.Retried != 2 || got.Dead != 0 || got.NextDue.Sub(d.clock()) != 40*time.Second {
+			t.Fatalf("round %d: %+v", n, got)
+		}
+		for _, at := range []int{0, 2} {
+			if have := d.delivery(ids[at]); have.State != domain.DeliveryRetrying || have.Attempts != 0 || have.Reason == "" {
+				t.Fatalf("round %d: %+v", n, have)
+			}
+		}
+		d.advance(40 * time.Second)
+	}
+	d.atCRM.held = 0
+	if got := d.applyTo(d.crm); got.Ignored != 2 {
+		t.Errorf("when calls go again: %+v", got)
+	}
+	if have := d.delivery(ids[0]); have.State != domain.DeliveryIgnored || have.Attempts != 1 {
+		t.Errorf("in the end: %+v", have)
+	}
+}

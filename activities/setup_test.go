@@ -40,6 +40,7 @@ type outside struct {
 	entries map[string]domain.Change
 	keys    map[string]string // key of a Put to the entry that it made
 	faults  map[string][]error
+	held    time.Duration  // calls of thin deliveries are held back for so long; 0 = they are not
 	lost    map[string]int // calls of that name whose answer is lost after they took effect
 	calls   map[string]int
 	pages   map[string]provider.Page // by cursor
@@ -86,6 +87,11 @@ func (o *outside) Decode(_ context.Context, d provider.Webhook) (provider.Decode
 		panic("quoting Marker Person")
 	case "garbage":
 		return out, domain.Invalid("body", "must be JSON")
+	case "held":
+		if o.held > 0 {
+			return out, heldBack(o.held)
+		}
+		return out, nil
 	case "busy":
 		return out, domain.E(domain.KindUnavailable, "ask the system for the entry")
 	case "raw":

@@ -20,6 +20,9 @@ func serverCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
+			if _, err := app.LimitMemory(cfg); err != nil {
+				return err
+			}
 			core, err := app.Open(ctx, cfg, "server")
 			if err != nil {
 				return err
@@ -44,6 +47,9 @@ func workerCommand() *cobra.Command {
 		Short: "Run workflows and activities of the chosen task queues",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := app.LimitMemory(cfg); err != nil {
+				return err
+			}
 			core, err := app.Open(cmd.Context(), cfg, "worker")
 			if err != nil {
 				return err

@@ -55,6 +55,8 @@ func traceSettings(f *pflag.FlagSet, c *app.Config) {
 
 func outboundSettings(f *pflag.FlagSet, c *app.Config) {
 	f.BoolVar(&c.AllowPrivate, "allow-private", c.AllowPrivate, "let outbound calls reach private and loopback addresses (development only)")
+	f.StringSliceVar(&c.OutboundRates, "outbound-rates", c.OutboundRates, "how fast outside systems may be called, as [SYSTEM.]SCOPE=PER_SECOND[:BURST] with scope integration, account or host: host=50:200 for systems of which no number is known, google.host=300 for a provider, tokens.host=20 for token endpoints; the same for servers and workers")
+	f.StringVar(&c.MemoryLimit, "memory-limit", c.MemoryLimit, "memory that this process should stay below, such as 900MiB or 2GiB: near it garbage is collected more often; off = no limit; empty = 1GiB for servers, for workers nine tenths of what the container may use, unless GOMEMLIMIT is set")
 }
 
 // consentSettings are the registrations with vendors whose systems are connected by consent. Their secrets have no flag,

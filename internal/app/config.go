@@ -77,6 +77,8 @@ type Config struct {
 	Streams          int           // live streams of this server
 	StreamsPerOrg    int
 	StopTimeout      time.Duration
+	OutboundRates    []string // outbound.ParseRates
+	MemoryLimit      string   // such as 900MiB, off, or "" for what the container allows; see LimitMemory
 	// WorkerMetricsAddr is where a worker shows its metrics, host:port; "" = nowhere.
 	WorkerMetricsAddr string
 	Traces            Traces
@@ -184,6 +186,12 @@ func (c Config) Validate(admins bool) error {
 		faults = append(faults, err)
 	}
 	if err := c.Traces.validate(); err != nil {
+		faults = append(faults, err)
+	}
+	if _, err := c.outboundRates(); err != nil {
+		faults = append(faults, err)
+	}
+	if _, err := parseMemory(c.MemoryLimit); err != nil {
 		faults = append(faults, err)
 	}
 	faults = append(faults, c.worker().Validate())

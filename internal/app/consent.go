@@ -120,7 +120,7 @@ func (c *Core) openGrants() error {
 		return nil, domain.E(domain.KindConflict, "integrations of %s cannot be connected by consent in this build", name)
 	}, Own: func(own provider.OAuthClient) (*oauth.Client, error) {
 		return oauth.New(oauth.Client{ID: own.ID, Secret: own.Secret, Hosts: own.Hosts, Basic: own.Basic, Loopback: c.Config.AllowPrivate, HTTP: c.consents})
-	}})
+	}, Gate: c.Outbound.ForTokens})
 	return nil
 }
 

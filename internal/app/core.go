@@ -84,11 +84,16 @@ func Open(ctx context.Context, c Config, name string) (*Core, error) {
 		core.Close()
 		return nil, err
 	}
-	if err := core.openGrants(); err != nil {
+	rates, err := c.outboundRates()
+	if err != nil {
 		core.Close()
 		return nil, err
 	}
-	if core.Outbound, err = outbound.New(ctx, outbound.Options{Store: core.Store, Log: core.Log, Metrics: core.Metrics}); err != nil {
+	if core.Outbound, err = outbound.New(ctx, outbound.Options{Store: core.Store, Log: core.Log, Metrics: core.Metrics, Rates: rates}); err != nil {
+		core.Close()
+		return nil, err
+	}
+	if err := core.openGrants(); err != nil {
 		core.Close()
 		return nil, err
 	}

@@ -40,7 +40,7 @@ import (
 // RunServer serves HTTP on l until ctx ends, and then drains: requests in flight finish, what was acknowledged is
 // stored, what waits for Temporal is sent or left to the next sweep.
 func RunServer(ctx context.Context, c *Core, l net.Listener) error {
-	inbox.TuneGC()
+	inbox.TuneGC(c.Config.MemoryLimit != "")
 	s, err := NewServer(c, l.Addr().String())
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/httpx"
 	"github.com/wedsync/wedsync/internal/oauth"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/store"
@@ -24,6 +25,8 @@ type GrantsOptions struct {
 	// are none.
 	Own func(provider.OAuthClient) (*oauth.Client, error)
 	Now func() time.Time // nil = time.Now
+	// Gate is what calls to the token endpoint of an integration pass; nil = none.
+	Gate func(domain.Integration) httpx.Gate
 	// Parallel bounds how many integrations of one provider this process refreshes at once, each on a connection of the
 	// tenant pool, so that a slow token endpoint cannot use up the pool; 0 = 2.
 	Parallel int
@@ -119,8 +122,19 @@ func (g *Grants) of(ctx context.Context, tx *store.Tx, i domain.Integration) (pr
 	return reg, at, client, err
 }
 
-// client is who asks for the grant of an integration: this installation, or who is registered in its settings.
+// client is who asks for the grant of an integration, through the gate of its token endpoint.
 func (g *Grants) client(ctx context.Context, tx *store.Tx, i domain.Integration) (*oauth.Client, error) {
+	client, err := g.asker(ctx, tx, i)
+	if err != nil || g.o.Gate == nil {
+		return client, err
+	}
+	gated := *client
+	gated.HTTP = client.HTTP.Through(g.o.Gate(i))
+	return &gated, nil
+}
+
+// asker is this installation, or who is registered in the integration's settings.
+func (g *Grants) asker(ctx context.Context, tx *store.Tx, i domain.Integration) (*oauth.Client, error) {
 	reg, ok := g.o.Find(i.Provider)
 	if !ok || reg.OAuthClient == nil || g.o.Own == nil {
 		return g.o.Client(i.Provider)

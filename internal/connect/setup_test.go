@@ -32,6 +32,7 @@ type bundle struct {
 	out  *httpx.Client
 	org  domain.OrgID
 	i    domain.Integration
+	gate func(domain.Integration) httpx.Gate // of processes that start from then on
 	one  process
 
 	mu  sync.Mutex
@@ -120,7 +121,7 @@ func (b *bundle) process() process {
 	s, err := store.Open(b.Context(), b.url, b.ring, store.Options{MaxConns: 4, SystemMaxConns: 2, Now: b.clock})
 	b.must(err)
 	b.Cleanup(s.Close)
-	return process{s, connect.NewGrants(connect.GrantsOptions{Store: s, Find: b.find, Now: b.clock, Client: func(string) (*oauth.Client, error) {
+	return process{s, connect.NewGrants(connect.GrantsOptions{Store: s, Find: b.find, Now: b.clock, Gate: b.gate, Client: func(string) (*oauth.Client, error) {
 		return oauth.New(oauth.Client{ID: "client", Secret: "secret", Loopback: true, HTTP: b.out, Now: b.clock})
 	}})}
 }

@@ -182,6 +182,9 @@ func (c *Client) Through(g Gate) *Client {
 	return &gated
 }
 
+// Gated reports whether a client sends through a gate. What a provider does to spare its system is done there then.
+func (c *Client) Gated() bool { return c.gate != nil }
+
 // Connections tells about the connections of a client and of all that share them.
 type Connections struct {
 	Open  int    // idle ones included

@@ -258,9 +258,14 @@ func (d *Discipline) follow() {
 		}
 		ctx, cancel := context.WithTimeout(d.life, storeWithin)
 		rows, err := d.o.Store.CircuitsSince(ctx, since)
+		var slowed []store.Pace
+		if err == nil {
+			slowed, err = d.o.Store.PacesSince(ctx, since)
+		}
 		cancel()
 		if err == nil {
 			read = now
+			d.adoptPaces(slowed)
 			d.circuits.Lock()
 			for _, row := range rows {
 				d.adopt(line{row.IntegrationID, row.Host}, row, now)
@@ -277,6 +282,7 @@ func (d *Discipline) follow() {
 			}
 			cancel()
 			d.forget(now)
+			d.forgetPaces(now)
 		}
 		timer.Reset(d.o.Refresh)
 	}

@@ -54,7 +54,7 @@ func (d *Discipline) sharedOf(s shape) *ratelimit.Shared {
 	}
 	whole := store.AllowanceLimit{Rate: s.perSecond * leased, Burst: max(1, int(math.Round(float64(s.burst)*leased)))}
 	made := ratelimit.NewShared(ratelimit.SharedOptions{Rate: whole.Rate, Burst: whole.Burst, Lease: d.leaseOf(whole), Free: freely,
-		Credit: max(1, s.burst/25), Ahead: 200 * time.Millisecond})
+		Credit: max(1, s.burst/25), Ahead: 200 * time.Millisecond, Spare: true})
 	d.limits.shared[s] = made
 	d.tasks.Go(func() { made.Run(d.life, d.o.Now, d.unleased) })
 	return made
@@ -119,7 +119,8 @@ func (d *Discipline) turn(ctx context.Context, s shape, key ratelimit.Key, membe
 		d.limits.turns[at] = t
 		go d.pump(at, t, shared) // it ends with those who wait
 	}
-	if wait := time.Duration(float64(t.queue.Before(member)) / s.perSecond * float64(time.Second)); wait > d.o.MaxTurn {
+	patience := d.patience(ctx)
+	if wait := time.Duration(float64(t.queue.Before(member)) / s.perSecond * float64(time.Second)); wait > patience {
 		d.limits.Unlock()
 		return held(domain.KindRateLimited, wait, "the rate for this system is used up")
 	}
@@ -128,7 +129,7 @@ func (d *Discipline) turn(ctx context.Context, s shape, key ratelimit.Key, membe
 	t.alive++
 	d.limits.Unlock()
 
-	timer := time.NewTimer(d.o.MaxTurn)
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case <-w.let:
@@ -148,7 +149,24 @@ func (d *Discipline) turn(ctx context.Context, s shape, key ratelimit.Key, membe
 	if err := ctx.Err(); err != nil {
 		return domain.E(domain.KindUnavailable, "wait for a turn: %w: %w", ErrHeld, err)
 	}
-	return held(domain.KindRateLimited, d.o.MaxTurn, "the rate for this system is used up")
+	// Of a rate that is slower than one token in MaxTurn the next one is further off.
+	return held(domain.KindRateLimited, max(patience, time.Duration(float64(time.Second)/s.perSecond)), "the rate for this system is used up")
+}
+
+// patienceKey is that of a context's value.
+type patienceKey struct{}
+
+// WithPatience makes calls under ctx wait for their turn for d at most, where that is shorter than Options.MaxTurn; 0 waits not
+// at all. It is for callers who hold something that others need, such as a transaction.
+func WithPatience(ctx context.Context, d time.Duration) context.Context {
+	return context.WithValue(ctx, patienceKey{}, d)
+}
+
+func (d *Discipline) patience(ctx context.Context) time.Duration {
+	if p, ok := ctx.Value(patienceKey{}).(time.Duration); ok {
+		return min(p, d.o.MaxTurn)
+	}
+	return d.o.MaxTurn
 }
 
 // pump hands tokens to those who wait, until nobody does.

@@ -89,6 +89,11 @@ func (m *meter) Collect(to chan<- prometheus.Metric) {
 		waiting += t.alive
 	}
 	m.d.limits.Unlock()
+	m.d.slots.Lock()
+	for _, p := range m.d.slots.byKey {
+		waiting += p.alive
+	}
+	m.d.slots.Unlock()
 	to <- prometheus.MustNewConstMetric(m.circuits, prometheus.GaugeValue, float64(open), "open")
 	to <- prometheus.MustNewConstMetric(m.circuits, prometheus.GaugeValue, float64(paused), "paused")
 	to <- prometheus.MustNewConstMetric(m.waiting, prometheus.GaugeValue, float64(waiting))

@@ -2,10 +2,11 @@ package outbound
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
@@ -33,6 +34,8 @@ type Options struct {
 	Log   *slog.Logger
 	// Metrics takes the metrics; nil = none.
 	Metrics prometheus.Registerer
+	// Rates are this installation's numbers; nil = those of the providers and provider.DefaultLimits.
+	Rates Rates
 	// Rules are those of circuits; the zero value is breaker.Default.
 	Rules breaker.Rules
 	// MaxTurn is how long a call waits for its turn at the most, default 5 s: the worker's slot is taken meanwhile.
@@ -62,7 +65,7 @@ func (o *Options) defaults() {
 		o.Now = time.Now
 	}
 	if o.Random == nil {
-		o.Random = rand.Float64
+		o.Random = mathrand.Float64
 	}
 }
 
@@ -80,6 +83,15 @@ type Discipline struct {
 		shared map[shape]*ratelimit.Shared
 		turns  map[place]*turnstile
 	}
+	self  [16]byte // names this process where slots are counted
+	slots struct {
+		sync.Mutex
+		byKey map[ratelimit.Key]*pool
+	}
+	paces struct {
+		sync.Mutex
+		byKey map[ratelimit.Key]pace
+	}
 	circuits struct {
 		sync.Mutex
 		byPlace map[line]*circuit
@@ -94,6 +106,11 @@ func New(ctx context.Context, o Options) (*Discipline, error) {
 	d.life, d.stop = context.WithCancel(context.WithoutCancel(ctx))
 	d.limits.shared, d.limits.turns = map[shape]*ratelimit.Shared{}, map[place]*turnstile{}
 	d.circuits.byPlace = map[line]*circuit{}
+	d.slots.byKey, d.paces.byKey = map[ratelimit.Key]*pool{}, map[ratelimit.Key]pace{}
+	if _, err := rand.Read(d.self[:]); err != nil {
+		d.stop()
+		return nil, domain.E(domain.KindInternal, "name this process: %w", err)
+	}
 	d.meter = newMeter(d)
 	if o.Metrics != nil {
 		if err := o.Metrics.Register(d.meter); err != nil {
@@ -116,15 +133,35 @@ func (d *Discipline) Close() {
 // For returns the gate of an integration. r declares the limits and the header for ids of requests, c is what the
 // integration is opened with.
 func (d *Discipline) For(i domain.Integration, r provider.Registration, c provider.Connection) httpx.Gate {
-	limits := provider.DefaultLimits()
+	var limits []provider.Limit
 	if r.Rates != nil {
 		limits = r.Rates(c)
 	}
-	g := &gate{d: d, org: i.OrgID, id: i.ID, provider: r.Name, idHeader: r.RequestIDHeader}
+	return d.gate(i, r.Name, r.RequestIDHeader, d.o.Rates.of(r.Name, limits), r.Name)
+}
+
+// ForTokens returns the gate of an integration to the token endpoint of its system, which has limits of its own: [Tokens] of
+// [ParseRates], by integration and by host.
+func (d *Discipline) ForTokens(i domain.Integration) httpx.Gate {
+	return d.gate(i, i.Provider, "", d.o.Rates.of(Tokens, tokenLimits()), Tokens)
+}
+
+// gate makes a gate. kind tells the keys of one kind of call from those of another.
+func (d *Discipline) gate(i domain.Integration, name, idHeader string, limits []provider.Limit, kind string) *gate {
+	g := &gate{d: d, org: i.OrgID, id: i.ID, provider: name, kind: kind, idHeader: idHeader}
 	for _, l := range limits {
-		if l.PerSecond > 0 {
-			g.limits = append(g.limits, bound{shape: d.shapeOf(l), scope: l.Scope, key: keyOf(l, r.Name, i.ID)})
+		if !(l.PerSecond > 0) && l.AtOnce < 1 {
+			continue
 		}
+		b := bound{scope: l.Scope, key: keyOf(l, kind, i.ID), atOnce: l.AtOnce}
+		if l.PerSecond > 0 {
+			b.shapes = append(b.shapes, d.shapeOf(l))
+			if l.Slows {
+				b.shapes = append(b.shapes, d.slower(l)...)
+			}
+		}
+		g.slows = g.slows || len(b.shapes) > 1
+		g.limits = append(g.limits, b)
 	}
 	return g
 }
@@ -135,15 +172,18 @@ type gate struct {
 	org      domain.OrgID
 	id       domain.IntegrationID
 	provider string
+	kind     string
 	idHeader string
 	limits   []bound
+	slows    bool // with refusals
 }
 
 // bound is a limit of an integration. The key of one per host is made when the host is known.
 type bound struct {
-	shape shape
-	scope provider.LimitScope
-	key   ratelimit.Key
+	shapes []shape // the rate, and what it is after one refusal, two, …; none = no rate
+	scope  provider.LimitScope
+	key    ratelimit.Key
+	atOnce int // 0 = no bound
 }
 
 func digest(parts ...string) ratelimit.Key {
@@ -155,47 +195,85 @@ func keyOf(l provider.Limit, name string, id domain.IntegrationID) ratelimit.Key
 	if l.Scope == provider.PerAccount && l.Account != "" {
 		return digest("account", name, l.Account)
 	}
-	if b, ok := domain.ParseUUID(string(id)); ok {
+	if b, ok := domain.ParseUUID(string(id)); ok && name != Tokens {
 		return b
 	}
-	return digest("integration", string(id))
+	return digest("integration", name, string(id))
 }
 
 // Enter is httpx.Gate.
 func (g *gate) Enter(req *http.Request) (func(*httpx.Response, error), error) {
-	span := tracing.Current(req.Context())
+	ctx, host := req.Context(), strings.ToLower(req.URL.Host)
+	span := tracing.Current(ctx)
 	if span.On() {
 		span.Set(tracing.Word(tracing.KeyProvider, g.provider), tracing.ID(tracing.KeyIntegration, g.id))
 	}
-	host := strings.ToLower(req.URL.Host)
 	at := line{g.id, host}
-	probe, err := g.d.admit(req.Context(), g, at)
+	probe, err := g.d.admit(ctx, g, at)
 	if err != nil {
 		span.Set(tracing.Word(tracing.KeyHeld, heldByCircuit))
 		return nil, err
 	}
-	for _, l := range g.limits {
-		key := l.key
-		if l.scope == provider.PerHost {
-			key = digest("host", g.provider, host)
+	ended, err := g.turn(ctx, host)
+	if err != nil {
+		if probe {
+			g.d.report(ctx, g, at, true, breaker.Unknown, nil)
 		}
-		if err := g.d.turn(req.Context(), l.shape, key, g.id); err != nil {
-			if probe {
-				g.d.report(req.Context(), g, at, true, breaker.Unknown, nil)
-			}
-			g.d.meter.held(g.provider, heldByLimit)
-			span.Set(tracing.Word(tracing.KeyHeld, heldByLimit))
-			return nil, err
-		}
+		g.d.meter.held(g.provider, heldByLimit)
+		span.Set(tracing.Word(tracing.KeyHeld, heldByLimit))
+		return nil, err
 	}
 	if g.idHeader != "" && req.Header.Get(g.idHeader) == "" {
 		req.Header.Set(g.idHeader, string(domain.NewID[domain.PushID](g.d.o.Now())))
 	}
+	sent := g.d.o.Now()
 	return func(_ *httpx.Response, err error) {
-		o := outcomeOf(req.Context(), err)
+		ended()
+		o := outcomeOf(ctx, err)
 		g.d.meter.called(g.provider, o)
-		g.d.report(req.Context(), g, at, probe, o, err)
+		if g.slows && httpx.StatusOf(err) == http.StatusTooManyRequests {
+			err = g.slow(ctx, host, sent, err)
+		}
+		g.d.report(ctx, g, at, probe, o, err)
 	}, nil
+}
+
+// turn waits for a token of each rate, and then for the right to be one of the calls under way. ended must be called once.
+func (g *gate) turn(ctx context.Context, host string) (ended func(), err error) {
+	for _, l := range g.limits {
+		if len(l.shapes) == 0 {
+			continue
+		}
+		key := g.keyAt(l, host)
+		if err := g.d.turn(ctx, l.shapes[g.d.level(key, len(l.shapes)-1)], key, g.id); err != nil {
+			return nil, err
+		}
+	}
+	var leaves []func()
+	ended = func() {
+		for _, leave := range leaves {
+			leave()
+		}
+	}
+	for _, l := range g.limits {
+		if l.atOnce == 0 {
+			continue
+		}
+		leave, err := g.d.slot(ctx, g.keyAt(l, host), l.atOnce, g.id)
+		if err != nil {
+			ended()
+			return nil, err
+		}
+		leaves = append(leaves, leave)
+	}
+	return ended, nil
+}
+
+func (g *gate) keyAt(l bound, host string) ratelimit.Key {
+	if l.scope == provider.PerHost {
+		return digest("host", g.kind, host)
+	}
+	return l.key
 }
 
 // outcomeOf tells what a call says of the system, whatever it says of the entry.

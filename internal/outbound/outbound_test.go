@@ -27,6 +27,8 @@ type vendor struct {
 	status atomic.Int64
 	after  atomic.Value // Retry-After
 	calls  atomic.Int64
+	under  atomic.Int64 // under way
+	peak   atomic.Int64
 	hold   atomic.Value // chan struct{}: requests wait for it
 	ids    sync.Map     // values of Client-Request-Id
 }
@@ -39,6 +41,10 @@ func newVendor(t *testing.T) *vendor {
 	v.hold.Store((chan struct{})(nil))
 	v.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v.calls.Add(1)
+		now := v.under.Add(1)
+		defer v.under.Add(-1)
+		for was := v.peak.Load(); now > was && !v.peak.CompareAndSwap(was, now); was = v.peak.Load() {
+		}
 		v.ids.Store(r.Header.Get("Client-Request-Id"), true)
 		if c := v.hold.Load().(chan struct{}); c != nil {
 			select {

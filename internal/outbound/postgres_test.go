@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/httpx"
@@ -36,6 +38,17 @@ func newBed(t *testing.T) *bed {
 	}
 	b.own = b.process(t)
 	return b
+}
+
+// owner looks at the database by itself.
+func (b *bed) owner(t *testing.T) *pgx.Conn {
+	t.Helper()
+	c, err := pgx.Connect(t.Context(), b.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close(context.WithoutCancel(t.Context())) }) // nothing is pending on it
+	return c
 }
 
 func (b *bed) process(t *testing.T) *store.Store {

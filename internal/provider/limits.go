@@ -10,12 +10,18 @@ const (
 	PerHost                          // those of all integrations of a provider to one host
 )
 
-// Limit says how fast a system may be called. In any time t no more than Burst + PerSecond × t calls are made, over all
-// processes.
+// Limit says how fast a system may be called. In any time t no more than Burst + PerSecond × t calls are made, and no more than
+// AtOnce are under way, over all processes.
 type Limit struct {
-	Scope     LimitScope
-	PerSecond float64 // more than 0
-	Burst     int     // at least 1
+	Scope LimitScope
+	// PerSecond is the rate. 0 means no rate where AtOnce is set, and otherwise the installation's own for systems of which no
+	// number is known (DefaultLimits, unless its operator chose others).
+	PerSecond float64
+	Burst     int // at once after a rest; at least 1 with PerSecond
+	AtOnce    int // calls under way at the same time; 0 = no bound
+	// Slows halves the rate with each 429 of the system, in all processes, and gives one halving back each minute without one.
+	// It is for systems that publish no number.
+	Slows bool
 	// Account names the account of PerAccount, such as its key; it is kept as a digest. "" means the integration by itself.
 	Account string
 }

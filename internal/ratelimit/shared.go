@@ -33,6 +33,9 @@ type SharedOptions struct {
 	// Free is the part of the rate at which credit comes back by itself, default 0. What so comes back is counted nowhere:
 	// Rate must leave room for it in every process. With it, keys that are used little never ask.
 	Free float64
+	// Spare asks the place for a key that had too little not before Ahead has passed. It is for slow limits with many keys that
+	// wait: asked with every look they would cost the place more than what it gives is worth.
+	Spare bool
 	// MaxKeys bounds the accounts kept, default 65,536. Without room the one that was not used for longest of a few goes:
 	// what it gave on credit, 1 % of Burst at most, is forgotten.
 	MaxKeys int
@@ -147,7 +150,7 @@ func (s *Shared) decide(key Key, n int, now time.Time, take bool) Decision {
 		if take {
 			a.held -= n
 		}
-	case at >= a.dryUntil && a.credit+n <= s.credit:
+	case !s.dry(a, at) && a.credit+n <= s.credit:
 		if take {
 			a.credit += n
 		}
@@ -162,7 +165,7 @@ func (s *Shared) decide(key Key, n int, now time.Time, take bool) Decision {
 		a.demand += n
 	}
 	d.Remaining = a.held
-	if at >= a.dryUntil {
+	if !s.dry(a, at) {
 		d.Remaining += s.credit - a.credit
 	}
 	if !d.OK {
@@ -170,7 +173,7 @@ func (s *Shared) decide(key Key, n int, now time.Time, take bool) Decision {
 	}
 	d.Full = time.Duration(float64(s.o.Burst) / s.o.Rate * float64(time.Second))
 	wake := false
-	if a.wishedAt == 0 && (!d.OK || s.o.Free == 0 && 2*a.credit >= s.credit || a.pace > 0 && float64(a.held) < a.pace*s.o.Ahead.Seconds()/2) {
+	if a.wishedAt == 0 && !(s.o.Spare && at < a.dryUntil) && (!d.OK || s.o.Free == 0 && 2*a.credit >= s.credit || a.pace > 0 && float64(a.held) < a.pace*s.o.Ahead.Seconds()/2) {
 		a.wishedAt = at
 		sh.wish = append(sh.wish, key)
 		wake = true
@@ -183,6 +186,15 @@ func (s *Shared) decide(key Key, n int, now time.Time, take bool) Decision {
 		}
 	}
 	return d
+}
+
+// dry reports whether the place is known to have too little, so that nothing is given on credit. With Spare that is so until it
+// says otherwise, or must have filled up since.
+func (s *Shared) dry(a *account, at int64) bool {
+	if !s.o.Spare || a.dryUntil == 0 {
+		return at < a.dryUntil
+	}
+	return at < a.dryUntil+int64(float64(s.o.Burst)/s.o.Rate*float64(time.Second))
 }
 
 // relieve lets credit come back at the part of the rate that is free. It runs under the lock.

@@ -185,3 +185,19 @@ func BenchmarkSharedAllow(b *testing.B) {
 		s.Allow(key(i%1000), 1, start.Add(time.Duration(i)))
 	}
 }
+
+func TestAKeyThatIsUsedUpIsAskedForSeldomWhereThatIsSpared(t *testing.T) {
+	t.Parallel()
+	asked := map[bool]int{}
+	for _, spare := range []bool{false, true} {
+		p := &place{}
+		all := shares(p, 1, SharedOptions{Rate: 2, Burst: 10, Ahead: 200 * time.Millisecond, Credit: 1, Spare: spare})
+		if got := sum(drive(t, p, all, []float64{40}, start, 20*time.Second)); got < 45 || got > 52 {
+			t.Errorf("spare %t: %d given in 20 s, want 50 (10 at once and 2 a second) within 10 %%", spare, got)
+		}
+		asked[spare] = p.asks
+	}
+	if asked[true]*4 > asked[false] {
+		t.Errorf("asked %d times, want a quarter of %d at the most", asked[true], asked[false])
+	}
+}

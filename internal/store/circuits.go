@@ -124,12 +124,20 @@ func (s *Store) CircuitsSince(ctx context.Context, since time.Time) ([]domain.Ci
 }
 
 // PurgeOutbound removes circuits that nothing changed since a time, whatever their state, because nobody calls there any more, and
-// limits that were not used since. It returns how many.
+// limits that were not used, leased or slowed down since. It returns how many.
 func (s *Store) PurgeOutbound(ctx context.Context, before time.Time) (int64, error) {
 	one, err := s.system.Exec(ctx, "DELETE FROM outbound_circuits WHERE updated_at < $1", before)
 	if err != nil {
 		return 0, fault("remove old circuits", err)
 	}
-	two, err := s.system.Exec(ctx, "DELETE FROM outbound_allowances WHERE full_at < $1", before)
-	return one.RowsAffected() + two.RowsAffected(), fault("remove old limits", err)
+	n := one.RowsAffected()
+	for _, statement := range []string{"DELETE FROM outbound_allowances WHERE full_at < $1", "DELETE FROM outbound_slots WHERE until < $1",
+		"DELETE FROM outbound_paces WHERE slowed_at < $1"} {
+		some, err := s.system.Exec(ctx, statement, before)
+		if err != nil {
+			return n, fault("remove old limits", err)
+		}
+		n += some.RowsAffected()
+	}
+	return n, nil
 }

@@ -78,6 +78,8 @@ type DeliveryOutcome struct {
 	Entity    string
 	// Bookings are those that it concerned, for its event; they are not stored with it.
 	Bookings []domain.BookingID
+	// Held says that it was not tried, because its system may not be called now: with DeliveryRetrying, and no attempt is counted.
+	Held bool
 	// Try is kept in the history of attempts; nil for a first try that succeeded, which needs no line there.
 	Try *DeliveryTry
 }
@@ -88,22 +90,35 @@ type DeliveryTry struct {
 	Worker string // the process; cut at 200 bytes
 }
 
-// FinishDeliveries records outcomes, counts one attempt each, and moves the integrations' last delivery time forward.
+// FinishDeliveries records outcomes, counts one attempt each but for those that are held, and moves the integrations' last delivery time forward.
 // A delivery that is applied, ignored or dead already stays as it is, so a repeat changes nothing. Live events are the
 // caller's.
 func (tx *Tx) FinishDeliveries(ctx context.Context, outcomes []DeliveryOutcome) error {
 	if len(outcomes) == 0 {
 		return nil
 	}
+	var holding []DeliveryOutcome
 	for _, o := range outcomes {
 		switch o.State {
 		case domain.DeliveryRetrying:
 			if o.NextAttemptAt.IsZero() {
 				return domain.Invalid("next_attempt_at", "is required for a delivery to be retried")
 			}
+			if o.Held {
+				holding = append(holding, o)
+			}
 		case domain.DeliveryApplied, domain.DeliveryIgnored, domain.DeliveryDead:
 		default:
 			return domain.Invalid("state", "must be retrying, applied, ignored or dead")
+		}
+	}
+	if len(holding) > 0 {
+		if err := tx.holdDeliveries(ctx, holding); err != nil {
+			return err
+		}
+		outcomes = slices.DeleteFunc(slices.Clone(outcomes), func(o DeliveryOutcome) bool { return o.State == domain.DeliveryRetrying && o.Held })
+		if len(outcomes) == 0 {
+			return nil
 		}
 	}
 	args := []any{tx.Org, column(outcomes, func(o DeliveryOutcome) domain.DeliveryID { return o.ID }),
@@ -120,6 +135,17 @@ func (tx *Tx) FinishDeliveries(ctx context.Context, outcomes []DeliveryOutcome) 
 	}
 	_, err := tx.Exec(ctx, sql, args...)
 	return fault("finish deliveries", err)
+}
+
+// holdDeliveries lets deliveries wait that were not tried.
+func (tx *Tx) holdDeliveries(ctx context.Context, holding []DeliveryOutcome) error {
+	_, err := tx.Exec(ctx, `UPDATE deliveries d SET state = 'retrying', reason = v.reason, next_attempt_at = v.next
+		FROM unnest($2::uuid[], $3::text[], $4::timestamptz[]) v(id, reason, next)
+		WHERE d.org_id = $1 AND d.id = v.id AND d.state IN ('received', 'retrying')`, tx.Org,
+		column(holding, func(o DeliveryOutcome) domain.DeliveryID { return o.ID }),
+		column(holding, func(o DeliveryOutcome) string { return clip(o.Reason, maxReason) }),
+		column(holding, func(o DeliveryOutcome) time.Time { return o.NextAttemptAt }))
+	return fault("hold deliveries", err)
 }
 
 const maxEventType = 100

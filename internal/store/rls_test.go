@@ -28,6 +28,12 @@ func (b *bundle) fill(org domain.OrgID) {
 		b.t.Fatal(err)
 	}
 	one, _ := domain.ParseUUID(string(i.ID))
+	if _, err := b.LeaseSlots(ctx, SlotsAsk{Key: one, Holder: one, Want: 1, Most: 1, For: time.Minute}, b.clock.now()); err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := b.SlowOutbound(ctx, Pace{Key: one, Level: 1, At: b.clock.now()}); err != nil {
+		b.t.Fatal(err)
+	}
 	if _, err := b.LeaseOutbound(ctx, AllowanceLimit{Rate: 1, Burst: 1}, []OutboundAsk{{Key: one, Want: 1}}, b.clock.now()); err != nil {
 		b.t.Fatal(err)
 	}
@@ -380,7 +386,7 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 		"DELETE FROM quarantined_removals", "UPDATE booking_changes SET fields = '{}'", "DELETE FROM booking_changes",
 		"DELETE FROM recipients", "DELETE FROM shares", "DELETE FROM confirmations", "DELETE FROM silences", "DELETE FROM alert_policies", "DELETE FROM freeze_settings", "DELETE FROM alert_series", "DELETE FROM leads", "DELETE FROM scrape_consents",
 		"UPDATE health_rollups SET ok = 0", "DELETE FROM health_rollups", "DELETE FROM probe_results", "UPDATE health_changes SET at = now()", "DELETE FROM health_changes",
-		"DELETE FROM outbound_circuits", "UPDATE outbound_allowances SET granted = 0",
+		"DELETE FROM outbound_circuits", "UPDATE outbound_allowances SET granted = 0", "UPDATE outbound_slots SET held = 0", "DELETE FROM outbound_paces",
 		"DELETE FROM outbox", "TRUNCATE stream_events", "CREATE TABLE mine (a int)"} {
 		_, err := b.app.Exec(ctx, sql)
 		refused(sql, err)

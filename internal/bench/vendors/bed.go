@@ -86,7 +86,7 @@ func newBed(ctx context.Context, o Options) (_ *bed, err error) {
 		return nil, err
 	}
 	if b.product, err = startProduct(ctx, productConfig{DatabaseURL: b.servers.DatabaseURL(), Temporal: b.servers.TemporalAddress(), Keys: ring.Encode(),
-		TokenKeys: "bench:" + base64.StdEncoding.EncodeToString(key[:]), Profile: o.Profile}); err != nil {
+		TokenKeys: "bench:" + base64.StdEncoding.EncodeToString(key[:]), Profile: o.Profile, MemoryLimit: o.MemoryLimit}); err != nil {
 		return nil, err
 	}
 	b.end = append(b.end, b.product.stop)

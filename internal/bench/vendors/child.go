@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"runtime/metrics"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -29,13 +31,33 @@ type productConfig struct {
 	Keys        string
 	TokenKeys   string
 	Profile     string
+	MemoryLimit string
 }
 
-// usage is what the product process says about itself.
+// usage is what the product process says about itself. Sizes are in MiB.
 type usage struct {
-	RSS         float64 // MiB now
+	RSS         float64 // now
+	Live        float64 // of the heap at the end of the last collection
+	Heap        float64 // with what is garbage by now
+	Stacks      float64
+	Goroutines  int
 	CPU         time.Duration
 	Connections int // to outside systems, open now
+}
+
+func (u usage) String() string {
+	return fmt.Sprintf("%.0f MiB (heap %.0f of which %.0f live, stacks of %d goroutines %.0f), %d connections open", u.RSS, u.Heap, u.Live,
+		u.Goroutines, u.Stacks, u.Connections)
+}
+
+// measure fills what the runtime knows.
+func (u *usage) measure() {
+	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
+	metrics.Read(s)
+	for n, to := range []*float64{&u.Live, &u.Heap, &u.Stacks} {
+		*to = float64(s[n].Value.Uint64()) / (1 << 20)
+	}
+	u.Goroutines = runtime.NumGoroutine()
 }
 
 // Child turns this process into server and worker when it was started as such, and then does not return. It works until its
@@ -71,6 +93,10 @@ func work(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 	cfg.HTTPAddr, cfg.PublicURL = l.Addr().String(), "http://"+l.Addr().String()
 	cfg.AddressRate, cfg.OrganizationRate = 0, 0 // every sender is this machine
 	cfg.ProbeEvery = 0                           // bench monitor measures probing
+	cfg.MemoryLimit = c.MemoryLimit
+	if _, err := app.LimitMemory(cfg); err != nil {
+		return err
+	}
 	core, err := app.Open(ctx, cfg, "bench")
 	if err != nil {
 		return err
@@ -95,12 +121,14 @@ func work(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 		}
 		switch strings.TrimSpace(word) {
 		case "usage":
-			err = answers.Encode(usage{RSS: resident(), CPU: used(), Connections: core.HTTP.Connections().Open})
+			u := usage{RSS: resident(), CPU: used(), Connections: core.HTTP.Connections().Open}
+			u.measure()
+			err = answers.Encode(u)
 		case "profile":
-			err = errors.Join(profile(c.Profile), answers.Encode("profiling"))
+			err = errors.Join(heap(c.Profile, "vendors.idle-heap.pprof"), profile(c.Profile), answers.Encode("profiling"))
 		case "profiled":
 			pprof.StopCPUProfile()
-			err = errors.Join(heap(c.Profile), answers.Encode("profiled"))
+			err = errors.Join(heap(c.Profile, "vendors.heap.pprof"), answers.Encode("profiled"))
 		}
 		if err != nil {
 			return err
@@ -142,11 +170,11 @@ func profile(dir string) error {
 	return pprof.StartCPUProfile(f)
 }
 
-func heap(dir string) error {
+func heap(dir, name string) error {
 	if dir == "" {
 		return nil
 	}
-	f, err := os.Create(filepath.Join(dir, "vendors.heap.pprof"))
+	f, err := os.Create(filepath.Join(dir, name))
 	if err != nil {
 		return fmt.Errorf("write a profile: %w", err)
 	}

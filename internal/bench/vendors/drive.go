@@ -44,8 +44,7 @@ func (b *bed) idle(ctx context.Context, r *Result) error {
 		return err
 	}
 	r.IdleCores = round((after.CPU-before.CPU).Seconds()/time.Since(began).Seconds(), 3)
-	b.o.Say(fmt.Sprintf("idle: %.3f cores with %d reconciling polls in %s, %.0f MiB, %d connections open", r.IdleCores, n-polled,
-		b.o.Idle, after.RSS, after.Connections))
+	b.o.Say(fmt.Sprintf("idle: %.3f cores with %d reconciling polls in %s, %s", r.IdleCores, n-polled, b.o.Idle, after))
 	return nil
 }
 
@@ -127,6 +126,7 @@ func (b *bed) steady(ctx context.Context, r *Result) error {
 	if err != nil {
 		return err
 	}
+	b.o.Say("steady: " + after.String())
 	r.Cores = round((after.CPU-before.CPU).Seconds()/time.Since(began).Seconds(), 2)
 	n, err := b.polls(ctx)
 	if err != nil {

@@ -1,6 +1,12 @@
 // Package vendors measures many connected systems at once: most post webhooks that say what changed and are polled for
-// reconciling, the others post hints that make WedSync read. Their simulators run in this process, on a few loopback hosts;
-// server and worker run in a process of their own, which tells what it uses; Postgres and Temporal are others.
+// reconciling, the others post hints that make WedSync read. Server and worker run as one process, which tells what it uses;
+// Postgres and Temporal are others.
+//
+// What is simulated: each integration has a system, an account, a key and a secret of its own, and is connected, opened, read,
+// watched and limited by itself, as it is in reality. The systems are simulators in this process. They are spread over a few
+// loopback addresses, each with its port, because 5,000 vendors are hosts of a few platforms; so the limits by host count for
+// hundreds of accounts, as they do there. They answer at once and lose nothing: neither a network nor slow vendors are measured.
+// The accounts have little history, so the first reading is short. All is in plain http.
 //
 //	result, err := vendors.Run(ctx, vendors.Options{})
 //
@@ -30,7 +36,8 @@ type Options struct {
 	Poll         time.Duration // between reconciling polls of one integration, default 15 minutes
 	Hosts        int           // of the simulators, default 16
 	Dir          string
-	Profile      string // folder for a CPU profile of server and worker; "" = none
+	Profile      string // folder for a CPU profile of server and worker and heap profiles before and after; "" = none
+	MemoryLimit  string // of server and worker, as the setting memory-limit; "" = the program's own
 	Say          func(line string)
 }
 

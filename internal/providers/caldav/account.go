@@ -26,7 +26,8 @@ const (
 )
 
 // account is the allowance of one account, shared by all connections of this process that use it: a studio often
-// connects several calendars of one person.
+// connects several calendars of one person. What all processes together may ask is Registration.Rates; this one stands for
+// probes too, and for pauses that are not told with a time.
 type account struct {
 	mu     sync.Mutex
 	tokens float64

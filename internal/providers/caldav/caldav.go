@@ -98,6 +98,17 @@ var Registration = provider.Registration{
 	Secrets:        []provider.SecretField{{Name: "password", Doc: "Password of the account; an app-specific one where the server offers that.", Required: true}},
 	Validate:       validate,
 	Open:           open,
+	Rates:          rates,
+}
+
+// rates are those of an account for a preset, by all workers together, and else the usual ones.
+func rates(c provider.Connection) []provider.Limit {
+	s, err := parseSettings(c.Integration.Settings)
+	if err != nil || s.Preset == "" {
+		return nil
+	}
+	return []provider.Limit{{Scope: provider.PerAccount, Account: strings.ToLower(s.server.Host + "\n" + s.Username), PerSecond: accountRate, Burst: accountBurst},
+		{Scope: provider.PerHost}}
 }
 
 // doer is the part of httpx.Client that is used.

@@ -37,6 +37,9 @@ func open(conn provider.Connection) (any, error) {
 		return nil, err
 	}
 	c.client, c.now = conn.HTTP, conn.Now
+	if conn.HTTP != nil && conn.HTTP.Gated() {
+		c.pace = nil // the gate keeps Registration.Rates for all workers together
+	}
 	if c.now == nil {
 		c.now = time.Now
 	}

@@ -95,6 +95,7 @@ var Registration = provider.Registration{
 	Validate:    Validate,
 	Trial:       trial,
 	Open:        open,
+	Rates:       rates,
 	OAuth:       consent,
 	ByConsent:   byConsent,
 	OAuthClient: oauthClient,

@@ -2,12 +2,14 @@ package custom
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"time"
 
 	"golang.org/x/time/rate"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/provider"
 )
 
 // Bounds of limits.
@@ -17,7 +19,26 @@ const (
 	longestTurn = 20 * time.Second // a turn that is further off is refused, so that a step of work stays short
 )
 
-// pace keeps a connection within what its system allows. A nil one lets everything through.
+// rates are those of the definition's limits, for the integration over all workers, and the usual ones of a host. Without limits,
+// and with settings that cannot be read, all are the usual ones.
+func rates(c provider.Connection) []provider.Limit {
+	var s struct {
+		Limits *Limits `json:"limits"`
+	}
+	if json.Unmarshal(c.Integration.Settings, &s) != nil || s.Limits == nil {
+		return nil
+	}
+	if _, err := compileLimits(s.Limits); err != nil {
+		return nil
+	}
+	return []provider.Limit{{Scope: provider.PerIntegration, PerSecond: s.Limits.perSecond(), Burst: max(s.Limits.Burst, 1), AtOnce: s.Limits.Concurrent},
+		{Scope: provider.PerHost}}
+}
+
+func (l *Limits) perSecond() float64 { return float64(l.Requests) / float64(max(l.PerSeconds, 1)) }
+
+// pace keeps a connection within what its system allows where no gate of internal/outbound does it for all workers together, as for
+// probes. A nil one lets everything through.
 type pace struct {
 	tokens *rate.Limiter
 	slots  chan struct{} // nil = no bound
@@ -40,7 +61,7 @@ func compileLimits(l *Limits) (*pace, error) {
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
-	p := &pace{tokens: rate.NewLimiter(rate.Limit(float64(l.Requests)/float64(max(l.PerSeconds, 1))), max(l.Burst, 1))}
+	p := &pace{tokens: rate.NewLimiter(rate.Limit(l.perSecond()), max(l.Burst, 1))}
 	if l.Concurrent > 0 {
 		p.slots = make(chan struct{}, l.Concurrent)
 	}

@@ -86,9 +86,10 @@ var Registration = provider.Registration{
 	RequestIDHeader: "client-request-id",
 }
 
-// rates are Graph's for one app and mailbox: 10,000 requests in ten minutes. How many at once is bounded by the client.
+// rates are Graph's for one app and mailbox: 10,000 requests in ten minutes, and four under way, which the client keeps for
+// probes too.
 func rates(c provider.Connection) []provider.Limit {
-	one := provider.Limit{Scope: provider.PerAccount, PerSecond: 15, Burst: 1000}
+	one := provider.Limit{Scope: provider.PerAccount, PerSecond: 15, Burst: 1000, AtOnce: maxConcurrent}
 	if s, err := parseSettings(c.Integration.Settings); err == nil {
 		one.Account = s.Mailbox
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
 )
@@ -101,7 +102,8 @@ type family struct {
 		Contact person `json:"contact"`
 	} `json:"contacts"`
 
-	booked bool // an order of the lead is booked
+	booked bool      // an order of the lead is booked
+	readAt time.Time // by the servers' clock
 }
 
 type person struct {
@@ -123,9 +125,11 @@ func (c *connection) family(ctx context.Context, id string) (*family, error) {
 		return nil, domain.Invalid("external_id", "is not one of a job")
 	}
 	var f family
-	if _, err := c.client.get(ctx, "/job/"+id+"/worksheet", nil, &f); err != nil {
+	res, err := c.client.get(ctx, "/job/"+id+"/worksheet", nil, &f)
+	if err != nil {
 		return nil, err
 	}
+	f.readAt = c.client.serverTime(res)
 	if f.ID != id || f.Events == nil {
 		return nil, domain.E(domain.KindUnavailable, "the answer is not the worksheet that was asked for")
 	}

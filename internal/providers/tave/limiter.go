@@ -12,7 +12,8 @@ import (
 )
 
 // The vendor publishes no quota. So the rate starts at what the settings allow, halves with every refusal and grows back by
-// a twentieth of it with every answer.
+// a twentieth of it with every answer. internal/outbound does the same for all workers together (provider.Limit.Slows); this
+// limiter stands for calls that do not pass it, as probes do not.
 const (
 	leastRate    = 0.5
 	longestTurn  = 20 * time.Second // a turn that is further off is refused, so that a step of work stays short
@@ -34,7 +35,9 @@ func newLimiter(most float64) *limiter {
 	return &limiter{tokens: rate.NewLimiter(rate.Limit(most), burst(most)), most: most}
 }
 
-func burst(most float64) int { return max(1, int(most)) }
+// burst is how much may be asked at once after a rest: five seconds' worth, so that a walk for news, which is five to ten
+// requests, does not wait between them at the usual rate.
+func burst(most float64) int { return max(1, int(5*most)) }
 
 // wait returns when it is the caller's turn.
 func (l *limiter) wait(ctx context.Context, now time.Time) error {

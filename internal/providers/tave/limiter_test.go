@@ -56,8 +56,8 @@ func TestRateHalvesWithRefusalsAndGrowsBack(t *testing.T) {
 	for range 19 {
 		l.well()
 	}
-	if got := float64(l.tokens.Limit()); got != 8 || l.tokens.Burst() != 8 {
-		t.Errorf("rate %g and burst %d after answers, want 8", got, l.tokens.Burst())
+	if got := float64(l.tokens.Limit()); got != 8 || l.tokens.Burst() != 40 {
+		t.Errorf("rate %g and burst %d after answers, want 8 and 40", got, l.tokens.Burst())
 	}
 	l.refused(at, time.Hour)
 	if err := l.wait(t.Context(), at.Add(30*time.Minute)); domain.RetryAfter(err) != 30*time.Minute {
@@ -77,7 +77,7 @@ func TestTurnsThatAreFarOffAreRefusedAtOnce(t *testing.T) {
 	if err := l.wait(t.Context(), providertest.Now); domain.KindOf(err) != domain.KindRateLimited || domain.RetryAfter(err) < time.Minute {
 		t.Errorf("%v", err)
 	}
-	l = newLimiter(1)
+	l = newLimiter(0.2)
 	if err := l.wait(t.Context(), providertest.Now); err != nil {
 		t.Fatal(err)
 	}

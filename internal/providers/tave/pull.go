@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
@@ -16,6 +17,7 @@ const (
 	leastJobs, mostJobs     = 10, 14
 	leastEvents, mostEvents = 50, 100
 	maxFamilies             = 12
+	mostWindows             = 10 // of lists of news
 	maxJobsOfClient         = 10 // whose contact was changed; a sweep finds further ones
 )
 
@@ -52,7 +54,7 @@ func (c *connection) pull(ctx context.Context, position string) (provider.Page, 
 	case phaseEvents:
 		err = p.sweepEvents(ctx)
 	default:
-		err = p.news(ctx)
+		err = p.walk(ctx)
 	}
 	if err != nil {
 		return provider.Page{}, err
@@ -126,6 +128,7 @@ type pulled struct {
 	page     provider.Page
 	families map[string]*family // emitted already
 	servers  time.Time
+	full     bool // the rest is the next page's
 }
 
 // look names an entry that may have ended. In a sweep absence tells.
@@ -293,6 +296,22 @@ func (p *pulled) sweepEvents(ctx context.Context) error {
 	return nil
 }
 
+// walk reads windows of the lists of news until the page is full. What was read before a fault is a page of its own.
+func (p *pulled) walk(ctx context.Context) error {
+	for n := 0; ; n++ {
+		before := p.cur
+		before.Seen = slices.Clone(p.cur.Seen)
+		err := p.news(ctx)
+		if n > 0 && domain.Retryable(err) {
+			p.cur, p.page.More = before, true
+			return nil
+		}
+		if err != nil || !p.page.More || p.full || n+1 >= mostWindows || len(p.families) >= maxFamilies {
+			return err
+		}
+	}
+}
+
 // news reads one window of the current list by time of change.
 func (p *pulled) news(ctx context.Context) error {
 	r := resources[p.cur.List]
@@ -324,10 +343,10 @@ func (p *pulled) news(ctx context.Context) error {
 			p.cur.At, p.cur.Last, p.cur.LastAt = start+i, s.ID, s.at()
 			continue
 		}
-		if len(p.families) >= maxFamilies {
-			return nil // the rest is the next page's
+		if p.full = len(p.families) >= maxFamilies; p.full {
+			return nil
 		}
-		if err := p.follow(ctx, s, l.items[i]); err != nil {
+		if err := p.follow(ctx, s, l.items[i]); err != nil || p.full {
 			return err
 		}
 		p.cur.note(have, p.servers)
@@ -375,8 +394,23 @@ func (p *pulled) turn() error {
 	return nil
 }
 
-// follow tells of the entries that an item of news concerns.
+// outdated reports whether a job was read for this page before an item of it changed, and then ends the page: the next one
+// reads it anew.
+func (p *pulled) outdated(job string, s summary) bool {
+	f := p.families[job]
+	if f == nil || s.at() < f.readAt.Unix() || s.ID == f.ID && s.Modified == f.Modified ||
+		slices.ContainsFunc(*f.Events, func(e event) bool { return e.ID == s.ID && e.Modified == s.Modified }) {
+		return false
+	}
+	p.full = true
+	return true
+}
+
+// follow tells of the entries that an item of news concerns, unless the page is full.
 func (p *pulled) follow(ctx context.Context, s summary, raw json.RawMessage) error {
+	if p.outdated(s.ID, s) || p.outdated(s.JobID, s) {
+		return nil
+	}
 	switch p.cur.List {
 	case ofJobs:
 		return p.emit(ctx, s.ID)
@@ -396,6 +430,9 @@ func (p *pulled) follow(ctx context.Context, s summary, raw json.RawMessage) err
 		for _, m := range members {
 			if !m.Client {
 				continue
+			}
+			if p.outdated(m.JobID, s) {
+				return nil
 			}
 			if err := p.emitNamed(ctx, m.JobID); err != nil {
 				return err

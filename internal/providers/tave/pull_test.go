@@ -431,3 +431,108 @@ func TestWindowsOverlapAndHoldWhatIsAskedFor(t *testing.T) {
 		}
 	})
 }
+
+// asked counts the requests since the last call.
+func asked(b *bundle, before map[string]int) (n int, now map[string]int) {
+	now = b.sim.Requests()
+	for path, many := range now {
+		n += many - before[path]
+	}
+	return n, now
+}
+
+func TestNewsOfAStudioAreOnePageAndAJobIsReadOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t, tavesim.Options{})
+	_, old := newJob(b, stageBooked)
+	start := pullAll(t, b.conn, "")
+	for range 2 { // until what is there needs no second look
+		b.pass(10 * time.Minute)
+		start = pullAll(t, b.conn, start.Next)
+	}
+	b.pass(time.Hour)
+	if _, err := b.conn.typeOf(t.Context(), b.sim.Named("event-type", "Wedding")); err != nil {
+		t.Fatal(err)
+	}
+	_, fresh := newJob(b, stageBooked)
+	b.pass(2 * time.Second)
+	_, before := asked(b, nil)
+	page, err := b.conn.Pull(t.Context(), start.Next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, _ := asked(b, before)
+	byID(t, page, eventPrefix+fresh)
+	// Five lists, the worksheet of the job, and for each of its two new clients the jobs they belong to.
+	if page.More || n != 8 {
+		t.Errorf("%d requests, more %t; want one page of 8", n, page.More)
+	}
+	for _, c := range page.Changes {
+		if c.ExternalID == eventPrefix+old {
+			t.Error("a job without news was read")
+		}
+	}
+	seen := map[string]int{}
+	for _, c := range page.Changes {
+		if seen[c.ExternalID]++; seen[c.ExternalID] > 1 {
+			t.Errorf("%s is told twice", c.ExternalID)
+		}
+	}
+}
+
+func TestWhatWasReadBeforeAFaultIsAPageOfItsOwn(t *testing.T) {
+	t.Parallel()
+	b := setup(t, tavesim.Options{})
+	start := pullAll(t, b.conn, "")
+	b.pass(time.Hour)
+	_, e := newJob(b, stageBooked)
+	b.sim.SetFaults(tavesim.Faults{Status: 503, After: 3})
+	page, err := b.conn.Pull(t.Context(), start.Next)
+	if err != nil || !page.More || page.Next == start.Next {
+		t.Fatalf("more %t, %v", page.More, err)
+	}
+	if _, err := b.conn.Pull(t.Context(), page.Next); domain.KindOf(err) != domain.KindUnavailable {
+		t.Errorf("while it does not answer: %v", err)
+	}
+	b.sim.Heal()
+	rest := pullAll(t, b.conn, page.Next)
+	rest.Changes = append(page.Changes, rest.Changes...)
+	byID(t, rest, eventPrefix+e)
+}
+
+func TestAJobThatChangedAfterItWasReadIsReadAnew(t *testing.T) {
+	t.Parallel()
+	b := setup(t, tavesim.Options{})
+	start := pullAll(t, b.conn, "")
+	b.pass(time.Hour)
+	job, e := newJob(b, stageBooked)
+	b.sim.Add("order", tavesim.Object{"jobId": job, "status": "open", "bookedOn": "2027-02-01"})
+	b.pass(time.Minute)
+	var cur cursor
+	cur, err := b.conn.parseCursor(start.Next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cur.Next, cur.Began = cur.Marks, b.clock().Unix()
+	cur.turn(phaseNews, ofOrders)
+	p := &pulled{connection: b.conn, cur: cur, families: map[string]*family{}}
+	if err := p.news(t.Context()); err != nil { // the order leads to the job
+		t.Fatal(err)
+	}
+	if p.families[job] == nil {
+		t.Fatal("the order did not lead to its job")
+	}
+	b.sim.Edit("event", e, tavesim.Object{"startTime": "15:00:00"})
+	for !p.full && p.page.More {
+		if err := p.news(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !p.full {
+		t.Error("the page goes on although a job in it is outdated")
+	}
+	rest := pullAll(t, b.conn, p.cur.String())
+	if got := byID(t, rest, eventPrefix+e); got.When.Start.UTC().Hour() != 14 {
+		t.Errorf("the event begins at %s", got.When.Start)
+	}
+}

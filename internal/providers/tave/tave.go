@@ -23,7 +23,8 @@
 // could have slipped through sends the walk back. Afterwards orders, job contacts, contacts, jobs and events are walked by
 // "modified desc" down to a watermark minus an overlap; a job that any of them names is read anew by its worksheet. The
 // watermark is taken from the entries and never runs ahead of the servers' own Date. What was read and is older than
-// settleAfter is remembered in the cursor and not read twice. Deletions are told by nothing, so after settings.sweep_hours
+// settleAfter is remembered in the cursor and not read twice. One page
+// holds the news of several lists, and a job that two of them name is read once, unless it changed in between. Deletions are told by nothing, so after settings.sweep_hours
 // the cursor is KindGoneToken and the caller begins a full listing.
 //
 // # Writing
@@ -37,8 +38,8 @@
 // # Failure
 //
 // Kinds are those of httpx; redirects are refused, since the key would go along. Only a 404 while the studio itself answers
-// proves that an entry is gone. After 429 nothing is sent with that key before Retry-After, by any connection of this
-// process, and the rate is halved; it grows again slowly. A studio in read-only mode is KindUnavailable for writes.
+// proves that an entry is gone. After 429 nothing is sent with that key before Retry-After, and the
+// rate is halved, by all workers; it grows again slowly. A studio in read-only mode is KindUnavailable for writes.
 //
 // # Testing
 //
@@ -114,14 +115,13 @@ var (
 	_ provider.Identifier = (*connection)(nil)
 )
 
-// rates are one studio's: the vendor publishes no number, so it is what the settings allow. The client slows down by itself
-// when the vendor refuses.
+// rates are one studio's: the vendor publishes no number, so it is what the settings allow, and less after each refusal.
 func rates(c provider.Connection) []provider.Limit {
 	most := float64(defaultRate)
 	if s, err := parseSettings(c.Integration.Settings); err == nil {
 		most = s.rate()
 	}
-	return []provider.Limit{{Scope: provider.PerAccount, Account: c.Secrets[secretKey], PerSecond: most, Burst: burst(most)},
+	return []provider.Limit{{Scope: provider.PerAccount, Account: c.Secrets[secretKey], PerSecond: most, Burst: burst(most), Slows: true},
 		{Scope: provider.PerHost, PerSecond: 100, Burst: 400}}
 }
 
@@ -150,7 +150,10 @@ func open(c provider.Connection) (any, error) {
 		conn.zone = time.UTC
 	}
 	key := c.Secrets[secretKey]
-	conn.client = client{http: c.HTTP, key: key, base: s.base, now: conn.now, limit: limiterOf(s.base.Host, key, s.rate())}
+	conn.client = client{http: c.HTTP, key: key, base: s.base, now: conn.now}
+	if !c.HTTP.Gated() {
+		conn.client.limit = limiterOf(s.base.Host, key, s.rate())
+	}
 	return conn, nil
 }
 

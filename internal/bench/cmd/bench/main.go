@@ -46,7 +46,7 @@ func main() {
 	syncs.Child()
 	monitors.Child()
 	vendors.Child()
-	inbox.TuneGC()
+	inbox.TuneGC(false)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {

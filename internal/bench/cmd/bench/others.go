@@ -109,6 +109,7 @@ func runVendors(ctx context.Context, args []string, out, progress io.Writer) err
 	flags.DurationVar(&o.Idle, "idle", 30*time.Second, "how long idling is watched")
 	flags.DurationVar(&o.Poll, "poll", 15*time.Minute, "between two reconciling polls of one system")
 	flags.IntVar(&o.Hosts, "hosts", 16, "hosts of the simulated systems")
+	flags.StringVar(&o.MemoryLimit, "memory-limit", "", "memory that server and worker together should stay below, as their setting; empty = their own")
 	flags.StringVar(&o.Dir, "dir", "", "folder for the private servers; the system's temporary folder by default")
 	more := common(flags)
 	if err := flags.Parse(args); err != nil {

@@ -1,0 +1,126 @@
+package outbound
+
+import (
+	"context"
+	"time"
+
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/ratelimit"
+	"github.com/wedsync/wedsync/internal/store"
+)
+
+const (
+	// leastRate is the slowest that a limit becomes by refusals, unless it is slower anyway.
+	leastRate = 0.5
+	// mostHalvings bounds how often a rate is halved.
+	mostHalvings = 6
+	// restPause is how long nothing is sent after a refusal that does not say for how long, doubled with each halving.
+	restPause = 5 * time.Second
+)
+
+// pace is how much slower than its limit a system is called at present.
+type pace struct {
+	level   int       // halvings
+	at      time.Time // of the last refusal
+	version int64     // of the row that was read or written last
+}
+
+// now is the level at a time: one halving is given back each minute without a refusal.
+func (p pace) now(at time.Time) int {
+	return max(0, p.level-int(max(at.Sub(p.at), 0)/store.PaceRecovers))
+}
+
+// slower are the shapes of a limit after one refusal, two, and so on.
+func (d *Discipline) slower(l provider.Limit) (out []shape) {
+	for n := 1; n <= mostHalvings && l.PerSecond/2 >= leastRate; n++ {
+		l.PerSecond, l.Burst = l.PerSecond/2, max(1, l.Burst/2)
+		out = append(out, d.shapeOf(l))
+	}
+	return out
+}
+
+// level is how many halvings of a limit hold now, at most so many.
+func (d *Discipline) level(key ratelimit.Key, most int) int {
+	if most == 0 {
+		return 0
+	}
+	d.paces.Lock()
+	defer d.paces.Unlock()
+	p, ok := d.paces.byKey[key]
+	if !ok {
+		return 0
+	}
+	n := p.now(d.o.Now())
+	if n == 0 {
+		delete(d.paces.byKey, key)
+	}
+	return min(n, most)
+}
+
+// slow halves the rates after a 429, for all processes, and returns the error with a pause where the system named none. A call
+// that was sent before the last halving says nothing new.
+func (g *gate) slow(ctx context.Context, host string, sent time.Time, err error) error {
+	d, now := g.d, g.d.o.Now()
+	highest := 0
+	for _, l := range g.limits {
+		if len(l.shapes) < 2 {
+			continue
+		}
+		key := g.keyAt(l, host)
+		d.paces.Lock()
+		p := d.paces.byKey[key]
+		news := sent.After(p.at)
+		if news {
+			p.level, p.at = min(p.now(now)+1, len(l.shapes)-1), now
+			d.paces.byKey[key] = p
+		}
+		d.paces.Unlock()
+		highest = max(highest, p.level)
+		if news {
+			d.tellPace(ctx, key, p)
+		}
+	}
+	if domain.RetryAfter(err) > 0 {
+		return err
+	}
+	return domain.WithRetryAfter(err, restPause<<max(highest-1, 0))
+}
+
+// tellPace stores a halving for other processes, and takes what stands there then.
+func (d *Discipline) tellPace(ctx context.Context, key ratelimit.Key, p pace) {
+	if d.o.Store == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeWithin)
+	defer cancel()
+	row, err := d.o.Store.SlowOutbound(ctx, store.Pace{Key: key, Level: p.level, At: p.at})
+	if err != nil {
+		d.unstored("other processes could not be told to slow down", line{}, err)
+		return
+	}
+	d.adoptPaces([]store.Pace{row})
+}
+
+func (d *Discipline) adoptPaces(rows []store.Pace) {
+	now := d.o.Now()
+	d.paces.Lock()
+	defer d.paces.Unlock()
+	for _, row := range rows {
+		p := pace{row.Level, row.At, row.Version}
+		if had, known := d.paces.byKey[row.Key]; row.Version > had.version && (known || p.now(now) > 0) {
+			d.paces.byKey[row.Key] = p
+		}
+	}
+}
+
+// forgetPaces drops what is over.
+func (d *Discipline) forgetPaces(now time.Time) {
+	d.paces.Lock()
+	defer d.paces.Unlock()
+	for key, p := range d.paces.byKey {
+		if p.now(now) == 0 {
+			delete(d.paces.byKey, key)
+		}
+	}
+}
