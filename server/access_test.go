@@ -236,6 +236,16 @@ func expectations() map[string]expectation {
 		"dashboard-alert":   {path: at("/do/alerts/{id}/acknowledge", idAlert), form: url.Values{}, ok: 303},
 		"sla-page":          {path: func(tenant) string { return "/sla/2031-01" }, ok: 200},
 
+		"list-weddings":     {ok: 200},
+		"get-wedding":       {path: at("/v1/weddings/{id}", idBooking), ok: 200},
+		"ask-preflight":     {path: at("/v1/weddings/{id}/preflight", idBooking), ok: 202},
+		"list-preflights":   {path: at("/v1/weddings/{id}/preflights", idBooking), ok: 200},
+		"get-wedding-log":   {path: at("/v1/weddings/{id}/log", idBooking), ok: 200},
+		"get-handover":      {path: at("/v1/weddings/{id}/handover", idBooking), ok: 200},
+		"weddings-page":     {ok: 200},
+		"wedding-page":      {path: at("/weddings/{id}", idBooking), ok: 200},
+		"dashboard-wedding": {path: at("/do/weddings/{id}/preflight", idBooking), form: url.Values{}, ok: 303},
+
 		"health": {ok: 200}, "ready": {ok: 200}, "metrics": {ok: 200}, "openapi-json": {ok: 200}, "openapi-yaml": {ok: 200}, "docs": {ok: 200},
 
 		"plan-integration":     {path: at("/v1/integrations/{id}/plan", idIntegration), ok: 422},

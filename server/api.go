@@ -106,7 +106,7 @@ func (s *Server) newAPI() huma.API {
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "Token of the admin API"},
 	}
-	for _, t := range []string{tagIntegrations, tagBookings, tagConflicts, tagDeliveries, tagLive, tagSubscription, tagNotifications, tagAlerts, tagMaintenance, tagOperation, tagPages} {
+	for _, t := range []string{tagIntegrations, tagBookings, tagConflicts, tagDeliveries, tagLive, tagSubscription, tagNotifications, tagAlerts, tagMaintenance, tagWeddings, tagOperation, tagPages} {
 		config.Tags = append(config.Tags, &huma.Tag{Name: t})
 	}
 	return huma.NewAPI(config, escaping{humaecho.New(s.echo, config).Adapter()})

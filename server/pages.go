@@ -41,7 +41,7 @@ type assetFile struct {
 func newPages() (*pages, error) {
 	p := &pages{templates: make(map[string]*template.Template), assets: make(map[string]assetFile)}
 	funcs := template.FuncMap{"severity": severityMark, "seconds": secondsText, "share": shareText, "ms": millisText, "verdict": verdictMark, "state": stateMark, "utc": utcText, "stamp": stampText, "sentence": firstUpper, "more": moreWays}
-	for _, name := range []string{"sign_in.html", "dashboard.html", "docs.html", "oauth.html", "mapping.html", "alerts.html", "sla.html"} {
+	for _, name := range []string{"sign_in.html", "dashboard.html", "docs.html", "oauth.html", "mapping.html", "alerts.html", "sla.html", "weddings.html", "wedding.html"} {
 		t, err := template.New("layout.html").Funcs(funcs).ParseFS(webFiles, "web/layout.html", "web/"+name)
 		if err != nil {
 			return nil, domain.E(domain.KindInternal, "parse page %s: %w", name, err)

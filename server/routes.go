@@ -55,6 +55,7 @@ const (
 	tagNotifications = "Notifications"
 	tagAlerts        = "Alerts and service levels"
 	tagMaintenance   = "Maintenance"
+	tagWeddings      = "Weddings"
 
 	tagOperation = "Operation"
 	tagPages     = "Pages"
@@ -252,6 +253,12 @@ func Routes() []Route {
 		{Method: "POST", Path: "/v1/provider-windows", Access: AccessOperator, ID: "create-provider-window", Tag: tagMaintenance, Summary: "Note maintenance that a provider announced", status: 201, mount: typed((*Server).createProviderWindow)},
 		{Method: "GET", Path: "/v1/provider-windows", Access: AccessViewer, ID: "list-provider-windows", Tag: tagMaintenance, Summary: "List maintenance that providers announced", mount: typed((*Server).listProviderWindows)},
 		{Method: "DELETE", Path: "/v1/provider-windows/{id}", Access: AccessOperator, ID: "delete-provider-window", Tag: tagMaintenance, Summary: "Forget maintenance that a provider announced", status: 204, mount: typed((*Server).deleteProviderWindow)},
+		{Method: "GET", Path: "/v1/weddings", Access: AccessViewer, ID: "list-weddings", Tag: tagWeddings, Summary: "List weddings that are or were looked after, by their day", mount: typed((*Server).listWeddings)},
+		{Method: "GET", Path: "/v1/weddings/{id}", Access: AccessViewer, ID: "get-wedding", Tag: tagWeddings, Summary: "Read where the care for a wedding stands: its times, the newest preflight and the report of its day", mount: typed((*Server).getWedding)},
+		{Method: "POST", Path: "/v1/weddings/{id}/preflight", Access: AccessOperator, ID: "ask-preflight", Tag: tagWeddings, Summary: "Have everything checked now that a wedding rests on", status: 202, mount: typed((*Server).wantPreflight)},
+		{Method: "GET", Path: "/v1/weddings/{id}/preflights", Access: AccessViewer, ID: "list-preflights", Tag: tagWeddings, Summary: "List the preflights of a wedding, newest first", mount: typed((*Server).listPreflights)},
+		{Method: "GET", Path: "/v1/weddings/{id}/log", Access: AccessViewer, ID: "get-wedding-log", Tag: tagWeddings, Summary: "Read what happened on the day so far, the oldest first", mount: typed((*Server).getWeddingLog)},
+		{Method: "GET", Path: "/v1/weddings/{id}/handover", Access: AccessViewer, ID: "get-handover", Tag: tagWeddings, Summary: "Read the report of a wedding day", mount: typed((*Server).getHandOver)},
 		{Method: "GET", Path: "/v1/integrations/{id}/score", Access: AccessViewer, ID: "get-score", Tag: tagAlerts, Summary: "Read how far a connection can be relied on, and why", mount: typed((*Server).getScore)},
 
 		{Method: "GET", Path: "/healthz", Access: AccessPublic, ID: "health", Tag: tagOperation, Summary: "Is the process alive?", quiet: true, mount: raw((*Server).healthz)},
@@ -276,6 +283,9 @@ func Routes() []Route {
 		{Method: "GET", Path: "/alerts", Access: AccessViewer, ID: "alerts-page", Tag: tagPages, Summary: "Alerts, silences and scores", page: true, mount: raw((*Server).alertsPage)},
 		{Method: "POST", Path: "/do/alerts/{id}/acknowledge", Access: AccessOperator, ID: "dashboard-alert", Tag: tagPages, Summary: "Button of an alert", page: true, mount: raw((*Server).doAlert)},
 		{Method: "GET", Path: "/sla/{period}", Access: AccessViewer, ID: "sla-page", Tag: tagPages, Summary: "What became of what was promised, for people", page: true, mount: raw((*Server).reportPage)},
+		{Method: "GET", Path: "/weddings", Access: AccessViewer, ID: "weddings-page", Tag: tagPages, Summary: "Weddings to come and what was checked", page: true, mount: raw((*Server).weddingsPage)},
+		{Method: "GET", Path: "/weddings/{id}", Access: AccessViewer, ID: "wedding-page", Tag: tagPages, Summary: "The care for one wedding, for planners", page: true, mount: raw((*Server).weddingPage)},
+		{Method: "POST", Path: "/do/weddings/{id}/preflight", Access: AccessOperator, ID: "dashboard-wedding", Tag: tagPages, Summary: "Button of a wedding", page: true, mount: raw((*Server).doWedding)},
 		{Method: "GET", Path: "/live", Access: AccessViewer, ID: "dashboard-live", Tag: tagPages, Summary: "Live events of the dashboard", page: true, endless: true, mount: raw((*Server).streamEvents)},
 		{Method: "POST", Path: "/do/integrations/{id}/{action}", Access: AccessOperator, ID: "dashboard-integration", Tag: tagPages, Summary: "Buttons of an integration", page: true, mount: raw((*Server).doIntegration)},
 		{Method: "GET", Path: "/integrations/{id}/mapping", Access: AccessAdmin, ID: "mapping-page", Tag: tagPages, Summary: "Mapping of an integration beside a sample and what it makes of it", page: true, mount: raw((*Server).mappingPage)},

@@ -481,6 +481,9 @@ func (b *bundle) tenant() tenant {
 		b.Fatal("two bookings at one time made no conflict")
 	}
 	b.must(b.store.Tenant(ctx, x.org, func(ctx context.Context, tx *store.Tx) error {
+		if err := careFor(ctx, tx, x.booking, x.resource); err != nil {
+			return err
+		}
 		x.edit = domain.NewID[domain.EditConflictID](tx.Now)
 		return tx.StoreEffects(ctx, store.Effects{Edits: []domain.EditConflict{{ID: x.edit, IntegrationID: x.integration, BookingID: x.booking, ExternalID: "e",
 			Kind: domain.EditRemoved, State: domain.EditOpen, There: domain.Change{Op: domain.OpRemove, ExternalID: "e"}, DetectedAt: tx.Now, UpdatedAt: tx.Now}}})

@@ -48,6 +48,7 @@ func (*downSignals) Changed(context.Context, flow.IntegrationRef, contract.Chang
 func (*downSignals) StartReplay(context.Context, contract.ReplayInput) error { return nil }
 func (*downSignals) TellHold(context.Context, contract.HoldInput) error      { return nil }
 
+func (*downSignals) TellWedding(context.Context, contract.WeddingInput) error    { return nil }
 func (*downSignals) TellOnboarding(context.Context, contract.OnboardInput) error { return nil }
 
 func (*downSignals) FollowTimeline(context.Context, contract.TimelineInput) error { return nil }

@@ -49,6 +49,8 @@ type Deps struct {
 	Link string
 	// Tracer follows traced work through workflows and steps; nil = tracing is off.
 	Tracer *tracing.Tracer
+	// FailOver has a connection polled at once on the day of a wedding; nil = there is no way.
+	FailOver func(ctx context.Context, org domain.OrgID, id domain.IntegrationID, reason string) error
 	// BroadcastWait replaces the published schedule of retries, for tests.
 	BroadcastWait func(failures int) time.Duration
 
@@ -197,6 +199,9 @@ func Register(r Registry, queue string, d Deps) {
 		r.RegisterActivity(&activities.Maintenances{Store: d.Store})
 	}
 	if queue == contract.QueueCore || queue == contract.QueueSync {
+		r.RegisterActivity(&activities.Weddings{Store: d.Store, Prober: d.once(), FailOver: d.FailOver})
+	}
+	if queue == contract.QueueCore || queue == contract.QueueSync {
 		r.RegisterActivity(&activities.Onboardings{Store: d.Store, Opener: d.Opener, NotifyURL: d.NotifyURL})
 	}
 	if queue == contract.QueueCore || queue == contract.QueueSync {
@@ -216,6 +221,15 @@ func Register(r Registry, queue string, d Deps) {
 		r.RegisterActivity(&activities.Subscriptions{Store: d.Store, HTTP: d.Broadcast, Wait: d.BroadcastWait})
 		r.RegisterActivity(&activities.Notifications{Store: d.Store, Senders: notify.Senders{Mail: d.Mail, HTTP: d.Broadcast, PagerDuty: d.PagerDuty}, Link: d.Link})
 	}
+}
+
+// once makes a prober that asks connections one by one, with connections and limits of its own; nil when there is nothing to open
+// them with.
+func (d Deps) once() *monitor.Prober {
+	if d.Opener == nil || d.Store == nil {
+		return nil
+	}
+	return activities.NewProber(d.Store, d.Opener, d.Log, monitor.Options{Control: d.ProbeControl})
 }
 
 // tellHealth hands moves of health to the workflow of a shard.
@@ -248,6 +262,7 @@ func RegisterWorkflows(r interface {
 	r.RegisterWorkflowWithOptions(workflows.Onboard, workflow.RegisterOptions{Name: contract.OnboardWorkflow})
 	r.RegisterWorkflowWithOptions(workflows.Alerts, workflow.RegisterOptions{Name: contract.AlertsWorkflow})
 	r.RegisterWorkflowWithOptions(workflows.Maintenance, workflow.RegisterOptions{Name: contract.MaintenanceWorkflow})
+	r.RegisterWorkflowWithOptions(workflows.Wedding, workflow.RegisterOptions{Name: contract.WeddingWorkflow})
 }
 
 // Start begins to serve. It needs Temporal to be reachable.

@@ -7,6 +7,7 @@
 //	notify.go       tells people of what concerns them, each in their own time
 //	replay.go       hands deliveries in once more, page by page and no faster than asked
 //	hold.go         ends a hold when its time has come
+//	wedding.go      looks after a wedding until its day is over
 //	onboard.go      brings a connection from credentials to an integration that works, or to none
 //
 // A workflow is a plain function of one input. It registers every handler first; handlers only note what arrived, and

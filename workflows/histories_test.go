@@ -219,6 +219,8 @@ func (w *world) relay() {
 			w.must(w.WakeAlerts(ctx, r.Org))
 		case store.OutboxMaintenance:
 			w.must(w.WakeMaintenance(ctx, contract.MaintenanceInput{OrgID: r.Org, MaintenanceID: domain.MaintenanceID(r.Target)}))
+		case store.OutboxWedding:
+			w.must(w.TellWedding(ctx, contract.WeddingInput{OrgID: r.Org, BookingID: domain.BookingID(r.Target)}))
 		case store.OutboxNotify:
 			w.must(w.WakeNotify(ctx, r.Org))
 		case store.OutboxIntegrationChanged:

@@ -109,6 +109,21 @@ func testing(ctx workflow.Context) workflow.Context {
 	})
 }
 
+// checking is for asking the connections of a wedding. Whoever does not answer is a result; a worker that is lost is not waited
+// for long, because a preflight that could not ask says so and is made again.
+func checking(ctx workflow.Context) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              contract.QueueSync,
+		StartToCloseTimeout:    5 * time.Minute,
+		ScheduleToCloseTimeout: 15 * time.Minute,
+		HeartbeatTimeout:       time.Minute,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute,
+		},
+		Summary: "ask the connections of the wedding",
+	})
+}
+
 // backoff is the wait after the n-th failure in a row of a step, 1 s doubling to 5 minutes.
 func backoff(n int) time.Duration {
 	d := time.Second
@@ -136,4 +151,5 @@ var steps struct {
 	Onboardings   *activities.Onboardings
 	Alerts        *activities.Alerts
 	Maintenances  *activities.Maintenances
+	Weddings      *activities.Weddings
 }

@@ -17,4 +17,5 @@ package workflows
 //	9  Onboard is new; nothing changed for the others
 //	10 Probe is new; nothing changed for the others
 //	11 Alerts is new; nothing changed for the others
+//	12 Wedding is new; nothing changed for the others
 //	13 Maintenance is new; Integration rests while its row, as read by a step, says so, so earlier histories take the way they took

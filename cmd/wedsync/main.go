@@ -79,6 +79,7 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(devCommand(), demoCommand(), serverCommand(), workerCommand(), migrateCommand(), tokenCommand(), orgCommand(),
 		keysCommand(), auditCommand(), integrationCommand(), conflictCommand(), editConflictCommand(), deliveryCommand(), replayCommand(), webhookCommand(), subscriptionCommand(), feedCommand(), eventsCommand())
 	root.AddCommand(retentionCommand(), timelineCommand())
+	root.AddCommand(weddingCommand())
 	root.AddCommand(integrationsCommand())
 	root.AddCommand(recipientCommand(), notificationCommand(), shareCommand())
 	root.AddCommand(alertCommand(), silenceCommand(), objectiveCommand(), slaCommand(), healthCommand())

@@ -92,6 +92,10 @@ func Evaluate(ctx context.Context, tx *store.Tx) (Done, error) {
 	if err != nil {
 		return Done{}, err
 	}
+	days, err := tx.WeddingDays(ctx)
+	if err != nil {
+		return Done{}, err
+	}
 	var out Done
 	for _, h := range all {
 		c := alert.Connection{ID: h.IntegrationID, Platform: h.Provider, State: h.State, Reason: h.Reason.Text, Since: h.Since, Signals: h.Signals,
@@ -99,10 +103,14 @@ func Evaluate(ctx context.Context, tx *store.Tx) (Done, error) {
 		if at, ok := weddings[resources[h.IntegrationID]]; ok {
 			c.Wedding = &at
 		}
+		day, onDay := days[h.IntegrationID]
+		if onDay && (c.Wedding == nil || day.Starts.Before(*c.Wedding)) {
+			c.Wedding = &day.Starts
+		}
 		if h.State.Works() || h.State == domain.HealthDown {
 			out.Watched++
 		}
-		in.Seen = append(in.Seen, alert.Seen{ID: h.IntegrationID, Platform: h.Provider, Wedding: c.Wedding, Verdict: alert.Look(c, rules, tx.Now)})
+		in.Seen = append(in.Seen, alert.Seen{ID: h.IntegrationID, Platform: h.Provider, Wedding: c.Wedding, Day: onDay, Verdict: alert.Look(c, rules, tx.Now)})
 	}
 	plan := alert.Decide(in)
 	out.Open, out.Next = plan.Open, plan.Next

@@ -112,6 +112,9 @@ func NewServer(c *Core, addr string) (*Server, error) {
 	if err := c.Metrics.Register(server.NewHealthCollector(c.Store.HealthTotals, time.Now, c.Log)); err != nil {
 		return nil, domain.E(domain.KindInternal, "register metrics of health: %w", err)
 	}
+	if err := c.Metrics.Register(server.NewWeddingCollector(c.Store.CareTotals, time.Now, c.Log)); err != nil {
+		return nil, domain.E(domain.KindInternal, "register metrics of weddings: %w", err)
+	}
 	notices, err := server.NewNotices(server.NoticeDeps{Record: c.Store.WatchRecord, Note: c.noteNotice, Provider: findProvider, Senders: senders,
 		Log: c.Log, Metrics: c.Metrics, Limits: server.IntakeLimits{AddressRate: c.Config.AddressRate}})
 	if err != nil {
@@ -150,6 +153,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	parts.Go(func() { s.retain.Run(back) })
 	parts.Go(func() { s.keep.Run(back) })
 	parts.Go(func() { s.core.keepProbes(back) })
+	parts.Go(func() { s.core.keepWeddings(back) })
 	parts.Go(func() {
 		if err := s.waker.Run(back); err != nil {
 			s.core.Log.Error("waking of subscriptions stopped", "error", err)

@@ -75,9 +75,12 @@ func words() map[string]any {
 		"cancel_request":      CancelRequest{By: "admin-1"},
 		"replay_state_result": ReplayStateResult{State: domain.ReplayCancelled},
 		"timeline_input":      TimelineInput{OrgID: id + "1", BookingID: id + "7"},
-		"hold_input":          HoldInput{OrgID: id + "1", BookingID: id + "7"},
-		"hold_status":         HoldStatus{State: domain.HoldLive, ExpiresAt: at},
-		"onboard_input":       OnboardInput{OrgID: id + "1", IntegrationID: id + "2", Carried: &OnboardCarried{Runs: 2, Tries: 3}},
+		"wedding_input":       WeddingInput{OrgID: id + "1", BookingID: id + "7"},
+		"wedding_status": WeddingStatus{State: domain.CareFrozen, Date: "2027-06-12", Preflight: domain.CheckAttention, FreezeAt: at, DayFrom: at, DayUntil: at,
+			NextAt: at},
+		"hold_input":    HoldInput{OrgID: id + "1", BookingID: id + "7"},
+		"hold_status":   HoldStatus{State: domain.HoldLive, ExpiresAt: at},
+		"onboard_input": OnboardInput{OrgID: id + "1", IntegrationID: id + "2", Carried: &OnboardCarried{Runs: 2, Tries: 3}},
 		"onboard_status": OnboardStatus{OnboardingID: id + "3", State: domain.OnboardingWaiting, Step: domain.OnboardProbe, Attempt: 2, Kind: domain.KindInvalid,
 			RunID: id + "4", RetryAt: at, Runs: 2},
 		"onboard_resume_request": OnboardResumeRequest{By: "admin-1", AllowDuplicate: true},
@@ -178,10 +181,11 @@ func TestNamesOnTheWireStay(t *testing.T) {
 		HoldWorkflow, SignalHold, HoldWorkflowID("b"), NotifyWorkflow, NotifyWorkflowID("o"), ProbeWorkflow, SignalHealth, ProbeWorkflowID(3),
 		OnboardWorkflow, SignalOnboarding, OnboardWorkflowID("i"),
 		AlertsWorkflow, AlertsWorkflowID("o"),
-		MaintenanceWorkflow, UpdateApprove, UpdateReschedule, MaintenanceWorkflowID("m")}, " ")
+		MaintenanceWorkflow, UpdateApprove, UpdateReschedule, MaintenanceWorkflowID("m"),
+		WeddingWorkflow, SignalWedding, WeddingWorkflowID("b")}, " ")
 	const want = "Integration Sync Conflict Replay Cancel replay/r wedsync-core wedsync-sync wedsync-push wedsync-broadcast wedsync-probe deliveries pushes changed synced recheck Pause Resume Resync Resolve " +
 		"status progress integration/i sync/s conflict/c WedsyncOrg WedsyncIntegration WedsyncProvider WedsyncState WedsyncWeddingDate " +
-		"Subscription wake Test subscription/n Timeline follow timeline/b Hold hold hold/b Notify notify/o Probe health probe/3 Onboard onboarding onboard/i Alerts alerts/o Maintenance Approve Reschedule maintenance/m"
+		"Subscription wake Test subscription/n Timeline follow timeline/b Hold hold hold/b Notify notify/o Probe health probe/3 Onboard onboarding onboard/i Alerts alerts/o Maintenance Approve Reschedule maintenance/m Wedding wedding wedding/b"
 	if got != want {
 		t.Errorf("names are\n%s\nwant\n%s", got, want)
 	}

@@ -58,6 +58,12 @@ const (
 	TopicMaintenance Topic = "maintenance.changed"
 	// TopicMaintenanceSettings tells that settings of maintenance, or what providers announced, changed.
 	TopicMaintenanceSettings Topic = "maintenance_settings.changed"
+	// TopicWeddingChanged tells that the care for a wedding began a new part: waiting, preflight, frozen, day, handed over, ended.
+	TopicWeddingChanged Topic = "wedding.changed"
+	// TopicWeddingPreflight tells that everything a wedding rests on was checked; told says what people are told of it.
+	TopicWeddingPreflight Topic = "wedding.preflight"
+	// TopicWeddingHandOver tells that there is a report of a wedding day.
+	TopicWeddingHandOver Topic = "wedding.handed_over"
 	// TopicShareChanged tells that a wedding was shared by a link, or that a link was revoked.
 	TopicShareChanged Topic = "share.changed"
 	// TopicShareConfirmed tells that a vendor confirmed an item of a wedding's timeline through a link.

@@ -66,6 +66,10 @@ const (
 	NotifyMaintenanceCancelled NotifyKind = "maintenance_cancelled" // or refused
 	NotifyMaintenanceStarted   NotifyKind = "maintenance_started"
 	NotifyMaintenanceEnded     NotifyKind = "maintenance_ended" // with what became of what was held
+	NotifyPreflightFailed      NotifyKind = "preflight_failed"  // before a wedding: something that it rests on may not hold through its day
+	NotifyPreflightPassed      NotifyKind = "preflight_passed"  // it will now; for those who were told of the failure
+	NotifyWeddingFrozen        NotifyKind = "wedding_frozen"    // its freeze began
+	NotifyWeddingOver          NotifyKind = "wedding_over"      // there is a report of its day
 )
 
 // OfAlert reports whether a kind is about an alert.
@@ -82,14 +86,25 @@ func NotifyKinds() []NotifyKind {
 	return []NotifyKind{NotifyConflictOpened, NotifyConflictReminder, NotifyConflictEscalated, NotifyConflictWorse, NotifyConflictRefused, NotifyConflictStuck,
 		NotifyConflictResolved, NotifyEditConflict, NotifyQuarantine, NotifyReconnect, NotifySyncStale, NotifyHoldExpiring, NotifyTest,
 		NotifyAlertOpened, NotifyAlertWorse, NotifyAlertReminder, NotifyAlertEscalated, NotifyAlertAcknowledged, NotifyAlertResolved,
-		NotifyMaintenanceProposed, NotifyMaintenanceAnnounced, NotifyMaintenanceMoved, NotifyMaintenanceCancelled, NotifyMaintenanceStarted, NotifyMaintenanceEnded}
+		NotifyMaintenanceProposed, NotifyMaintenanceAnnounced, NotifyMaintenanceMoved, NotifyMaintenanceCancelled, NotifyMaintenanceStarted, NotifyMaintenanceEnded,
+		NotifyPreflightFailed, NotifyPreflightPassed, NotifyWeddingFrozen, NotifyWeddingOver}
 }
 
 // Notifiable reports whether an event may be one that people are told of. Its subject decides.
 func Notifiable(t Topic) bool {
 	switch t {
 	case TopicConflictOpened, TopicConflictUpdated, TopicConflictClosed, TopicConflictReminder, TopicConflictEscalated, TopicConflictRefused, TopicConflictStuck, TopicEditConflict,
-		TopicQuarantineOpened, TopicQuarantineChanged, TopicIntegrationChanged, TopicHoldChanged, TopicAlertChanged, TopicMaintenance:
+		TopicQuarantineOpened, TopicQuarantineChanged, TopicIntegrationChanged, TopicHoldChanged, TopicAlertChanged, TopicMaintenance,
+		TopicWeddingChanged, TopicWeddingPreflight, TopicWeddingHandOver:
+		return true
+	}
+	return false
+}
+
+// ToldOnly reports whether people are told of an event of a topic only when it says so, in its ref told.
+func ToldOnly(t Topic) bool {
+	switch t {
+	case TopicAlertChanged, TopicMaintenance, TopicWeddingChanged, TopicWeddingPreflight, TopicWeddingHandOver:
 		return true
 	}
 	return false

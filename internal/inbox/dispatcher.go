@@ -31,6 +31,7 @@ type Signals interface {
 	TellOnboarding(ctx context.Context, in contract.OnboardInput) error
 	WakeAlerts(ctx context.Context, org domain.OrgID) error
 	WakeMaintenance(ctx context.Context, in contract.MaintenanceInput) error
+	TellWedding(ctx context.Context, in contract.WeddingInput) error
 }
 
 // DispatcherOptions tune a Dispatcher. The zero value of every field takes its default.
@@ -297,6 +298,17 @@ func (d *Dispatcher) wakeMaintenance(in contract.MaintenanceInput, row int64) {
 	d.poke()
 }
 
+// tellWedding adds the news that a wedding was booked or changed, or that its care has something to look at.
+func (d *Dispatcher) tellWedding(in contract.WeddingInput, row int64) {
+	d.mu.Lock()
+	if t := d.target(in.OrgID, contract.WeddingWorkflowID(in.BookingID)); t != nil {
+		t.errand.merge(errand{wedding: &in, rows: []int64{row}}, 0)
+		d.ready(t)
+	}
+	d.mu.Unlock()
+	d.poke()
+}
+
 func (d *Dispatcher) integration(ref flow.IntegrationRef) *target {
 	// The identifier alone is the key: building the workflow id for each delivery would allocate.
 	t := d.target(ref.Org, string(ref.ID))
@@ -555,6 +567,12 @@ func (d *Dispatcher) send(to address, e errand) (left errand, err error) {
 			return e, err
 		}
 		e.upkeep = nil
+	}
+	if e.wedding != nil {
+		if err := d.count("wedding", d.signals.TellWedding(ctx, *e.wedding)); err != nil {
+			return e, err
+		}
+		e.wedding = nil
 	}
 	for len(e.recheck) > 0 {
 		s := contract.RecheckSignal{BookingID: e.recheck[0]}

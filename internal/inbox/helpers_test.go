@@ -260,6 +260,10 @@ func (f *fakeSignals) TellOnboarding(_ context.Context, in contract.OnboardInput
 	return f.add(sent{kind: "onboarding", to: string(in.IntegrationID)})
 }
 
+func (f *fakeSignals) TellWedding(_ context.Context, in contract.WeddingInput) error {
+	return f.add(sent{kind: "wedding", to: string(in.BookingID)})
+}
+
 func (f *fakeSignals) WakeNotify(_ context.Context, org domain.OrgID) error {
 	return f.add(sent{kind: "notify", to: string(org)})
 }

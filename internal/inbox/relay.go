@@ -200,6 +200,8 @@ func (r *Relay) pass(ctx context.Context, row *store.OutboxRow) {
 		r.d.wakeAlerts(row.Org, row.ID)
 	case store.OutboxMaintenance:
 		r.d.wakeMaintenance(contract.MaintenanceInput{OrgID: row.Org, MaintenanceID: domain.MaintenanceID(row.Target)}, row.ID)
+	case store.OutboxWedding:
+		r.d.tellWedding(contract.WeddingInput{OrgID: row.Org, BookingID: domain.BookingID(row.Target)}, row.ID)
 	case store.OutboxConflictRecheck:
 		r.d.tellConflict(row.Org, domain.ConflictID(row.Target), errand{recheck: []domain.BookingID{domain.BookingID(row.Ref)}, rows: rows})
 	case store.OutboxConflictStart:

@@ -27,6 +27,7 @@ type errand struct {
 	notify     domain.OrgID // whose people may have to be told of something
 	alerts     domain.OrgID // whose connections changed
 	upkeep     *contract.MaintenanceInput
+	wedding    *contract.WeddingInput
 	recheck    []domain.BookingID
 	rows       []int64         // outbox rows to delete once all of the above is told
 	priority   domain.Priority // of the most urgent delivery; 0 = nothing said
@@ -42,7 +43,7 @@ const maxRowsPerErrand = 1000
 const maxRechecks = 8
 
 func (e *errand) empty() bool {
-	return !e.deliveries && e.pushes == 0 && !e.changed && e.start == nil && e.replay == nil && e.timeline == nil && e.hold == nil && e.onboarding == nil && e.notify == "" && e.alerts == "" && e.upkeep == nil &&
+	return !e.deliveries && e.pushes == 0 && !e.changed && e.start == nil && e.replay == nil && e.timeline == nil && e.hold == nil && e.onboarding == nil && e.notify == "" && e.alerts == "" && e.upkeep == nil && e.wedding == nil &&
 		len(e.recheck) == 0 && len(e.rows) == 0
 }
 
@@ -106,6 +107,9 @@ func (e *errand) merge(o errand, room int) (kept int) {
 	}
 	if o.notify != "" {
 		e.notify = o.notify
+	}
+	if o.wedding != nil {
+		e.wedding = o.wedding
 	}
 	if o.alerts != "" {
 		e.alerts = o.alerts

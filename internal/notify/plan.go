@@ -94,6 +94,8 @@ func (p *planner) fact(ctx context.Context, f store.Fact) error {
 		err = p.alert(ctx, f)
 	case domain.TopicMaintenance:
 		err = p.maintenance(ctx, f)
+	case domain.TopicWeddingChanged, domain.TopicWeddingPreflight, domain.TopicWeddingHandOver:
+		err = p.wedding(ctx, f)
 	}
 	if domain.KindOf(err) == domain.KindNotFound {
 		return nil // it is gone, and so is the reason to tell anybody

@@ -64,6 +64,8 @@ func Load(ctx context.Context, tx *store.Tx, who domain.Recipient, n domain.Noti
 		over, err = l.freshness(ctx, &v, domain.IntegrationID(id))
 	case "hold":
 		over, err = l.hold(ctx, &v, domain.BookingID(id))
+	case "preflight", "wedding":
+		over, err = l.wedding(ctx, &v, domain.BookingID(id))
 	case "alert":
 		over, err = l.alert(ctx, &v, domain.AlertID(id))
 	case "maintenance":
@@ -94,6 +96,10 @@ func SubjectOf(k domain.NotifyKind) string {
 		return "hold"
 	case domain.NotifyTest:
 		return "recipient"
+	case domain.NotifyPreflightFailed, domain.NotifyPreflightPassed:
+		return "preflight"
+	case domain.NotifyWeddingFrozen, domain.NotifyWeddingOver:
+		return "wedding"
 	case domain.NotifyAlertOpened, domain.NotifyAlertWorse, domain.NotifyAlertReminder, domain.NotifyAlertEscalated, domain.NotifyAlertAcknowledged, domain.NotifyAlertResolved:
 		return "alert"
 	case domain.NotifyMaintenanceProposed, domain.NotifyMaintenanceAnnounced, domain.NotifyMaintenanceMoved, domain.NotifyMaintenanceCancelled,
@@ -311,6 +317,15 @@ func Sample(kind domain.NotifyKind, who domain.Recipient, now time.Time, link st
 		v.System, v.What = "Sample calendar", "the system no longer accepts our credentials"
 	case domain.NotifyAlertOpened, domain.NotifyAlertWorse, domain.NotifyAlertReminder, domain.NotifyAlertEscalated, domain.NotifyAlertAcknowledged, domain.NotifyAlertResolved:
 		v.System, v.Rule, v.What, v.When, v.State = "Sample calendar", domain.AlertConnection, "down since 2026-06-01 10:00 UTC: no answer", l.moment(now), string(domain.AlertResolved)
+	case domain.NotifyPreflightFailed:
+		v.Resource, v.What, v.When = "Sample resource", "One thing puts the wedding in danger.", l.span(span)
+		v.Ways = []string{"Sample calendar: it did not answer, twice. See whether the system itself works; if it does, look at its settings."}
+	case domain.NotifyPreflightPassed:
+		v.Resource, v.What, v.When = "Sample resource", "Everything that was checked will hold through the day.", l.span(span)
+	case domain.NotifyWeddingFrozen:
+		v.Resource, v.What, v.When = "Sample resource", l.moment(span.End), l.span(span)
+	case domain.NotifyWeddingOver:
+		v.Resource, v.What, v.When = "Sample resource", "Nothing failed on the day, and nothing is left to do.", l.span(span)
 	case domain.NotifyHoldExpiring:
 		v.Resource, v.What, v.When = "Sample resource", "It ends at "+l.moment(now.Add(time.Hour))+".", l.span(span)
 	case domain.NotifyMaintenanceProposed, domain.NotifyMaintenanceAnnounced, domain.NotifyMaintenanceMoved, domain.NotifyMaintenanceCancelled,

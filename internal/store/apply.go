@@ -361,6 +361,7 @@ func (tx *Tx) StoreEffects(ctx context.Context, e Effects) error {
 	}
 	tx.queueTimelines(b, e.Bookings)
 	tx.queueMaintenance(b, e.Bookings)
+	tx.queueWeddings(b, e.Bookings)
 	tx.queueLinks(b, e.Links)
 	tx.queueConflicts(b, e.Conflicts)
 	tx.queuePushes(b, e.Pushes)

@@ -58,6 +58,9 @@ func (tx *Tx) PutFreezeSettings(ctx context.Context, s domain.FreezeSettings, by
 	if tag.RowsAffected() == 0 {
 		return s, domain.E(domain.KindConflict, "the freeze settings were changed in the meantime")
 	}
+	if err := tx.tellWeddings(ctx); err != nil {
+		return s, err
+	}
 	return tx.FreezeSettings(ctx)
 }
 

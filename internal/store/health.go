@@ -157,6 +157,9 @@ func (tx *Tx) MoveHealth(ctx context.Context, m HealthMove) (change domain.Healt
 		"state": string(change.To), "was": string(change.From), "reason": string(change.Reason.Code)}); err != nil {
 		return change, false, err
 	}
+	if err := tx.tellWeddingsOf(ctx, m.Integration); err != nil {
+		return change, false, err
+	}
 	return change, true, tx.Audit(ctx, domain.AuditEntry{Actor: "system:monitor", Action: "integration.health", Reason: change.Reason.Text,
 		Subject: "integration/" + string(m.Integration), Before: map[string]string{"health": string(change.From)}, After: map[string]string{"health": string(change.To)}})
 }

@@ -248,7 +248,7 @@ type IntakeRecord struct {
 	Secrets     map[string]string // opened; must not reach logs or errors
 	Zone        string            // IANA zone of the integration's resource
 	// UrgentUntil is the end of the last wedding of the resource that is going on or begins within domain.UrgentWithin of
-	// the reading; the zero time if there is none.
+	// the reading, or of the wedding day that the connection serves, whichever is later; the zero time if there is none.
 	UrgentUntil time.Time
 	// Credentials are those that were given to it beside its secrets, in order of age.
 	Credentials []SealedCredential
@@ -290,7 +290,9 @@ const intakeQuery = "SELECT " + integrationColumns + `, i.secrets, r.zone, (SELE
 			AND category = 'wedding' AND starts_at < $4 AND ends_at > $2)
 		UNION ALL
 		(SELECT ends_at FROM allocations WHERE resource_id = i.resource_id AND long AND busy_to > $2
-			AND category = 'wedding' AND starts_at < $4 AND ends_at > $2)) w)
+			AND category = 'wedding' AND starts_at < $4 AND ends_at > $2)
+		UNION ALL
+		(SELECT until FROM wedding_connections WHERE org_id = i.org_id AND integration_id = i.id AND until > $2)) w)
 	FROM integrations i JOIN resources r ON r.org_id = i.org_id AND r.id = i.resource_id
 	WHERE i.id = $1 AND i.state <> 'deleted'`
 

@@ -25,8 +25,8 @@ type Fact struct {
 func (tx *Tx) queueFacts(b *pgx.Batch) {
 	var facts []domain.Event
 	for _, e := range tx.events {
-		// Of alerts and maintenance people are told of what the plan says only.
-		if domain.Notifiable(e.Topic) && (e.Topic != domain.TopicAlertChanged && e.Topic != domain.TopicMaintenance || e.Refs["told"] != "") {
+		// Of an alert, and of the care for a wedding, people are told of what the plan says only.
+		if domain.Notifiable(e.Topic) && (!domain.ToldOnly(e.Topic) || e.Refs["told"] != "") {
 			facts = append(facts, e)
 		}
 	}

@@ -198,6 +198,24 @@ func (b *bundle) fill(org domain.OrgID) {
 		_, err := tx.Exec(ctx, "INSERT INTO alert_series (org_id, integration_id, series) VALUES ($1, $2, 'x')", org, i.ID)
 		return err
 	})
+	b.tenant(org, func(tx *Tx) error {
+		care := domain.WeddingCare{BookingID: k.ID, ResourceID: k.ResourceID, State: domain.CareDay, StartsAt: tx.Now, EndsAt: tx.Now, Zone: "UTC", Date: "2027-06-12",
+			PreflightWeek: tx.Now, PreflightFreeze: tx.Now, FreezeFrom: tx.Now, DayFrom: tx.Now, DayUntil: tx.Now.Add(time.Hour)}
+		if err := tx.SaveWeddingCare(ctx, care); err != nil {
+			return err
+		}
+		if err := tx.SavePreflight(ctx, domain.Preflight{ID: domain.NewID[domain.PreflightID](tx.Now), BookingID: k.ID, Kind: domain.PreflightWeek, State: domain.CheckOK, Start: tx.Now,
+			MadeAt: tx.Now, By: "test"}); err != nil {
+			return err
+		}
+		if _, err := tx.AddWeddingNotes(ctx, k.ID, []domain.WeddingNote{{At: tx.Now, Kind: domain.NoteCare, Subject: "booking/x", Text: "x", Key: "x"}}); err != nil {
+			return err
+		}
+		if _, err := tx.PutWeddingConnections(ctx, k.ID, []domain.IntegrationID{i.ID}, tx.Now, tx.Now.Add(time.Hour)); err != nil {
+			return err
+		}
+		return tx.SaveHandOver(ctx, domain.HandOver{BookingID: k.ID, DayFrom: tx.Now})
+	})
 	b.subscription(org)
 	b.tenant(org, func(tx *Tx) error {
 		return tx.CreateFeed(ctx, domain.Feed{ID: domain.NewID[domain.FeedID](tx.Now), ResourceID: i.ResourceID, Label: "one", Detail: domain.FeedBusy, FutureDays: 1, CreatedBy: "test"},
@@ -387,6 +405,8 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 		"DELETE FROM recipients", "DELETE FROM shares", "DELETE FROM confirmations", "DELETE FROM silences", "DELETE FROM alert_policies", "DELETE FROM freeze_settings", "DELETE FROM alert_series", "DELETE FROM leads", "DELETE FROM scrape_consents",
 		"UPDATE health_rollups SET ok = 0", "DELETE FROM health_rollups", "DELETE FROM probe_results", "UPDATE health_changes SET at = now()", "DELETE FROM health_changes",
 		"DELETE FROM outbound_circuits", "UPDATE outbound_allowances SET granted = 0", "UPDATE outbound_slots SET held = 0", "DELETE FROM outbound_paces",
+		"DELETE FROM outbound_circuits", "UPDATE outbound_allowances SET granted = 0",
+		"UPDATE wedding_notes SET text = ''",
 		"DELETE FROM outbox", "TRUNCATE stream_events", "CREATE TABLE mine (a int)"} {
 		_, err := b.app.Exec(ctx, sql)
 		refused(sql, err)
@@ -396,6 +416,8 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 		"UPDATE webhook_credentials SET not_after = NULL", "DELETE FROM webhook_credentials",
 		"SELECT contact FROM recipients", "SELECT 1 FROM notifications", "SELECT 1 FROM notify_facts", "SELECT 1 FROM alerts", "SELECT 1 FROM objectives", "SELECT 1 FROM silences", "SELECT series FROM alert_series", "SELECT token_hash FROM shares", "SELECT 1 FROM confirmations", "SELECT 1 FROM leads",
 		"SELECT origin FROM scrape_consents", "SELECT page FROM scrape_snapshots", "UPDATE scrape_snapshots SET report = ''",
+		"SELECT zone FROM wedding_cares", "UPDATE wedding_cares SET state = 'ended'", "SELECT checks FROM wedding_preflights", "SELECT text FROM wedding_notes",
+		"SELECT report FROM wedding_handovers", "SELECT booking_id FROM wedding_connections", "DELETE FROM wedding_connections",
 		"SELECT label FROM feeds", "UPDATE feeds SET revoked_at = NULL",
 		"SELECT tokens FROM oauth_grants", "SELECT verifier FROM oauth_states", "UPDATE oauth_states SET used_at = NULL",
 		"UPDATE outbound_circuits SET state = 'closed'",

@@ -57,6 +57,8 @@ func (nobody) Deliveries(context.Context, flow.IntegrationRef, contract.Deliveri
 
 func (nobody) TellHold(context.Context, contract.HoldInput) error { return errHeld }
 
+func (nobody) TellWedding(context.Context, contract.WeddingInput) error { return errHeld }
+
 func (nobody) TellOnboarding(context.Context, contract.OnboardInput) error { return errHeld }
 
 func (nobody) FollowTimeline(context.Context, contract.TimelineInput) error { return errHeld }

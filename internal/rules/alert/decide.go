@@ -26,6 +26,8 @@ type Seen struct {
 	ID       domain.IntegrationID
 	Platform string
 	Wedding  *time.Time
+	// Day says that the day of a wedding goes on that rests on the connection: what is critical is escalated at once.
+	Day bool
 	Verdict
 }
 
@@ -85,7 +87,7 @@ type wanted struct {
 // Decide says what becomes of the alerts of an organisation. The same input gives the same plan, but for the ids of new
 // alerts; carried out, the same input gives an empty one.
 func Decide(in Input) Plan {
-	d := &decider{Input: in, want: map[key]wanted{}, hold: map[key]bool{}, off: map[key]string{}, platform: map[key]string{}, under: map[key]key{}, had: map[key]domain.Alert{}}
+	d := &decider{Input: in, want: map[key]wanted{}, hold: map[key]bool{}, off: map[key]string{}, platform: map[key]string{}, under: map[key]key{}, had: map[key]domain.Alert{}, day: map[domain.Scope]bool{}}
 	for _, a := range in.Alerts {
 		k := key{a.Kind, a.Scope}
 		if was, ok := d.had[k]; !ok || was.Unresolved() == a.Unresolved() && a.OpenedAt.After(was.OpenedAt) || !was.Unresolved() && a.Unresolved() {
@@ -105,12 +107,16 @@ type decider struct {
 	platform map[key]string
 	under    map[key]key // the alert of the platform that says the same of more
 	had      map[key]domain.Alert
+	day      map[domain.Scope]bool // a wedding day goes on
 	ids      map[key]domain.AlertID
 }
 
 func (d *decider) connections() {
 	for _, s := range d.Seen {
 		scope := domain.Scope{Kind: domain.ScopeIntegration, Target: string(s.ID)}
+		if s.Day {
+			d.day[scope], d.day[domain.Scope{Kind: domain.ScopePlatform, Target: s.Platform}] = true, true
+		}
 		for _, k := range domain.AlertKinds() {
 			d.platform[key{k, scope}] = s.Platform
 			if s.Off != "" {
@@ -382,6 +388,12 @@ func (d *decider) timers(a *domain.Alert, now time.Time) {
 	a.RemindAt, a.EscalateAt = &remind, nil
 	if a.Level < len(d.Policy.Steps) {
 		at := a.ToldAt.Add(time.Duration(d.Policy.Steps[a.Level].After) * time.Minute)
+		if a.Level == 0 && a.Severity == domain.SeverityCritical && d.day[a.Scope] {
+			// On the day of a wedding nobody waits whether the first ones look after it.
+			escalate := now.Add(time.Second)
+			a.EscalateAt = &escalate
+			return
+		}
 		if !at.After(now) {
 			at = now.Add(time.Minute)
 		}

@@ -25,7 +25,8 @@
 // When 30 of 100 connections of a platform, at least five, have the same finding, one alert tells of the platform and keeps
 // those of its connections quiet. A connection that is down keeps its other alerts quiet. Silences keep alerts quiet for a time.
 // What is quiet is noted and shown, and told when the quiet ends. Without acknowledgement people are told again, and more people
-// by the steps of the escalation. An alert is over when it was calm for five minutes. One that comes back within half an hour is
+// by the steps of the escalation; on the day of a wedding that rests on the connection, the first step comes at once when the alert
+// is critical. An alert is over when it was calm for five minutes. One that comes back within half an hour is
 // the same; the third time within six hours it is said to be flapping and must be calm for half an hour.
 //
 // Everything is pure; the time is an argument. Test with go test ./internal/rules/alert. A twentieth of the
