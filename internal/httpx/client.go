@@ -61,7 +61,7 @@ type Options struct {
 	MaxConns int
 	// RootCAs replaces the system's certificate authorities, for tests and private deployments.
 	RootCAs *x509.CertPool
-	// Now reads the clock that dates in Retry-After are held against; nil means time.Now.
+	// Now reads the clock that dates in Retry-After are held against where the answer has no Date; nil means time.Now.
 	Now func() time.Time
 }
 

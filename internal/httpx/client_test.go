@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -65,6 +66,7 @@ func TestRetryAfterIsReadAndBounded(t *testing.T) {
 		var status int
 		_, _ = fmt.Sscan(r.Header.Get("Want-Status"), &status)
 		w.Header().Set("Retry-After", r.Header.Get("Want-Wait"))
+		w.Header()["Date"] = nil // then our clock counts
 		w.WriteHeader(status)
 	})
 	c := newClient(t, Options{Allow: AllowPrivate, Now: func() time.Time { return now }})
@@ -103,6 +105,26 @@ func TestRetryAfterIsReadAndBounded(t *testing.T) {
 	}
 }
 
+// TestRetryAfterAsADateIsOneOfTheServersClock counts with servers whose clock is minutes off.
+func TestRetryAfterAsADateIsOneOfTheServersClock(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 6, 20, 12, 0, 0, 0, time.UTC)
+	var theirs atomic.Pointer[time.Time]
+	srv := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", theirs.Load().Format(http.TimeFormat))
+		w.Header().Set("Retry-After", theirs.Load().Add(40*time.Second).Format(http.TimeFormat))
+		w.WriteHeader(http.StatusTooManyRequests)
+	})
+	c := newClient(t, Options{Allow: AllowPrivate, Now: func() time.Time { return now }})
+	for _, ahead := range []time.Duration{0, 11 * time.Minute, -11 * time.Minute} {
+		at := now.Add(ahead)
+		theirs.Store(&at)
+		_, err := c.Do(request(t, "GET", srv.URL, ""))
+		if got := domain.RetryAfter(err); got != 40*time.Second {
+			t.Errorf("a server whose clock is ahead by %s: %s (%v)", ahead, got, err)
+		}
+	}
+}
 func TestRequestIDIsKeptOnlyWhenHarmless(t *testing.T) {
 	t.Parallel()
 	for _, x := range []struct {

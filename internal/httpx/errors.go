@@ -154,7 +154,12 @@ func (c *Client) statusError(req *http.Request, res *Response) error {
 	}
 	err := domain.E(kind, "%w", &StatusError{Method: method(req), Host: req.URL.Host, Status: res.Status, RequestID: tellable(req, res.RequestID)})
 	if res.Status == http.StatusTooManyRequests || res.Status >= 500 {
-		if wait := retryAfter(res.Header.Get("Retry-After"), c.options.Now()); wait > 0 {
+		// A date is one of the server's clock, which may be minutes off; its Date header says what it shows now (RFC 9110, 6.6.1).
+		theirs, undated := http.ParseTime(res.Header.Get("Date"))
+		if undated != nil {
+			theirs = c.options.Now()
+		}
+		if wait := retryAfter(res.Header.Get("Retry-After"), theirs); wait > 0 {
 			err = domain.WithRetryAfter(err, wait)
 		}
 	}
