@@ -169,6 +169,9 @@ func (a *Deliveries) applyWaiting(ctx context.Context, in ApplyDeliveriesInput, 
 		if err := b.supersede(ctx, tx, in.Integration); err != nil {
 			return err
 		}
+		if err := b.dropEnded(ctx, tx, in.Integration, opened); err != nil {
+			return err
+		}
 		if err := b.hold(ctx, tx, i); err != nil {
 			return err
 		}
@@ -277,6 +280,7 @@ type batch struct {
 	decoded   []provider.Decoded // per delivery; its Changes are in changes
 	errs      []error            // per delivery: why it could not be decoded
 	overtaken []int              // deliveries with changes that came too late
+	farewells []int              // deliveries with changes of entries whose later end came before them
 	held      []int              // deliveries with removals that wait for a person
 	now       time.Time
 	spans     []tracing.Span                                    // per delivery; nil = none is traced
@@ -357,6 +361,9 @@ func (b *batch) settle(effects []reconcile.Outcome) []store.DeliveryOutcome {
 	}
 	for _, n := range b.overtaken {
 		out[n].State, out[n].Reason = domain.DeliveryApplied, string(reconcile.EffectStale)+": a newer delivery of this entry was more urgent"
+	}
+	for _, n := range b.farewells {
+		out[n].State, out[n].Reason = domain.DeliveryApplied, string(reconcile.EffectStale)+": its entry ended after this, and that was told before"
 	}
 	for _, n := range b.held {
 		out[n].State, out[n].Reason = domain.DeliveryApplied, guard.Reason

@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"strings"
 
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
@@ -33,6 +34,53 @@ func (b *batch) dropOvertaken(ctx context.Context, tx *store.Tx, integration dom
 			continue
 		}
 		changes, owner = append(changes, b.changes[n]), append(owner, b.owner[n])
+	}
+	b.changes, b.owner = changes, owner
+	return nil
+}
+
+// dropEnded takes out the changes to entries that nobody knows and whose end was told already, by versions that say that it came
+// after them: a removal that overtakes the creation on its way to us. There is no link that could remember it, so the deliveries
+// themselves do, for as long as their contents are kept. Entries without versions have no order, and what arrives last counts.
+func (b *batch) dropEnded(ctx context.Context, tx *store.Tx, integration domain.IntegrationID, opened any) error {
+	ends := map[string]int64{} // by entry: the version of its end
+	end := func(c domain.Change) {
+		if c.Op == domain.OpRemove || c.Status == domain.StatusCancelled {
+			ends[c.ExternalID] = max(ends[c.ExternalID], c.RemoteVersion)
+		}
+	}
+	begins := func(c domain.Change) bool {
+		return c.Op == domain.OpUpsert && c.Status != domain.StatusCancelled && c.RemoteVersion > 0
+	}
+	var asked []string
+	for _, c := range b.changes {
+		if begins(c) {
+			asked = append(asked, c.ExternalID)
+		}
+	}
+	told, err := tx.Farewells(ctx, integration, asked)
+	if err != nil {
+		return err
+	}
+	for _, d := range told {
+		if !strings.HasPrefix(d.Reason, string(reconcile.EffectUnknown)) {
+			continue
+		}
+		if got, err := b.read(ctx, opened, nil, d); err == nil { // settings of today may not read it: then it says nothing
+			for _, c := range got.Changes {
+				end(c)
+			}
+		}
+	}
+	var changes []domain.Change
+	var owner []int
+	for n, c := range b.changes {
+		if begins(c) && c.RemoteVersion < ends[c.ExternalID] {
+			b.farewells = append(b.farewells, b.owner[n])
+			continue
+		}
+		end(c) // of this batch, for what comes after it
+		changes, owner = append(changes, c), append(owner, b.owner[n])
 	}
 	b.changes, b.owner = changes, owner
 	return nil

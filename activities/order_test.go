@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -136,4 +137,59 @@ func TestPrioritiesNeverChangeWhatIsTrueInTheEnd(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestARemovalThatOvertakesTheCreationIsNotUndoneByIt hands the deliveries of one entry in the wrong order, in one batch and in
+// two, to a connection that cannot ask its system.
+func TestARemovalThatOvertakesTheCreationIsNotUndoneByIt(t *testing.T) {
+	t.Parallel()
+	for name, together := range map[string]bool{"in one batch": true, "one after the other": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := setup(t)
+			at := func(version int64, c domain.Change) string {
+				c.RemoteVersion = version
+				return body(c)
+			}
+			gone := domain.Change{Op: domain.OpRemove, ExternalID: "w"}
+			ended := change("x", domain.CategoryWedding, 30, 34)
+			ended.Status = domain.StatusCancelled
+			lives := [][]string{{at(3, gone), at(2, change("w", domain.CategoryWedding, 11, 19)), at(1, change("w", domain.CategoryWedding, 10, 18))},
+				{at(7, ended), at(5, change("x", domain.CategoryWedding, 30, 34))}}
+			for _, life := range lives {
+				if together {
+					d.deliver(d.crm, life...)
+					d.applyBatch(d.crm, false)
+					continue
+				}
+				for _, one := range life {
+					d.deliver(d.crm, one)
+					d.applyBatch(d.crm, false)
+				}
+			}
+			late := d.deliver(d.crm, at(1, change("w", domain.CategoryWedding, 10, 18)))[0]
+			d.applyBatch(d.crm, false)
+			if got := d.delivery(late); got.State != domain.DeliveryApplied || !strings.Contains(got.Reason, "its entry ended after this") {
+				t.Errorf("a creation after its removal is %s: %s", got.State, got.Reason)
+			}
+			if n := d.standing(); n != 0 {
+				t.Errorf("%d bookings stand although both ended", n)
+			}
+			// Made anew, by a version of after its end, it counts.
+			d.deliver(d.crm, at(4, change("w", domain.CategoryWedding, 12, 20)))
+			d.applyBatch(d.crm, false)
+			if n := d.standing(); n != 1 {
+				t.Errorf("%d bookings stand after the entry was made anew", n)
+			}
+		})
+	}
+}
+
+// standing is how many bookings are not cancelled.
+func (d *desk) standing() (n int) {
+	d.t.Helper()
+	d.tenant(func(ctx context.Context, tx *store.Tx) error {
+		return tx.QueryRow(ctx, "SELECT count(*) FROM bookings WHERE org_id = $1 AND status <> 'cancelled'", d.org).Scan(&n)
+	})
+	return n
 }

@@ -306,6 +306,9 @@ func (a *Replays) rehearseSome(ctx context.Context, org domain.OrgID, list []dom
 		if err := b.supersede(ctx, tx, i.ID); err != nil {
 			return err
 		}
+		if err := b.dropEnded(ctx, tx, i.ID, opened); err != nil {
+			return err
+		}
 		if err := b.hold(ctx, tx, i); err != nil {
 			return err
 		}

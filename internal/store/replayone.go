@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/wedsync/wedsync/internal/domain"
 )
 
@@ -113,3 +115,30 @@ func (tx *Tx) Superseded(ctx context.Context, integration domain.IntegrationID, 
 const supersededQuery = `SELECT v.n, d.id FROM unnest($3::text[], $4::uuid[]) WITH ORDINALITY v(entity, position, n)
 	CROSS JOIN LATERAL (SELECT id FROM deliveries WHERE org_id = $1 AND entity = v.entity AND entity <> '' AND id > v.position
 		AND integration_id = $2 AND state = 'applied' AND (origin_id IS NULL OR origin_id > v.position) ORDER BY id DESC LIMIT 1) d`
+
+// maxFarewells bounds how many deliveries about an entry that nobody knows are looked at, newest first.
+const maxFarewells = 5
+
+// Farewells returns what was delivered and applied about entries that have no link yet, by entity: deliveries that told of the
+// end of something never seen are among it. Those whose content was erased are left out.
+func (tx *Tx) Farewells(ctx context.Context, integration domain.IntegrationID, entities []string) ([]domain.RawDelivery, error) {
+	if len(entities) == 0 {
+		return nil, nil
+	}
+	rows, err := tx.Query(ctx, farewellsQuery, tx.Org, integration, entities, maxFarewells)
+	out, err := collect(rows, err, func(row pgx.Row) (domain.RawDelivery, error) {
+		var sealed []byte
+		d, err := scanDeliveryWith(row, &sealed)
+		if err != nil {
+			return domain.RawDelivery{}, err
+		}
+		return tx.OpenDelivery(d, sealed)
+	})
+	return out, fault("look for the end of unknown entries", err)
+}
+
+const farewellsQuery = "SELECT " + deliveryColumns + `, content FROM deliveries WHERE org_id = $1 AND id IN (
+	SELECT d.id FROM (SELECT DISTINCT e FROM unnest($3::text[]) e WHERE e <> ''
+		AND NOT EXISTS (SELECT 1 FROM links WHERE org_id = $1 AND integration_id = $2 AND external_id = e)) v
+	CROSS JOIN LATERAL (SELECT id FROM deliveries WHERE org_id = $1 AND entity = v.e AND integration_id = $2 AND state = 'applied'
+		AND erased_at IS NULL ORDER BY id DESC LIMIT $4) d)`
