@@ -118,9 +118,16 @@ type createIntegrationInput struct {
 		PollSeconds int64             `json:"poll_seconds,omitempty" minimum:"0" maximum:"2592000" doc:"How often to read the system; 0 = only when asked"`
 		Priority    domain.Priority   `json:"priority,omitempty" enum:"high,normal,bulk" doc:"Of deliveries that no rule of the provider decides about; a wedding at hand makes them urgent"`
 		Guard       *domain.Guard     `json:"guard,omitempty" doc:"More removals than both at once wait for a person; 5 and 20 percent if absent"`
-		Onboard     bool              `json:"onboard,omitempty" doc:"Bring it to work step by step, which can be followed; what is wrong with credentials or settings is mended on the way. Without it the system is asked at once, and the integration runs or is refused"`
-		Reason      string            `json:"reason,omitempty" maxLength:"500"`
+		// PagesConsent is recorded in the transaction that makes the integration, so that the first reading finds it.
+		PagesConsent *pagesConsent `json:"pages_consent,omitempty" doc:"The customer's consent that pages are read, for providers that read them; the same as give-scrape-consent, and recorded with the integration"`
+		Onboard      bool          `json:"onboard,omitempty" doc:"Bring it to work step by step, which can be followed; what is wrong with credentials or settings is mended on the way. Without it the system is asked at once, and the integration runs or is refused"`
+		Reason       string        `json:"reason,omitempty" maxLength:"500"`
 	}
+}
+
+type pagesConsent struct {
+	Origin string `json:"origin" minLength:"1" maxLength:"400" doc:"Whose pages: the base of the recipe, such as https://portal.example.com"`
+	Agreed bool   `json:"agreed" doc:"true: the customer may see these pages by the terms of their operator, and agrees that WedSync reads them"`
 }
 
 // maxSettings and maxSecret bound what an integration may be given, in bytes.
@@ -139,6 +146,9 @@ func (s *Server) createIntegration(ctx context.Context, in *createIntegrationInp
 	resource, err := domain.ParseID[domain.ResourceID]("body.resource_id", b.ResourceID)
 	if err != nil {
 		return nil, err
+	}
+	if b.PagesConsent != nil && !b.PagesConsent.Agreed {
+		return nil, domain.Invalid("body.pages_consent.agreed", "must be true: without the customer's agreement nothing is read")
 	}
 	id, repeatable := newOrRepeated[domain.IntegrationID](in.Key, who, "integration", s.now())
 	if repeatable {
@@ -175,6 +185,11 @@ func (s *Server) createIntegration(ctx context.Context, in *createIntegrationInp
 		if err := tx.Audit(ctx, domain.AuditEntry{Actor: who.Subject, Action: "integration.create", Reason: reason,
 			Subject: "integration/" + string(id), After: integrationFacts(i, b.Secrets)}); err != nil {
 			return err
+		}
+		if b.PagesConsent != nil {
+			if _, err := agree(ctx, tx, id, b.PagesConsent.Origin, who.Subject, reason); err != nil {
+				return err
+			}
 		}
 		if b.Onboard {
 			if _, err := beginIn(ctx, tx, i, before, false, who.Subject, reason); err != nil {

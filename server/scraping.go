@@ -65,13 +65,19 @@ func (s *Server) giveScrapeConsent(ctx context.Context, in *giveConsentInput) (*
 		if i.State == domain.IntegrationDeleted {
 			return domain.E(domain.KindConflict, "integration is deleted")
 		}
-		var made bool
-		if out.Body, made, err = tx.GiveScrapeConsent(ctx, id, in.Body.Origin, who.Subject); err != nil || !made {
-			return err
-		}
-		return tx.Audit(ctx, domain.AuditEntry{Actor: who.Subject, Action: "scrape.consent", Reason: reason, Subject: "integration/" + string(id),
-			After: map[string]string{"consent": string(out.Body.ID), "origin": out.Body.Origin}})
+		out.Body, err = agree(ctx, tx, id, in.Body.Origin, who.Subject, reason)
+		return err
 	})
+}
+
+// agree records a consent and, unless it counted already, its line in the trail.
+func agree(ctx context.Context, tx *store.Tx, id domain.IntegrationID, origin, by, reason string) (domain.ScrapeConsent, error) {
+	c, made, err := tx.GiveScrapeConsent(ctx, id, origin, by)
+	if err != nil || !made {
+		return c, err
+	}
+	return c, tx.Audit(ctx, domain.AuditEntry{Actor: by, Action: "scrape.consent", Reason: reason, Subject: "integration/" + string(id),
+		After: map[string]string{"consent": string(c.ID), "origin": c.Origin}})
 }
 
 type withdrawConsentInput struct {

@@ -45,6 +45,32 @@ func TestAConsentIsGivenListedWithdrawnAndOnTheTrail(t *testing.T) {
 	b.do("POST", strings.Replace(path, string(b.a.integration), string(b.b.integration), 1), admin, `{"origin":"https://portal.example.com","agreed":true}`).problem(t, 404, "not_found")
 }
 
+func TestAConsentCanBeGivenWithTheIntegrationThatItIsFor(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	admin := b.token(b.a.org, domain.RoleAdmin)
+	create := func(consent string) reply {
+		return b.do("POST", "/v1/integrations", admin, `{"name":"Pages","provider":"plain","direction":"import","resource_id":"`+string(b.a.resource)+
+			`","settings":{"a":1},"secrets":{"key":"k"},"reason":"asked the owner","pages_consent":`+consent+`}`)
+	}
+	create(`{"origin":"https://portal.example.com","agreed":false}`).problem(t, 422, "invalid")
+	create(`{"origin":"","agreed":true}`).problem(t, 422, "invalid")
+	created := create(`{"origin":"https://portal.example.com","agreed":true}`)
+	if created.status != 201 {
+		t.Fatalf("%d %s", created.status, created.body)
+	}
+	var i domain.Integration
+	created.into(t, &i)
+	var all struct{ Items []domain.ScrapeConsent }
+	b.do("GET", "/v1/integrations/"+string(i.ID)+"/scrape-consents", admin, "").into(t, &all)
+	if len(all.Items) != 1 || all.Items[0].Origin != "https://portal.example.com" || all.Items[0].GivenBy == "" || all.Items[0].WithdrawnAt != nil {
+		t.Errorf("listed %+v", all.Items)
+	}
+	if e := b.lastAction(b.a, "scrape.consent"); e.Reason != "asked the owner" || e.Subject != "integration/"+string(i.ID) {
+		t.Errorf("the trail says %+v", e)
+	}
+}
+
 func TestSnapshotsAreForAdminsOfTheirOrganisation(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
