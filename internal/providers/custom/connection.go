@@ -1,6 +1,7 @@
 package custom
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -91,9 +92,16 @@ func compileSettings(doc json.RawMessage, s Settings, secrets map[string]string,
 	return c, nil
 }
 
+// maxTemplates bounds the expressions in requests. Making one ready costs about a millisecond, and settings have room for
+// thousands.
+const maxTemplates = 500
+
 // compileParts compiles what can be compiled, and tells every fault.
 func compileParts(doc json.RawMessage, s Settings, secrets map[string]string, local *time.Location) (*connection, []error) {
 	c := &connection{}
+	if n := bytes.Count(doc, []byte("${")); n > maxTemplates {
+		return c, []error{domain.Invalid("settings", "at most %d templates in requests, has %d", maxTemplates, n)}
+	}
 	var err error
 	sum := sha256.Sum256(compactJSON(doc))
 	c.fingerprint = hex.EncodeToString(sum[:6])

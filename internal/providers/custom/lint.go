@@ -67,6 +67,8 @@ const (
 	maxName    = 120
 	maxAbout   = 4000
 	maxSamples = 100
+	// maxFindings bounds what is told of one file. Whoever mends the first few hundred looks again.
+	maxFindings = 300
 )
 
 // linter collects what is found in one document.
@@ -112,6 +114,9 @@ func Lint(ctx context.Context, text []byte) Report {
 func (l *linter) failed() bool { return !(Report{Findings: l.findings}).OK() }
 
 func (l *linter) add(severity Severity, path, format string, args ...any) {
+	if len(l.findings) >= maxFindings {
+		return
+	}
 	line, column, text := l.doc.locate(path, fmt.Sprintf(format, args...))
 	f := Finding{Severity: severity, Path: path, Line: line, Column: column, Text: text}
 	if !slices.Contains(l.findings, f) {
@@ -153,8 +158,14 @@ func (l *linter) shape() (about aside, s Settings, settings json.RawMessage, who
 		}
 	}
 	whole = map[string]bool{}
+	hopeless := false
 	take := func(v map[string]any, t reflect.Type) {
-		for _, err := range checkShape(v, t, "settings") {
+		faults := checkShape(v, t, "settings")
+		if len(faults) > maxFindings {
+			// Nothing is left to look at, and to take each out would cost the more the more there are.
+			faults, hopeless = faults[:maxFindings], true
+		}
+		for _, err := range faults {
 			path := l.fault(err)
 			whole[path] = true
 			without(v, path)
@@ -162,6 +173,9 @@ func (l *linter) shape() (about aside, s Settings, settings json.RawMessage, who
 	}
 	take(rest, reflect.TypeFor[Settings]())
 	take(beside, reflect.TypeFor[aside]())
+	if hopeless {
+		return about, s, nil, nil
+	}
 	settings, err := json.Marshal(rest)
 	if err == nil {
 		err = json.Unmarshal(settings, &s)
@@ -179,6 +193,7 @@ func (l *linter) shape() (about aside, s Settings, settings json.RawMessage, who
 	switch {
 	case len(settings) > maxSettings:
 		l.add(SeverityError, "", "the settings may have %d bytes without samples, have %d", maxSettings, len(settings))
+		return about, s, nil, nil // what they hold is as unbounded as they are
 	case len(about.Name) > maxName:
 		l.add(SeverityError, "name", "at most %d bytes", maxName)
 	case len(about.About) > maxAbout:

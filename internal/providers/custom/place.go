@@ -32,6 +32,7 @@ type document struct {
 	value  any
 	lines  []int           // offsets at which lines begin
 	places map[string]spot // by path without the leading "settings.", such as list.paging.kind or errors[0].when
+	last   struct{ line, offset, runes int }
 }
 
 // syntaxError is a file that is no document.
@@ -135,7 +136,14 @@ func (d *document) position(offset int) (line, column int) {
 	if !found {
 		line--
 	}
-	return line + 1, utf8.RuneCount(d.text[d.lines[line]:offset]) + 1
+	// A file may be one long line: what was counted of it is not counted again.
+	from, runes := d.lines[line], 0
+	if d.last.line == line && d.last.offset <= offset && d.last.offset >= from {
+		from, runes = d.last.offset, d.last.runes
+	}
+	runes += utf8.RuneCount(d.text[from:offset])
+	d.last.line, d.last.offset, d.last.runes = line, offset, runes
+	return line + 1, runes + 1
 }
 
 func join2(path, name string) string {
