@@ -2,6 +2,12 @@ package providers_test
 
 import (
 	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -89,4 +95,47 @@ func TestUnknownNameIsInvalidAndNamesTheChoices(t *testing.T) {
 	if domain.KindOf(err) != domain.KindInvalid || domain.FieldOf(err) != "provider" || !strings.Contains(err.Error(), "caldav") {
 		t.Errorf("error %v, want KindInvalid on provider with the names", err)
 	}
+}
+
+// TestEveryProviderRunsTheSuite finds the folder of each provider by its Open, and in it a test that hands the suite a harness of
+// the provider's registration. What the suite must meet there is the suite's own matrix, see providertest.Hazard.
+func TestEveryProviderRunsTheSuite(t *testing.T) {
+	t.Parallel()
+	for _, r := range providers.All() {
+		_, name, ok := strings.Cut(runtime.FuncForPC(reflect.ValueOf(r.Open).Pointer()).Name(), "internal/providers/")
+		folder, _, _ := strings.Cut(name, ".")
+		if !ok || folder == "" {
+			t.Errorf("%s: its folder is not known: %q", r.Name, name)
+			continue
+		}
+		files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs := 0
+		for _, file := range files {
+			tree, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(tree, func(n ast.Node) bool {
+				if call, is := n.(*ast.CallExpr); is && named(call.Fun, "providertest", "Run") {
+					runs++
+				}
+				return true
+			})
+		}
+		if runs == 0 {
+			t.Errorf("%s: no test in internal/providers/%s calls providertest.Run", r.Name, folder)
+		}
+	}
+}
+
+func named(e ast.Expr, pkg, name string) bool {
+	s, ok := e.(*ast.SelectorExpr)
+	if !ok || s.Sel.Name != name {
+		return false
+	}
+	x, ok := s.X.(*ast.Ident)
+	return ok && x.Name == pkg
 }

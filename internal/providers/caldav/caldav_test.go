@@ -27,23 +27,31 @@ type bundle struct {
 	sim  *caldavsim.Server
 	conn *connection
 	url  string
+	skew atomic.Int64 // of the server's clock
 }
+
+func (b *bundle) theirs() time.Time { return providertest.Now.Add(time.Duration(b.skew.Load())) }
+
+// pagesOfDAV says why no page of a CalDAV server can go astray unseen.
+const pagesOfDAV = "a listing names resources, each with a version; a server that cuts it short says so by 507, and bodies are asked for by name"
 
 func setup(t testing.TB, opt caldavsim.Options, edit ...func(*settings)) *bundle {
 	t.Helper()
 	opt.Username, opt.Password = user, password
-	opt.Now = func() time.Time { return providertest.Now }
+	b := &bundle{}
+	opt.Now = b.theirs
 	if opt.Calendars == nil {
 		opt.Calendars = []caldavsim.Calendar{{Name: "weddings"}}
 	}
 	sim := caldavsim.New(opt)
-	server := httptest.NewServer(sim.Handler())
+	server := httptest.NewServer(providertest.Dated(b.theirs, sim.Handler()))
 	t.Cleanup(func() { sim.Heal(); server.Close() })
 	s := settings{URL: server.URL, Username: user, Calendar: server.URL + sim.CalendarPath("weddings")}
 	for _, e := range edit {
 		e(&s)
 	}
-	return &bundle{sim: sim, conn: connect(t, s), url: server.URL}
+	b.sim, b.conn, b.url = sim, connect(t, s), server.URL
+	return b
 }
 
 func connect(t testing.TB, s settings) *connection {
@@ -123,6 +131,8 @@ func (w *simWorld) Delete(_ testing.TB, id string) { w.sim.DeleteEvent(id) }
 func (w *simWorld) Count(testing.TB) int           { return len(w.sim.Events("weddings")) }
 func (w *simWorld) Heal(testing.TB)                { w.sim.Heal() }
 
+func (w *simWorld) Skew(_ testing.TB, ahead time.Duration) { w.skew.Store(int64(ahead)) }
+
 func (w *simWorld) Fault(_ testing.TB, f providertest.Fault) bool {
 	if f == providertest.FaultForgetTokens {
 		w.sim.ExpireTokens()
@@ -187,8 +197,12 @@ func TestSuite(t *testing.T) {
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
+			lacks := map[string]string{"hazard/duplicate page": pagesOfDAV, "hazard/missing page": pagesOfDAV}
+			for name, why := range v.lacks {
+				lacks[name] = why
+			}
 			providertest.Run(t, providertest.Harness{
-				Registration: Registration, Many: 2*pageSize + 10, Secrets: []string{password}, Lacks: v.lacks,
+				Registration: Registration, Many: 2*pageSize + 10, Secrets: []string{password}, Lacks: lacks,
 				Open: func(t testing.TB) (any, providertest.World) {
 					b := setup(t, v.opt)
 					return b.conn, &simWorld{bundle: b}

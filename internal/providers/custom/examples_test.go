@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,7 +45,17 @@ func example(t testing.TB, name string, pairs ...string) []byte {
 }
 
 // restWorld is a restsim as the suite's world.
-type restWorld struct{ sim *restsim.Server }
+type restWorld struct {
+	sim  *restsim.Server
+	skew *atomic.Int64 // of the system's clock
+}
+
+// clockOf is a clock that is ahead of the provider's by what skew says.
+func clockOf(skew *atomic.Int64) func() time.Time {
+	return func() time.Time { return providertest.Now.Add(time.Duration(skew.Load())) }
+}
+
+func (w restWorld) Skew(_ testing.TB, ahead time.Duration) { w.skew.Store(int64(ahead)) }
 
 func restEntry(e providertest.Entry) restsim.Entry {
 	state := map[domain.BookingStatus]string{"": "booked", domain.StatusConfirmed: "booked", domain.StatusTentative: "option", domain.StatusCancelled: "cancelled"}[e.Status]
@@ -83,6 +94,10 @@ func (w restWorld) Fault(t testing.TB, f providertest.Fault) bool {
 		fault = restsim.FaultShortPage
 	case providertest.FaultLoseAnswer:
 		times = 1
+	case providertest.FaultRepeatPage:
+		fault, times = restsim.FaultDuplicatePage, 1
+	case providertest.FaultMissingPage:
+		fault, times = restsim.FaultMissingPage, 1
 	case providertest.FaultServerError, providertest.FaultRateLimit, providertest.FaultUnauthorized, providertest.FaultCutBody,
 		providertest.FaultGarbage, providertest.FaultEmptyAnswer, providertest.FaultHang:
 	default:
@@ -93,10 +108,12 @@ func (w restWorld) Fault(t testing.TB, f providertest.Fault) bool {
 }
 
 // desk opens the example booking desk on simulators.
-func desk(t testing.TB) (any, *restsim.Server) {
+func desk(t testing.TB) (any, deskWorld) {
 	t.Helper()
-	now := func() time.Time { return providertest.Now }
-	auth := oauthsim.New(oauthsim.Options{ClientID: "wedsync", ClientSecret: "sesame-of-the-desk", Now: now})
+	skew := &atomic.Int64{}
+	now := clockOf(skew)
+	// Tokens live for less than the clock is moved by, so that some end before their time.
+	auth := oauthsim.New(oauthsim.Options{ClientID: "wedsync", ClientSecret: "sesame-of-the-desk", Now: now, Life: 5 * time.Minute})
 	login := httptest.NewServer(auth)
 	sim := restsim.New(restsim.Options{Paging: restsim.Cursor, PageSize: 10, Tombstones: true, Valid: auth.Valid, Now: now})
 	srv := httptest.NewServer(sim)
@@ -104,7 +121,32 @@ func desk(t testing.TB) (any, *restsim.Server) {
 	t.Cleanup(func() { sim.Heal(); srv.Close(); login.Close() })
 	settings := example(t, "booking-desk.yaml", "https://desk.example/v1", srv.URL+"/v1", "https://login.desk.example/token", login.URL+"/token",
 		"limits: {requests: 600, per_seconds: 60, burst: 50, concurrent: 4}", "limits: {requests: 10000, burst: 10000, concurrent: 100}")
-	return openWith(t, settings, map[string]string{custom.SecretClient: "sesame-of-the-desk", custom.SecretWebhook: "0123456789abcdef0123456789abcdef"}), sim
+	return openWith(t, settings, map[string]string{custom.SecretClient: "sesame-of-the-desk", custom.SecretWebhook: "0123456789abcdef0123456789abcdef"}), deskWorld{restWorld{sim, skew}, new([]providertest.Life)}
+}
+
+// deskWorld is a restWorld whose webhooks name entries and say nothing of them.
+type deskWorld struct {
+	restWorld
+	lives *[]providertest.Life
+}
+
+// Lives are those of an entry that changes and of one that was removed. Whatever is told, the entry is asked for.
+func (w deskWorld) Lives(t testing.TB, _ time.Duration) []providertest.Life {
+	if *w.lives != nil {
+		return *w.lives // of the same entries
+	}
+	stays, goes := w.Seed(t, providertest.Entry{Title: "A meeting", When: domain.When{Span: domain.Span{Start: providertest.Now.AddDate(0, 0, 3), End: providertest.Now.AddDate(0, 0, 4)}}}),
+		w.Seed(t, providertest.Entry{Title: "Another", When: domain.When{Span: domain.Span{Start: providertest.Now.AddDate(0, 0, 5), End: providertest.Now.AddDate(0, 0, 6)}}})
+	w.Delete(t, goes)
+	life := func(name, id string, kinds ...string) (l providertest.Life) {
+		l.Name = name
+		for n, kind := range kinds {
+			l.Deliveries = append(l.Deliveries, provider.Webhook{Header: http.Header{}, ReceivedAt: providertest.Now, Body: fmt.Appendf(nil, `{"id":"m%d","type":"entry.%s","entry":{"id":%q}}`, n, kind, id)})
+		}
+		return l
+	}
+	*w.lives = []providertest.Life{life("an entry that stays", stays, "made", "changed", "changed"), life("an entry that goes", goes, "made", "changed", "removed")}
+	return *w.lives
 }
 
 func TestExampleDeskPassesTheSuite(t *testing.T) {
@@ -112,8 +154,7 @@ func TestExampleDeskPassesTheSuite(t *testing.T) {
 	providertest.Run(t, providertest.Harness{
 		Registration: custom.Registration,
 		Open: func(t testing.TB) (any, providertest.World) {
-			opened, sim := desk(t)
-			return opened, restWorld{sim}
+			return desk(t)
 		},
 		Many:    35,
 		Secrets: []string{"sesame-of-the-desk"},
@@ -125,8 +166,8 @@ func TestExampleDeskPassesTheSuite(t *testing.T) {
 
 func TestExampleDeskObeysAQuotaThatAnswersWithSuccess(t *testing.T) {
 	t.Parallel()
-	opened, sim := desk(t)
-	sim.Break(restsim.FaultSoftLimit, 1)
+	opened, w := desk(t)
+	w.sim.Break(restsim.FaultSoftLimit, 1)
 	_, err := must[provider.Puller](t, opened).Pull(t.Context(), "")
 	if domain.KindOf(err) != domain.KindRateLimited || domain.RetryAfter(err) != 9*time.Second {
 		t.Errorf("%v, wait %s", err, domain.RetryAfter(err))
@@ -140,11 +181,12 @@ func TestExampleVenuePassesTheSuite(t *testing.T) {
 		Lacks: map[string]string{"puller/entries that go between two pages hide no others": "the simulated system pages by position; the listing says that it is not " +
 			"whole, and the next one is"},
 		Open: func(t testing.TB) (any, providertest.World) {
-			sim := restsim.New(restsim.Options{Paging: restsim.HAL, PageSize: 10, Token: restToken, Now: func() time.Time { return providertest.Now }})
+			skew := &atomic.Int64{}
+			sim := restsim.New(restsim.Options{Paging: restsim.HAL, PageSize: 10, Token: restToken, Now: clockOf(skew)})
 			srv := httptest.NewServer(sim)
 			t.Cleanup(func() { sim.Heal(); srv.Close() })
 			settings := example(t, "venue-diary.json", "https://diary.example", srv.URL, `"requests": 60, "per_seconds": 60, "burst": 10`, `"requests": 10000, "burst": 10000`)
-			return openWith(t, settings, map[string]string{custom.SecretToken: restToken}), restWorld{sim}
+			return openWith(t, settings, map[string]string{custom.SecretToken: restToken}), restWorld{sim, skew}
 		},
 		Many:    35,
 		Secrets: []string{restToken},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,21 +28,24 @@ type bundle struct {
 	crm    *crmsim.CRM
 	srv    *httptest.Server
 	opened any
+	skew   atomic.Int64 // of the system's clock
 }
 
 func setup(t testing.TB, opt crmsim.Options, change func(settings []byte) []byte) *bundle {
 	t.Helper()
 	opt.APIKey, opt.WebhookSecret = apiKey, webhookSecret
-	opt.Now = func() time.Time { return providertest.Now }
+	b := &bundle{}
+	opt.Now = func() time.Time { return providertest.Now.Add(time.Duration(b.skew.Load())) }
 	crm := crmsim.New(opt)
-	srv := httptest.NewServer(crm)
+	srv := httptest.NewServer(providertest.Dated(opt.Now, crm))
 	srv.Config.ErrorLog = nil
 	t.Cleanup(func() { crm.Close(); srv.Close() })
 	settings := []byte(crmsim.Settings(srv.URL))
 	if change != nil {
 		settings = change(settings)
 	}
-	return &bundle{crm: crm, srv: srv, opened: openSettings(t, settings)}
+	b.crm, b.srv, b.opened = crm, srv, openSettings(t, settings)
+	return b
 }
 
 func openSettings(t testing.TB, settings []byte) any {
@@ -71,7 +75,7 @@ func openWith(t testing.TB, settings []byte, secrets map[string]string) any {
 }
 
 // world is the simulator as the suite sees it.
-type world struct{ crm *crmsim.CRM }
+type world struct{ *bundle }
 
 func eventOf(e providertest.Entry) crmsim.Event {
 	state := map[domain.BookingStatus]string{"": "booked", domain.StatusConfirmed: "booked", domain.StatusTentative: "pencilled", domain.StatusCancelled: "cancelled"}[e.Status]
@@ -111,6 +115,10 @@ func (w world) Fault(t testing.TB, f providertest.Fault) bool {
 		w.crm.Break(crmsim.FaultRateNoWait, -1)
 	case providertest.FaultLoseAnswer:
 		w.crm.Break(crmsim.FaultLoseAnswer, 1)
+	case providertest.FaultRepeatPage:
+		w.crm.Break(crmsim.FaultRepeatPage, 1)
+	case providertest.FaultMissingPage:
+		w.crm.Break(crmsim.FaultMissingPage, 1)
 	case providertest.FaultServerError, providertest.FaultRateLimit, providertest.FaultUnauthorized, providertest.FaultCutBody,
 		providertest.FaultGarbage, providertest.FaultEmptyAnswer, providertest.FaultHang:
 		w.crm.Break(crmsim.Fault(f), -1)
@@ -120,7 +128,30 @@ func (w world) Fault(t testing.TB, f providertest.Fault) bool {
 	return true
 }
 
-func (w world) Heal(testing.TB) { w.crm.Heal() }
+func (w world) Heal(testing.TB)                        { w.crm.Heal() }
+func (w world) Skew(_ testing.TB, ahead time.Duration) { w.skew.Store(int64(ahead)) }
+
+// Lives are those of an event that is made, moved and called off, and of one that is moved and stays.
+func (w world) Lives(_ testing.TB, ahead time.Duration) []providertest.Life {
+	crm := crmsim.New(crmsim.Options{Now: func() time.Time { return providertest.Now.Add(ahead) }})
+	defer crm.Close()
+	var lives []providertest.Life
+	for _, name := range []string{"an event that is moved", "an event that is called off"} {
+		ev := crm.Create(crmsim.Event{Kind: "wedding", State: "pencilled", Title: "Wedding of Marigold", Starts: "2027-06-05T14:00:00", Ends: "2027-06-05T23:30:00", Zone: "Europe/London"})
+		crm.Update(ev.ID, func(e *crmsim.Event) {
+			e.State, e.Starts, e.Ends = "booked", "2027-06-06T14:00:00", "2027-06-06T23:30:00"
+		})
+		if len(lives) > 0 {
+			crm.Delete(ev.ID)
+		}
+		life := providertest.Life{Name: name}
+		for _, m := range crm.TakeMessages() {
+			life.Deliveries = append(life.Deliveries, provider.Webhook{Header: http.Header{}, Body: m.Body, ReceivedAt: providertest.Now})
+		}
+		lives = append(lives, life)
+	}
+	return lives
+}
 
 func harness(t testing.TB) providertest.Harness {
 	crm := crmsim.New(crmsim.Options{Now: func() time.Time { return providertest.Now }})
@@ -143,7 +174,7 @@ func harness(t testing.TB) providertest.Harness {
 			"what changed since; what slips past is asked for before it counts as gone, and is listed the next time"},
 		Open: func(t testing.TB) (any, providertest.World) {
 			b := setup(t, crmsim.Options{PageSize: 10}, nil)
-			return b.opened, world{b.crm}
+			return b.opened, world{b}
 		},
 		Many:       35,
 		Deliveries: deliveries,

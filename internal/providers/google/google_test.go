@@ -21,8 +21,13 @@ func TestSuite(t *testing.T) {
 			t.Parallel()
 			providertest.Run(t, providertest.Harness{
 				Registration: Registration, Many: v.many, Secrets: []string{secret, studio},
+				Lacks: map[string]string{"puller/missing page is noticed": "Google leads from page to page by tokens and tells no total"},
 				Open: func(t testing.TB) (any, providertest.World) {
-					b := setup(t, change{sim: v.opt})
+					b := setup(t, change{sim: func(o *googlesim.Options) {
+						if o.PlainHTTP = true; v.opt != nil { // the suite takes messages on this machine
+							v.opt(o)
+						}
+					}})
 					return b.conn, world{b}
 				},
 			})

@@ -73,9 +73,12 @@ type bundle struct {
 	tokens *tokens
 	server *httptest.Server
 	ahead  atomic.Int64 // of the clock of the connection, in nanoseconds
+	skew   atomic.Int64 // of Google's clock alone
 }
 
 func (b *bundle) now() time.Time { return providertest.Now.Add(time.Duration(b.ahead.Load())) }
+
+func (b *bundle) theirs() time.Time { return b.now().Add(time.Duration(b.skew.Load())) }
 
 type change struct {
 	settings  func(*settings)
@@ -87,7 +90,7 @@ func setup(t testing.TB, c change) *bundle {
 	t.Helper()
 	b := &bundle{tokens: &tokens{row: []string{secret}}}
 	opt := googlesim.Options{
-		Token: secret, Now: b.now,
+		Token: secret, Now: b.theirs,
 		Calendars: []googlesim.Calendar{{ID: studio, Primary: true, Zone: providertest.Zone}},
 	}
 	if c.sim != nil {
@@ -98,7 +101,7 @@ func setup(t testing.TB, c change) *bundle {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.server = httptest.NewServer(doc.Wrap(b.sim.Handler(), func(breach string) { t.Error(breach) }))
+	b.server = httptest.NewServer(providertest.Dated(b.theirs, doc.Wrap(b.sim.Handler(), func(breach string) { t.Error(breach) })))
 	t.Cleanup(func() { b.sim.Heal(); b.server.Close() })
 	s := settings{Calendar: studio, Access: accessOwner, Development: development{API: b.server.URL + "/calendar/v3/"}}
 	if c.settings != nil {
@@ -231,6 +234,13 @@ func (w world) Delete(_ testing.TB, id string) { w.sim.Delete(studio, id) }
 func (w world) Count(testing.TB) int           { return len(w.sim.Events(studio)) }
 func (w world) Heal(testing.TB)                { w.sim.Heal() }
 
+func (w world) Skew(_ testing.TB, ahead time.Duration) { w.skew.Store(int64(ahead)) }
+func (w world) Tell(t testing.TB) {
+	if _, err := w.sim.Deliver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (w world) Fault(_ testing.TB, f providertest.Fault) bool {
 	if f == providertest.FaultForgetTokens {
 		w.sim.ExpireTokens()
@@ -246,6 +256,8 @@ func (w world) Fault(_ testing.TB, f providertest.Fault) bool {
 		providertest.FaultEmptyAnswer:   {EmptyAnswer: true},
 		providertest.FaultHang:          {Hang: true},
 		providertest.FaultLoseAnswer:    {LoseAnswers: 1},
+		providertest.FaultRepeatPage:    {RepeatPage: true},
+		providertest.FaultMissingPage:   {SkipPage: true},
 	}[f]
 	if ok {
 		w.sim.SetFaults(faults)

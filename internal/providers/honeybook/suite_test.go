@@ -22,6 +22,28 @@ func (nowhere) Count(testing.TB) int                              { return 0 }
 func (nowhere) Fault(testing.TB, providertest.Fault) bool         { return false }
 func (nowhere) Heal(testing.TB)                                   {}
 
+// Lives are those of a project that is booked and of one that is called off, told by steps that send when they ran.
+func (nowhere) Lives(_ testing.TB, ahead time.Duration) (lives []providertest.Life) {
+	now := providertest.Now.Add(ahead)
+	studio := honeybooksim.New(honeybooksim.Options{Tool: honeybooksim.Zapier, Now: func() time.Time {
+		now = now.Add(time.Minute)
+		return now
+	}})
+	for _, stages := range [][]string{{"Proposal Sent", "Planning"}, {"Planning", "Cancelled"}} {
+		id := studio.Enquire(honeybooksim.Project{Name: "Wedding of Marigold", Type: "Wedding", Date: "06/05/2027", Client: "Marigold", Email: "marigold@example.com"})
+		studio.Move(id, stages[0])
+		studio.Edit(id, func(p *honeybooksim.Project) { p.Date = "06/12/2027" })
+		studio.Book(id)
+		studio.Move(id, stages[1])
+		life := providertest.Life{Name: stages[1]}
+		for _, p := range studio.TakePosts() {
+			life.Deliveries = append(life.Deliveries, post(p.ContentType, string(p.Body)))
+		}
+		lives = append(lives, life)
+	}
+	return lives
+}
+
 // posts are what the steps of a studio send, as Zapier sends it and as Make does.
 func posts() (out []providertest.Delivery) {
 	for _, o := range []honeybooksim.Options{{Tool: honeybooksim.Zapier}, {Tool: honeybooksim.Make}, {Tool: honeybooksim.Make, Form: true}} {

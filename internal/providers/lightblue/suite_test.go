@@ -24,14 +24,17 @@ type bed struct {
 	*lightbluesim.Server
 	opened any
 	seeded atomic.Int64
+	skew   atomic.Int64 // of the clock of Light Blue, its feed and the portal
 }
 
 var apiSecrets = map[string]string{secretKey: lightbluesim.Key}
 
 func setup(t testing.TB, d domain.Direction, settings string, more map[string]string) *bed {
 	t.Helper()
-	b := &bed{Server: lightbluesim.New(lightbluesim.Options{Now: func() time.Time { return providertest.Now }})}
-	server := httptest.NewServer(b.Handler())
+	b := &bed{}
+	theirs := func() time.Time { return providertest.Now.Add(time.Duration(b.skew.Load())) }
+	b.Server = lightbluesim.New(lightbluesim.Options{Now: theirs})
+	server := httptest.NewServer(providertest.Dated(theirs, b.Handler()))
 	t.Cleanup(func() { b.Server.Heal(); server.Close() })
 	client, err := httpx.New(httpx.Options{Allow: httpx.AllowPrivate})
 	if err != nil {
@@ -68,6 +71,8 @@ func setup(t testing.TB, d domain.Direction, settings string, more map[string]st
 }
 
 func (b *bed) Heal(testing.TB) { b.Server.Heal() }
+
+func (b *bed) Skew(_ testing.TB, ahead time.Duration) { b.skew.Store(int64(ahead)) }
 
 func (b *bed) Fault(_ testing.TB, f providertest.Fault) bool {
 	faults, ok := map[providertest.Fault]lightbluesim.Faults{
@@ -157,6 +162,7 @@ func TestTheFeedPassesTheSuite(t *testing.T) {
 		},
 		Lacks: map[string]string{
 			"puller/forgotten cursor is a gone token and a full listing helps": "a publisher gives no cursors; package ics covers its own",
+			"hazard/duplicate page": "the feed is one file, without pages", "hazard/missing page": "the feed is one file, without pages",
 		},
 	})
 }
@@ -196,6 +202,12 @@ func (p pages) Fault(t testing.TB, f providertest.Fault) bool {
 	switch f {
 	case providertest.FaultShortListing:
 		p.SetFaults(lightbluesim.Faults{Portal: lightbluesim.PortalFaults{Short: true}})
+		return true
+	case providertest.FaultRepeatPage:
+		p.SetFaults(lightbluesim.Faults{Portal: lightbluesim.PortalFaults{Repeat: true}})
+		return true
+	case providertest.FaultMissingPage:
+		p.SetFaults(lightbluesim.Faults{Portal: lightbluesim.PortalFaults{Skip: true}})
 		return true
 	case providertest.FaultLoseAnswer:
 		return false // nothing is written

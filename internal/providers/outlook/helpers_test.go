@@ -48,8 +48,15 @@ type bundle struct {
 	url    string
 	tokens *tokens
 
-	mu  sync.Mutex
-	now time.Time
+	mu   sync.Mutex
+	now  time.Time
+	skew time.Duration // of the server's clock alone
+}
+
+func (b *bundle) theirs() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.now.Add(b.skew)
 }
 
 func (b *bundle) clock() time.Time {
@@ -67,12 +74,12 @@ func (b *bundle) pass(d time.Duration) {
 func setup(t testing.TB, opt graphsim.Options, edit ...func(*settings)) *bundle {
 	t.Helper()
 	b := &bundle{now: providertest.Now, tokens: &tokens{list: []string{secretToken}}}
-	opt.Token, opt.Now = secretToken, b.clock
+	opt.Token, opt.Now = secretToken, b.theirs
 	if opt.Calendars == nil {
 		opt.Calendars = []graphsim.Calendar{{Name: "Calendar"}}
 	}
 	b.sim = graphsim.New(opt)
-	server := httptest.NewServer(b.sim.Handler())
+	server := httptest.NewServer(providertest.Dated(b.theirs, b.sim.Handler()))
 	t.Cleanup(func() { b.sim.Heal(); server.Close() })
 	b.url = server.URL
 	s := settings{GraphURL: server.URL + "/v1.0", Calendar: b.sim.CalendarID(opt.Calendars[0].Name)}

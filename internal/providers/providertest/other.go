@@ -175,7 +175,7 @@ func FuzzDecode(f *testing.F, h Harness) {
 	}
 	header := sample(h).Header
 	f.Fuzz(func(t *testing.T, body []byte) {
-		b := &bundle{h: h, ctx: t.Context()}
+		b := &bundle{h: h, record: &record{met: map[Hazard]bool{}}, ctx: t.Context()}
 		b.decodeSafely(t, src, provider.Webhook{Header: header, Body: body, ReceivedAt: Now})
 	})
 }

@@ -7,12 +7,17 @@
 // what package provider promises. Worlds differ: what one cannot do is answered by false from Fault, and what a
 // system does not offer is named in Harness.Lacks; both become skips that say why, never silent ones.
 //
+// Run ends with a matrix of the ways in which the outside goes wrong (Hazard): one that a provider is exposed to and that no
+// case met fails it, unless Lacks says why it cannot happen there.
+//
 // Every provider value opened for the suite must use Now as its clock and the zone Europe/London for its resource.
 // The suite never sleeps and needs no order between its cases, which run in parallel.
 package providertest
 
 import (
 	"context"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,7 +50,8 @@ type Harness struct {
 	// are no JSON and no text are added by the suite.
 	NotDeliveries []provider.Webhook
 	// Lacks names cases that the system cannot pass by its nature, with the reason, for example
-	// {"writer/stale revision is a conflict": "the system has no conditional writes"}.
+	// {"writer/stale revision is a conflict": "the system has no conditional writes"}, and hazards that cannot happen there,
+	// for example {"hazard/missing page": "the listing is one file"}.
 	Lacks map[string]string
 	// Secrets are the secret values of the connections that Open makes: no error text may contain one.
 	Secrets []string
@@ -92,7 +98,44 @@ const (
 	FaultShortListing  Fault = "short-listing"   // a listing leaves out an entry without saying so, where that can be noticed
 	FaultHang          Fault = "hang"            // no answer at all until Heal
 	FaultLoseAnswer    Fault = "lose-answer"     // the next write is carried out, then the connection breaks; later ones work
+	FaultRepeatPage    Fault = "repeat-page"     // a page other than the first holds, once, what the one before held
+	FaultMissingPage   Fault = "missing-page"    // a page other than the first is left out, once, without saying so
 )
+
+// Skewed is a World whose clock can be moved away from that of the provider.
+type Skewed interface {
+	// Skew puts the system's clock ahead of the provider's by a time, or behind it when that is negative: the dates of its
+	// answers and messages, the times of changes that it tells, and the ends of its tokens.
+	Skew(t testing.TB, ahead time.Duration)
+}
+
+// Hooked is a World whose system posts messages to watches.
+type Hooked interface {
+	// Tell posts what there is to tell of everything that Seed, Edit and Delete did since the last call, in that order.
+	Tell(t testing.TB)
+}
+
+// Lived is a World whose system posts webhooks that say what happened.
+type Lived interface {
+	// Lives are the deliveries about single entries, each at least two, by a system whose clock is ahead of the provider's by a
+	// time, or behind it when that is negative. Lives of another clock are the same otherwise.
+	Lives(t testing.TB, ahead time.Duration) []Life
+}
+
+// Dated serves next with the dates of a clock, for servers that do not date their answers by a clock of their own.
+func Dated(clock func() time.Time, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", clock().UTC().Format(http.TimeFormat))
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Life is the life of one entry as a webhook source is told of it.
+type Life struct {
+	Name string
+	// Deliveries are in the order in which things happened; the last one says what is true in the end.
+	Deliveries []provider.Webhook
+}
 
 // Delivery is a webhook with what it means.
 type Delivery struct {
@@ -106,25 +149,30 @@ func Run(t *testing.T, h Harness) {
 	t.Helper()
 	t.Run("registration", func(t *testing.T) { registration(t, h) })
 	probe, _ := h.Open(t)
+	rec := &record{met: map[Hazard]bool{}, known: map[string]bool{}}
 	t.Run("abilities are told as they are", func(t *testing.T) { abilities(t, h.Registration, probe) })
 	if _, ok := provider.As[provider.Puller](probe); ok {
-		group(t, h, "puller", pullerCases)
+		group(t, h, rec, "puller", slices.Concat(pullerCases, adversePullerCases))
 	}
 	if _, ok := provider.As[provider.Reader](probe); ok {
-		group(t, h, "reader", readerCases)
+		group(t, h, rec, "reader", readerCases)
 	}
 	if _, ok := provider.As[provider.Writer](probe); ok {
-		group(t, h, "writer", writerCases)
+		group(t, h, rec, "writer", slices.Concat(writerCases, adverseWriterCases))
 	}
 	if _, ok := provider.As[provider.Prober](probe); ok {
-		group(t, h, "prober", proberCases)
+		group(t, h, rec, "prober", proberCases)
 	}
 	if _, ok := provider.As[provider.Onboarder](probe); ok {
-		group(t, h, "onboarder", onboarderCases)
+		group(t, h, rec, "onboarder", onboarderCases)
 	}
 	if _, ok := provider.As[provider.WebhookSource](probe); ok {
-		group(t, h, "webhook", webhookCases)
+		group(t, h, rec, "webhook", slices.Concat(webhookCases, lifeCases))
 	}
+	if _, ok := provider.As[provider.Watcher](probe); ok {
+		group(t, h, rec, "watcher", watcherCases)
+	}
+	t.Run("every hazard is met or explained", func(t *testing.T) { matrix(t, h, rec, probe) })
 }
 
 type testCase struct {
@@ -132,15 +180,19 @@ type testCase struct {
 	run  func(t *testing.T, b *bundle)
 }
 
-func group(t *testing.T, h Harness, ability string, cases []testCase) {
+func group(t *testing.T, h Harness, rec *record, ability string, cases []testCase) {
+	for _, c := range cases {
+		rec.listed(ability + "/" + c.name)
+	}
 	t.Run(ability, func(t *testing.T) {
 		for _, c := range cases {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
+				rec.begun()
 				if why := h.Lacks[ability+"/"+c.name]; why != "" {
 					t.Skipf("%s has no such thing: %s", h.Registration.Name, why)
 				}
-				c.run(t, setup(t, h))
+				c.run(t, setup(t, h, rec))
 			})
 		}
 	})
@@ -149,17 +201,19 @@ func group(t *testing.T, h Harness, ability string, cases []testCase) {
 // bundle is what one case works with.
 type bundle struct {
 	h      Harness
+	record *record
 	opened any
 	world  World
+	bare   World // world as Open made it, for the abilities that it has beyond World
 	ctx    context.Context
 }
 
-func setup(t *testing.T, h Harness) *bundle {
+func setup(t *testing.T, h Harness, rec *record) *bundle {
 	t.Helper()
 	opened, w := h.Open(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
-	return &bundle{h: h, opened: opened, world: w, ctx: ctx}
+	return &bundle{h: h, record: rec, opened: opened, world: recorded{w, rec}, bare: w, ctx: ctx}
 }
 
 func as[T any](t *testing.T, b *bundle) T {

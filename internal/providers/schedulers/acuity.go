@@ -94,6 +94,11 @@ func (d *acuity) list(ctx context.Context, _ string, w domain.Span, page string)
 		return listing{}, errUnreadable
 	}
 	l := listing{}
+	if page != "" && (len(*out) == 0 || !strings.HasPrefix((*out)[0].Start, page)) {
+		// The page before ended on that day, so at least its last appointment should be here again. It was moved, or a page is
+		// missing, or the answer is one to another question.
+		return listing{}, domain.E(domain.KindGoneToken, "the list does not go on where its page before ended")
+	}
 	for n, e := range *out {
 		// The order is what leads to the next page.
 		if n > 0 && e.Start[:min(len(e.Start), len(acuityDate))] < (*out)[n-1].Start[:min(len((*out)[n-1].Start), len(acuityDate))] {

@@ -3,6 +3,8 @@ package schedulers
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -88,13 +90,9 @@ func (d *calcom) account(ctx context.Context) (string, error) {
 }
 
 func (d *calcom) list(ctx context.Context, _ string, w domain.Span, page string) (listing, error) {
-	skip := 0
-	if page != "" {
-		n, err := strconv.Atoi(page)
-		if err != nil || n < 0 {
-			return listing{}, domain.E(domain.KindGoneToken, "the cursor is not one of this provider")
-		}
-		skip = n
+	skip, last, err := calcomPlace(page)
+	if err != nil {
+		return listing{}, err
 	}
 	q := url.Values{"take": {strconv.Itoa(calcomPage)}, "skip": {strconv.Itoa(skip)}, "sortStart": {"asc"},
 		"afterStart": {w.Start.Format(time.RFC3339)}, "beforeEnd": {w.End.Format(time.RFC3339)}}
@@ -115,10 +113,32 @@ func (d *calcom) list(ctx context.Context, _ string, w domain.Span, page string)
 	for _, b := range *out.Data {
 		l.items = append(l.items, b.appointment())
 	}
+	// Pages are counted, and only their order in time tells that one does not follow the other. Without this a page that comes
+	// twice would make up for one that never came.
+	if len(l.items) > 0 && l.items[0].start.UnixMilli() < last {
+		return listing{}, domain.E(domain.KindUnavailable, "the list does not go on where its page before ended")
+	}
 	if out.Pagination.More {
-		l.next = strconv.Itoa(skip + len(l.items))
+		l.next = fmt.Sprintf("%d:%d", skip+len(l.items), l.items[len(l.items)-1].start.UnixMilli())
 	}
 	return l, nil
+}
+
+// calcomPlace reads where a page begins: how many bookings were before it, and when the last of them starts, in Unix
+// milliseconds. Pages of before that was remembered name the number alone.
+func calcomPlace(page string) (skip int, last int64, err error) {
+	if page == "" {
+		return 0, math.MinInt64, nil
+	}
+	count, start, known := strings.Cut(page, ":")
+	last = math.MinInt64
+	if skip, err = strconv.Atoi(count); err == nil && known {
+		last, err = strconv.ParseInt(start, 10, 64)
+	}
+	if err != nil || skip < 0 {
+		return 0, 0, domain.E(domain.KindGoneToken, "the cursor is not one of this provider")
+	}
+	return skip, last, nil
 }
 
 func (d *calcom) get(ctx context.Context, id string) (appointment, error) {

@@ -156,6 +156,11 @@ func (d *calendly) unhook(ctx context.Context, id string) error {
 	return d.call(ctx, http.MethodDelete, "/webhook_subscriptions/"+url.PathEscape(id), nil, nil, nil)
 }
 
+// calendlyTolerance is how far the time of a signature may be from ours, in seconds. The vendor proposes three minutes, against
+// repeats of captured messages. Ours are hints, of which a repeat costs no more than a look; refusing those of a clock that is
+// some minutes off, or of a retry, would let Calendly disable the webhook.
+const calendlyTolerance = 3600
+
 func noticeOfCalendly(r provider.NoticeRequest) (provider.Notice, error) {
-	return signed(r, webhookauth.Config{Scheme: webhookauth.Calendly})
+	return signed(r, webhookauth.Config{Scheme: webhookauth.Calendly, ToleranceSeconds: calendlyTolerance})
 }

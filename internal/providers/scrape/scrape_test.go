@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +38,7 @@ type bed struct {
 	*lightbluesim.Server
 	conn   *connection
 	agreed bool
+	skew   atomic.Int64 // of the portal's clock
 
 	mu    sync.Mutex
 	asked []string // origins
@@ -44,8 +46,10 @@ type bed struct {
 
 func setup(t testing.TB, more string) *bed {
 	t.Helper()
-	b := &bed{agreed: true, Server: lightbluesim.New(lightbluesim.Options{Now: func() time.Time { return providertest.Now }})}
-	server := httptest.NewServer(b.Handler())
+	b := &bed{agreed: true}
+	theirs := func() time.Time { return providertest.Now.Add(time.Duration(b.skew.Load())) }
+	b.Server = lightbluesim.New(lightbluesim.Options{Now: theirs})
+	server := httptest.NewServer(providertest.Dated(theirs, b.Handler()))
 	t.Cleanup(func() { b.Heal(); server.Close() })
 	client, err := httpx.New(httpx.Options{Allow: httpx.AllowPrivate})
 	if err != nil {
@@ -284,6 +288,7 @@ func (w world) Edit(_ testing.TB, id string, e providertest.Entry) { w.EditShoot
 func (w world) Delete(_ testing.TB, id string)                     { w.RemoveShoot(id) }
 func (w world) Count(testing.TB) int                               { return w.Shoots() - 1 }
 func (w world) Heal(testing.TB)                                    { w.Server.Heal() }
+func (w world) Skew(_ testing.TB, ahead time.Duration)             { w.skew.Store(int64(ahead)) }
 
 func (w world) Fault(_ testing.TB, f providertest.Fault) bool {
 	faults, ok := map[providertest.Fault]lightbluesim.Faults{
@@ -295,6 +300,8 @@ func (w world) Fault(_ testing.TB, f providertest.Fault) bool {
 		providertest.FaultGarbage:       {HTML: true},
 		providertest.FaultEmptyAnswer:   {Nothing: true},
 		providertest.FaultHang:          {Hang: true},
+		providertest.FaultRepeatPage:    {Portal: lightbluesim.PortalFaults{Repeat: true}},
+		providertest.FaultMissingPage:   {Portal: lightbluesim.PortalFaults{Skip: true}},
 	}[f]
 	if ok {
 		w.SetFaults(faults)
@@ -314,6 +321,7 @@ func TestSuite(t *testing.T) {
 		},
 		Lacks: map[string]string{
 			"puller/forgotten cursor is a gone token and a full listing helps": "pages give no cursors that a portal could forget",
+			"puller/missing page is noticed":                                   "this portal's recipe names no total; one that does notices it, see package lightblue",
 		},
 	})
 }

@@ -233,6 +233,11 @@ func (p *pulled) next(ctx context.Context, low, high int) (items []json.RawMessa
 			items = append(items, l.items[i])
 		}
 	}
+	if start > 0 && previous < p.cur.Last {
+		// New ids are the greatest, so nothing comes before what was read: this is another page than the one that was asked for.
+		// Without a total nothing else would end a walk over the same page.
+		return nil, false, false, domain.E(domain.KindUnavailable, "the studio answers a page that was read already")
+	}
 	if len(have) > 0 {
 		p.cur.At, p.cur.Last = start+len(have)-1, max(p.cur.Last, previous)
 	}

@@ -1,6 +1,7 @@
 package tave
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,16 @@ func (w simWorld) Delete(_ testing.TB, id string) {
 	w.sim.Delete("event", strings.TrimPrefix(id, eventPrefix))
 }
 
+func (w simWorld) Skew(_ testing.TB, ahead time.Duration) { w.sim.Skew(ahead) }
+
+// Tell makes a lead without a date: the vendor tells of new jobs, orders and payments, and of no event.
+func (w simWorld) Tell(t testing.TB) {
+	w.sim.Add("job", tavesim.Object{"stage": "lead", "name": "An enquiry"})
+	if _, err := w.sim.DeliverHooks(t.Context(), http.DefaultClient); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (w simWorld) Count(testing.TB) int { return len(w.sim.All("event")) }
 
 // The pause after a 429 is over whenever the world changes: the suite itself does not wait.
@@ -56,6 +67,8 @@ func (w simWorld) Fault(_ testing.TB, f providertest.Fault) bool {
 		providertest.FaultHang:          {Hang: true},
 		providertest.FaultLoseAnswer:    {LoseAnswers: 1},
 		providertest.FaultShortListing:  {ShortPages: true},
+		providertest.FaultRepeatPage:    {RepeatPages: true},
+		providertest.FaultMissingPage:   {SkipPages: true},
 	}[f]
 	if ok = ok && !(f == providertest.FaultShortListing && w.noMeta); ok {
 		w.pass(longestPause)

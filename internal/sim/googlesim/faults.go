@@ -23,6 +23,9 @@ type Faults struct {
 	// CutBody breaks the connection in the middle of every body, Garbage answers with a web page, EmptyAnswer with 200
 	// and nothing.
 	CutBody, Garbage, EmptyAnswer bool
+	// RepeatPage lets the token of the first page lead to the same page again, SkipPage past the page that follows; each
+	// happens once.
+	RepeatPage, SkipPage bool
 	// EmptyPages puts a page without items before every list.
 	EmptyPages bool
 	// StaleRepeats lists the version before of every changed event once more, at the end.

@@ -108,7 +108,15 @@ func (s *Server) listEvents(c *calendar, q url.Values) (map[string]any, *failure
 	}
 	out["items"] = items
 	if end < len(l.items) {
-		out["nextPageToken"] = fmt.Sprintf("%s.%d", key, end)
+		next := end
+		switch {
+		case at > 0:
+		case s.faults.RepeatPage:
+			next, s.faults.RepeatPage = at, false
+		case s.faults.SkipPage:
+			next, s.faults.SkipPage = min(end+size, len(l.items)), false
+		}
+		out["nextPageToken"] = fmt.Sprintf("%s.%d", key, next)
 	} else if q.Get("orderBy") == "" && q.Get("privateExtendedProperty") == "" && q.Get("iCalUID") == "" {
 		out["nextSyncToken"] = l.sync
 	}

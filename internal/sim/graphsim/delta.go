@@ -72,6 +72,14 @@ func (s *Server) delta(w http.ResponseWriter, r *http.Request) {
 	if more {
 		next := at
 		next.After = last
+		if at.After == "" {
+			switch repeat, skip := s.astray(); {
+			case repeat:
+				next.After = ""
+			case skip:
+				_, next.After, _ = s.page(r, cal, next)
+			}
+		}
 		link.RawQuery = "$skiptoken=" + next.String()
 		answer["@odata.nextLink"] = link.String()
 	} else {

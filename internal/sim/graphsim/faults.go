@@ -25,6 +25,10 @@ type Faults struct {
 	// Garbage answers every request with 200 and a web page, EmptyAnswer with 200 and no body.
 	Garbage, EmptyAnswer bool
 
+	// RepeatPage lets the link of the first page of changes lead to the same page again, SkipPage past the page that follows;
+	// each happens once.
+	RepeatPage, SkipPage bool
+
 	// DropNotes, DuplicateNotes and ReverseNotes lose all notifications of a delivery, post them twice, or post them in
 	// reverse order, each by itself.
 	DropNotes, DuplicateNotes, ReverseNotes bool
@@ -58,6 +62,15 @@ func (f *front) now() (Faults, chan struct{}) {
 	f.fmu.Lock()
 	defer f.fmu.Unlock()
 	return f.faults, f.hang
+}
+
+// astray reports whether the link of a first page is to lead astray now.
+func (f *front) astray() (repeat, skip bool) {
+	f.fmu.Lock()
+	defer f.fmu.Unlock()
+	repeat, skip = f.faults.RepeatPage, f.faults.SkipPage
+	f.faults.RepeatPage, f.faults.SkipPage = false, false
+	return repeat, skip
 }
 
 func (f *front) loses() bool {

@@ -39,6 +39,7 @@ type PortalFaults struct {
 	Short      bool // an entry is left out, and the whole number stays
 	Loop       bool // the last page leads to the first
 	Repeat     bool // every page but the first begins with the last row of the one before
+	Skip       bool // the first page leads to the third
 	Inline     bool // who is logged out gets the form in place of the list, with 200
 	Nonce      bool // every answer holds another number
 	Forget     bool // no session counts, however new
@@ -230,7 +231,11 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case !last:
-		fmt.Fprintf(&b, "<nav class=\"pages\"><a class=\"next\" href=\"?page=%d\">Next</a></nav>\n", number+1)
+		next := number + 1
+		if f.Skip && number == 1 {
+			next++
+		}
+		fmt.Fprintf(&b, "<nav class=\"pages\"><a class=\"next\" href=\"?page=%d\">Next</a></nav>\n", next)
 	case f.Loop:
 		b.WriteString("<nav class=\"pages\"><a class=\"next\" href=\"?page=1\">Next</a></nav>\n")
 	}

@@ -1,6 +1,7 @@
 package schedulersim
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -113,6 +114,21 @@ func only(q url.Values, names ...string) bool {
 
 func text(in object, name string) string { v, _ := in[name].(string); return v }
 
+// turned is where a page other than the first really begins under the faults RepeatPage and SkipPage, each of which happens
+// once.
+func (s *Sim) turned(from, most int) int {
+	switch {
+	case from == 0:
+	case s.faults.RepeatPage:
+		s.faults.RepeatPage = false
+		return max(0, from-most)
+	case s.faults.SkipPage:
+		s.faults.SkipPage = false
+		return from + most
+	}
+	return from
+}
+
 // part is a page of a list under the fault Short.
 func (s *Sim) part(all []*Appointment, from, most int) []*Appointment {
 	page := all[min(from, len(all)):min(from+most, len(all))]
@@ -166,6 +182,7 @@ func (s *Sim) calendly(r *http.Request, route, id string, in object) answer {
 			}
 		}
 		all, list := s.standing(fits), []object{}
+		from = s.turned(from, count) // what follows is told by the page that is answered
 		for _, a := range s.part(all, from, count) {
 			list = append(list, calendlyResource(a))
 		}
@@ -238,6 +255,20 @@ func (s *Sim) dropHook(id string) bool {
 	return len(s.hooks) < before
 }
 
+// astray is turned for pages that are asked for by a date: it reports whether the answer before is to be given again.
+func (s *Sim) astray(date string, all *[]*Appointment, most int) bool {
+	switch {
+	case s.last == nil || date == s.first:
+	case s.faults.RepeatPage:
+		s.faults.RepeatPage = false
+		return true
+	case s.faults.SkipPage:
+		s.faults.SkipPage = false
+		*all = (*all)[min(most, len(*all)):]
+	}
+	return false
+}
+
 func acuityResource(a *Appointment) object {
 	id, _ := strconv.Atoi(a.ID) // made by Book
 	first, last, _ := strings.Cut(a.Client, " ")
@@ -266,9 +297,13 @@ func (s *Sim) acuity(r *http.Request, route, id string, in object) answer {
 			slices.Reverse(all)
 		}
 		list := []object{}
+		if s.astray(q.Get("minDate"), &all, most) {
+			return answer{200, s.last}
+		}
 		for _, a := range s.part(all, 0, most) {
 			list = append(list, acuityResource(a))
 		}
+		s.first, s.last = cmp.Or(s.first, q.Get("minDate")), list
 		return answer{200, list}
 	case route == "GET appointments":
 		if a := s.entries[id]; a != nil {
@@ -333,7 +368,7 @@ func (s *Sim) calcom(r *http.Request, route, id string, in object) answer {
 			return problem(400, "bad request")
 		}
 		all, list := s.standing(fits), []object{}
-		for _, a := range s.part(all, skip, take) {
+		for _, a := range s.part(all, s.turned(skip, take), take) {
 			list = append(list, calcomResource(a))
 		}
 		got := done(list)

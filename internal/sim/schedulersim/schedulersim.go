@@ -89,6 +89,8 @@ type Faults struct {
 	CutBody, HTML, Nothing bool
 	// Short leaves the last appointment out of every page without saying so.
 	Short bool
+	// RepeatPage answers, once, a page other than the first with what the one before held; SkipPage leaves one out.
+	RepeatPage, SkipPage bool
 	// ForgetPages makes every page token given out so far unknown.
 	ForgetPages bool
 	// LoseAnswer carries the next write out and then breaks the connection.
@@ -117,6 +119,8 @@ type Sim struct {
 	faults   Faults
 	hang     chan struct{}
 	requests []string
+	first    string   // of Acuity's lists: the date that the first page was asked for by
+	last     []object // and what was answered last
 }
 
 // New makes an empty scheduler.

@@ -28,8 +28,9 @@ type Faults struct {
 	CutBody bool
 	// Garbage answers every request with 200 and a web page, EmptyAnswer with 200 and no body.
 	Garbage, EmptyAnswer bool
-	// ShortPages leaves the last item out of every page that has one, RepeatPages answers the first page for every page.
-	ShortPages, RepeatPages bool
+	// ShortPages leaves the last item out of every page that has one, RepeatPages answers the first page for every page, and
+	// SkipPages the next one for every page but the first.
+	ShortPages, RepeatPages, SkipPages bool
 }
 
 // front makes the servers fail.
@@ -108,6 +109,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if q := r.URL.Query(); faults.RepeatPages && q.Has("page") {
 		q.Set("page", "1")
 		r.URL.RawQuery = q.Encode()
+	}
+	if q := r.URL.Query(); faults.SkipPages {
+		if n, err := strconv.Atoi(q.Get("page")); err == nil && n > 1 {
+			q.Set("page", strconv.Itoa(n+1))
+			r.URL.RawQuery = q.Encode()
+		}
 	}
 	rec := &recorder{header: http.Header{}}
 	s.handler.ServeHTTP(rec, r)
