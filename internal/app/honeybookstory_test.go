@@ -110,6 +110,29 @@ func (s *relayStudio) is(title string, status domain.BookingStatus, n int) (b do
 	return b
 }
 
+// meets waits until the one booking of a meeting lasts an hour from when it starts in New York.
+func (s *relayStudio) meets(m honeybooksim.Meeting) (b domain.Booking) {
+	s.Helper()
+	zone, err := time.LoadLocation("America/New_York")
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.await("the meeting "+m.Start, func() error {
+		n := 0
+		for _, one := range s.bookings() {
+			if one.Details.Title == m.Name {
+				b = one
+				n++
+			}
+		}
+		if got := b.When.Start.In(zone).Format("2006-01-02T15:04:05"); n != 1 || got != m.Start || b.When.Duration() != time.Hour {
+			return fmt.Errorf("%d of that name, the last at %s for %s", n, got, b.When.Duration())
+		}
+		return nil
+	})
+	return b
+}
+
 // conflicts are the open ones.
 func (s *relayStudio) conflicts() []domain.Conflict {
 	s.Helper()
@@ -225,6 +248,22 @@ func TestAProjectRelayedFromHoneyBookIsBookedOnceAndItsClashIsFound(t *testing.T
 	}
 	s.call(http.MethodPost, "/v1/deliveries/"+string(dead.Items[0].ID)+"/replay", map[string]any{"reason": "story"}, nil)
 	s.is("Quillfeather", domain.StatusConfirmed, 9)
+
+	// A new client takes no time. A meeting is a consultation of its own, and moves with its next trigger.
+	s.book.Client("Hawthorn", "hawthorn@example.com")
+	meeting := honeybooksim.Meeting{Name: "Call with Hawthorn", Start: s.day.AddDate(0, 0, 12).Format(time.DateOnly) + "T15:00:00", Client: "Hawthorn", Email: "hawthorn@example.com"}
+	meeting.ID = s.book.Meet(meeting)
+	s.deliver()
+	call := s.meets(meeting)
+	meeting.Start = s.day.AddDate(0, 0, 13).Format(time.DateOnly) + "T16:30:00"
+	s.book.Meet(meeting)
+	s.deliver()
+	if b := s.meets(meeting); b.ID != call.ID || b.Category != domain.CategoryConsultation {
+		s.Errorf("the meeting is %s, a %s; it was %s", b.ID, b.Category, call.ID)
+	}
+	if states := s.settled(); states[domain.DeliveryIgnored] != 2 {
+		s.Errorf("deliveries %v; a new client is left alone", states)
+	}
 
 	// An enquiry goes the other way once, however often it is asked for.
 	lead := map[string]any{"full_name": "Oakbridge", "email": "oakbridge@example.com", "event_type": "Wedding", "event_date": s.day.Format(time.DateOnly)}
