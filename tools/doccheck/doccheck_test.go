@@ -214,3 +214,41 @@ func TestFoldersOfTheTablesExist(t *testing.T) {
 		}
 	}
 }
+
+// TestThePageForProvidersKnowsEveryAbilityAndHazard reads docs/add-a-provider.md against the code that it tells of.
+func TestThePageForProvidersKnowsEveryAbilityAndHazard(t *testing.T) {
+	t.Parallel()
+	page := documents(t)["docs/add-a-provider.md"]
+	port := source(t, func(path string) bool {
+		return filepath.ToSlash(filepath.Dir(path)) == root+"/internal/provider" && !strings.HasSuffix(path, "_test.go")
+	})
+	row := regexp.MustCompile("(?m)^ *\\| `([A-Z][A-Za-z]+)` \\| ((?:`[A-Z][A-Za-z]+`(?:, )?)+) \\|")
+	told := map[string]string{}
+	for _, m := range row.FindAllStringSubmatch(page, -1) {
+		told[m[1]] = m[2]
+	}
+	ability := regexp.MustCompile(`(?s)// ([A-Z][A-Za-z]+) is implemented by.*?\ntype [A-Z][A-Za-z]+ interface \{\n(.*?)\n\}`)
+	method := regexp.MustCompile(`(?m)^\t([A-Z][A-Za-z]+)\(`)
+	found := 0
+	for _, m := range ability.FindAllStringSubmatch(port, -1) {
+		found++
+		for _, name := range method.FindAllStringSubmatch(m[2], -1) {
+			if !strings.Contains(told[m[1]], "`"+name[1]+"`") {
+				t.Errorf("the page does not tell of %s.%s", m[1], name[1])
+			}
+		}
+	}
+	if found < 10 || len(told) != found {
+		t.Errorf("%d abilities in package provider, %d on the page", found, len(told))
+	}
+	suite := source(t, func(path string) bool { return strings.HasSuffix(filepath.ToSlash(path), "/providertest/hazards.go") })
+	all := regexp.MustCompile(`Hazard[A-Za-z]+ +Hazard = "([^"]+)"`).FindAllStringSubmatch(suite, -1)
+	for _, m := range all {
+		if !strings.Contains(page, m[1]) {
+			t.Errorf("the page does not tell of the hazard %q", m[1])
+		}
+	}
+	if len(all) != 14 {
+		t.Errorf("%d hazards", len(all))
+	}
+}
