@@ -252,3 +252,38 @@ func TestAnEditOnBothSidesIsToldOf(t *testing.T) {
 	o.ended(nil)
 	o.want("edit_conflict by email: sent after 0s")
 }
+
+func TestPeopleAreToldOfAMaintenanceAndOfTheNewestWordOnly(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, domain.NotifyPreferences{Rules: byMail(domain.NotifyMaintenanceProposed, domain.NotifyMaintenanceAnnounced, domain.NotifyMaintenanceMoved,
+		domain.NotifyMaintenanceCancelled, domain.NotifyMaintenanceStarted, domain.NotifyMaintenanceEnded), Quiet: &domain.QuietHours{From: 0, To: 1439}})
+	i := o.connect(domain.SyncPolicy{})
+	var m domain.Maintenance
+	save := func(state domain.MaintenanceState, isNew bool, told string) {
+		o.tenant(func(ctx context.Context, tx *store.Tx) (err error) {
+			m.State = state
+			if state.Ended() {
+				m.EndedAt, m.Note = &tx.Now, "cancelled by admin-1"
+			}
+			m, err = tx.SaveMaintenance(ctx, m, isNew, told)
+			return err
+		})
+	}
+	m = domain.Maintenance{ID: domain.NewID[domain.MaintenanceID](o.clock()), Scopes: []domain.Scope{{Kind: domain.ScopeIntegration, Target: string(i.ID)}}, StartsAt: start.Add(100 * time.Hour),
+		EndsAt: start.Add(102 * time.Hour), Approval: domain.ApprovalByPerson, Reason: "a new server", RequestedBy: "op-1"}
+	save(domain.MaintenanceProposed, true, "proposed")
+	save(domain.MaintenanceApproved, false, "") // of which nobody is told
+	o.at(time.Minute, func() {
+		save(domain.MaintenanceCancelled, false, "cancelled")
+		o.wake()
+	})
+	o.run()
+	o.ended(nil)
+	all := o.mail.Mails()
+	if len(all) != 1 || !bytes.Contains(all[0].Data, []byte("Subject: Maintenance of calendar does not take place")) || !bytes.Contains(all[0].Data, []byte("a new server")) {
+		t.Errorf("%d mails: %s", len(all), all)
+	}
+	if list := o.list(); len(list) != 2 {
+		t.Errorf("%q", list)
+	}
+}

@@ -174,7 +174,7 @@ func (d *Desk) sources(ctx context.Context, tx *store.Tx, id domain.ResourceID) 
 			return nil, err
 		}
 		_, lists := provider.As[provider.Puller](opened)
-		out[i] = source{integration: row.Integration, told: diary.SourceOf(tx.Now, row, lists), readable: lists && row.State == domain.IntegrationActive}
+		out[i] = source{integration: row.Integration, told: diary.SourceOf(tx.Now, row, lists), readable: lists && row.State == domain.IntegrationActive && !row.WorkHold.In(tx.Now)}
 	}
 	return out, nil
 }

@@ -61,6 +61,10 @@ func (tx *Tx) PutFreezeSettings(ctx context.Context, s domain.FreezeSettings, by
 	if err := tx.tellWeddings(ctx); err != nil {
 		return s, err
 	}
+	// Freezes that begin earlier may reach into windows of maintenance.
+	if err := tx.wakeMaintenances(ctx); err != nil {
+		return s, err
+	}
 	return tx.FreezeSettings(ctx)
 }
 

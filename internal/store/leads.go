@@ -31,7 +31,8 @@ const leadWindow = 24 * time.Hour
 func (tx *Tx) BeginLead(ctx context.Context, l domain.SentLead, aDay int) (noted domain.SentLead, begun bool, err error) {
 	// The lock keeps two at once from both taking the last place.
 	var state domain.IntegrationState
-	if err := tx.QueryRow(ctx, "SELECT state FROM integrations WHERE org_id = $1 AND id = $2 FOR NO KEY UPDATE", tx.Org, l.IntegrationID).Scan(&state); err != nil {
+	var rests *time.Time
+	if err := tx.QueryRow(ctx, "SELECT state, work_held_until FROM integrations WHERE org_id = $1 AND id = $2 FOR NO KEY UPDATE", tx.Org, l.IntegrationID).Scan(&state, &rests); err != nil {
 		return noted, false, missing("integration", "lock integration", err)
 	}
 	noted, err = scanLead(tx.QueryRow(ctx, "SELECT "+leadColumns+" FROM leads WHERE org_id = $1 AND id = $2", tx.Org, l.ID))
@@ -45,6 +46,9 @@ func (tx *Tx) BeginLead(ctx context.Context, l domain.SentLead, aDay int) (noted
 	}
 	if state != domain.IntegrationActive {
 		return noted, false, domain.E(domain.KindConflict, "the integration is %s", state)
+	}
+	if rests != nil && rests.After(tx.Now) {
+		return noted, false, domain.WithRetryAfter(domain.E(domain.KindUnavailable, "the integration is in maintenance"), rests.Sub(tx.Now))
 	}
 	var sent int
 	var oldest *time.Time

@@ -132,6 +132,20 @@ func (tx *Tx) WakeMaintenance(ctx context.Context, id domain.MaintenanceID) erro
 	return tx.Enqueue(ctx, OutboxMaintenance, string(id), "", tx.Now)
 }
 
+// wakeMaintenances has every window that has not ended looked at.
+func (tx *Tx) wakeMaintenances(ctx context.Context) error {
+	open, err := tx.OpenMaintenances(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range open {
+		if err := tx.WakeMaintenance(ctx, m.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // freezeReach is more than any freeze begins before its wedding or lasts after it.
 const freezeReach = 40 * 24 * time.Hour
 

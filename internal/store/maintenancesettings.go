@@ -59,14 +59,8 @@ func (tx *Tx) PutMaintenanceSettings(ctx context.Context, s domain.MaintenanceSe
 	if tag.RowsAffected() == 0 {
 		return s, domain.E(domain.KindConflict, "the settings of maintenance were changed in the meantime")
 	}
-	open, err := tx.OpenMaintenances(ctx)
-	if err != nil {
+	if err := tx.wakeMaintenances(ctx); err != nil {
 		return s, err
-	}
-	for _, m := range open {
-		if err := tx.WakeMaintenance(ctx, m.ID); err != nil {
-			return s, err
-		}
 	}
 	return tx.MaintenanceSettings(ctx)
 }

@@ -85,7 +85,7 @@ func Of(now time.Time, i domain.Integration, m Measured) domain.Freshness {
 		sorted := slices.Sorted(slices.Values(m.Lags))
 		f.LastMS, f.P50MS, f.P95MS = ms(m.Lags[n-1]), ms(rank(sorted, 50)), ms(rank(sorted, 95))
 	}
-	if f.Target == 0 || i.State != domain.IntegrationActive {
+	if f.Target == 0 || i.State != domain.IntegrationActive || i.WorkHold.In(now) {
 		return f
 	}
 	polled := Target(false, i.PollEvery)

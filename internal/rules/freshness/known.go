@@ -35,6 +35,8 @@ func KnownOf(now time.Time, i domain.Integration, m Measured, l Link) Known {
 		return unknown(lastHeard(i), "the connection is being made")
 	case i.State != domain.IntegrationActive:
 		return unknown(lastHeard(i), "the connection must be reconnected")
+	case i.WorkHold.In(now):
+		return unknown(lastHeard(i), "the connection is in maintenance")
 	case l.Waiting != nil && now.Sub(*l.Waiting) > Allowance:
 		return unknown(*l.Waiting, "what it told waits to be applied")
 	case m.Wanted != nil && now.Sub(*m.Wanted) > Allowance:
