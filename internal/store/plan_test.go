@@ -170,7 +170,7 @@ func TestWaitingWorkIsFoundThroughItsIndexes(t *testing.T) {
 	b.must(err)
 	_, err = owner.Exec(ctx, "ANALYZE deliveries")
 	b.must(err)
-	uses(t, explain(t, systemQuery{b}, sweepQuery, rowID(firstUUID), rowID(lastUUID), b.timestamp(), 10, 51, sweepHops),
+	uses(t, explain(t, systemQuery{b}, sweepQuery, rowID(firstUUID), rowID(lastUUID), b.timestamp(), 10, 51, sweepHops, b.timestamp()),
 		"deliveries_received", "deliveries_retrying", "pushes_waiting")
 	b.tenant(org, func(tx *Tx) error {
 		uses(t, explain(t, tenantQuery{t, tx}, waitingQuery, org, i, 10, tx.Now), "deliveries_received", "deliveries_retrying", "deliveries_pkey")
@@ -202,7 +202,7 @@ func TestABacklogOfFourPrioritiesIsReadThroughItsIndex(t *testing.T) {
 		}
 		return nil
 	})
-	uses(t, explain(t, systemQuery{b}, sweepQuery, rowID(firstUUID), rowID(lastUUID), b.timestamp(), 10, 51, sweepHops), "deliveries_received", "(priority = p.p)")
+	uses(t, explain(t, systemQuery{b}, sweepQuery, rowID(firstUUID), rowID(lastUUID), b.timestamp(), 10, 51, sweepHops, b.timestamp()), "deliveries_received", "(priority = p.p)")
 	b.manyBookings(org)
 	now := b.timestamp()
 	uses(t, explain(t, systemQuery{b}, intakeQuery, i.ID, now, now.Add(-longStay), now.Add(domain.UrgentWithin)), "allocations_short", "allocations_long")
