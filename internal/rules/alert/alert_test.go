@@ -85,6 +85,10 @@ func TestEachRuleFindsWhatItIsFor(t *testing.T) {
 		{name: "many errors though the budget is large", c: alert.Connection{State: domain.HealthDegraded, Targets: lax, Series: probes(now, after(day, mixed(720, 20, bad)))}, want: []string{"error_rate medium"}},
 		{name: "some slow answers", c: alert.Connection{State: domain.HealthUp, Series: probes(now, after(day, mixed(60, 4, slow)))}, want: []string{"response_time low"}},
 		{name: "a few slow answers", c: alert.Connection{State: domain.HealthUp, Series: probes(now, after(day, mixed(60, 12, slow)))}},
+		{name: "one failure of a connection that is known since five minutes", c: alert.Connection{State: domain.HealthUp, Series: probes(now, after(repeat(9, good), []alert.Sample{bad}))}},
+		{name: "five failures of a connection that is known since five minutes", c: alert.Connection{State: domain.HealthDegraded, Series: probes(now, after(repeat(5, good), repeat(5, bad)))}, want: []string{"error_rate high"}},
+		{name: "nine slow answers of a connection that is known since five minutes", c: alert.Connection{State: domain.HealthUp, Series: probes(now, repeat(9, slow))}},
+		{name: "ten slow answers and no others", c: alert.Connection{State: domain.HealthUp, Series: probes(now, repeat(10, slow))}, want: []string{"response_time medium"}},
 		{name: "silent webhooks", c: alert.Connection{State: domain.HealthUp, Series: probes(now, day), Signals: []domain.HealthSignal{
 			{Kind: domain.SignalWebhooks, Text: "no webhook for 9 h"}, {Kind: domain.SignalToken, Text: "expired"}}}, want: []string{"silence medium"}},
 		{name: "webhooks as usual", c: alert.Connection{State: domain.HealthUp, Series: probes(now, day), Signals: []domain.HealthSignal{{Kind: domain.SignalWebhooks, OK: true}}}},

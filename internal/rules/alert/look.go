@@ -49,8 +49,9 @@ const (
 	settleFlapping = 30 * time.Minute
 	// slowShare is how many answers may take longer than the target.
 	slowShare = 0.05
-	// leastSlow is how many must have been slow, whatever the bound says of a few answers.
-	leastSlow = 5
+	// leastSlow is how many must have been slow, whatever the bound says of a few answers: eight slow ones of half an hour come by
+	// chance about once in a month of 5,000 connections of which one answer in 130 is slow.
+	leastSlow = 10
 )
 
 // Look applies every rule to one connection.

@@ -46,7 +46,7 @@ func slower(deviations float64) float64 { return math.Exp(0.25 * deviations) }
 type month struct {
 	probes, failures, slow int64
 	degraded               int // times that answers were called slower than usual
-	tickets                int // looks that found something that wakes nobody
+	tickets                int // findings that wake nobody, six hours apart at the least
 	pages                  []string
 }
 
@@ -67,7 +67,7 @@ func healthyMonth(c int) (m month) {
 	var s alert.Series
 	var failed []int64 // numbers of the probes that failed
 	next, bits, left := gap()-1, uint64(0), 0
-	was := false
+	was, ticket := false, -ofAMonth
 	for n := range ofAMonth {
 		at := start.Add(time.Duration(n) * every)
 		p := alert.Sample{At: at, OK: n != next}
@@ -108,8 +108,9 @@ func healthyMonth(c int) (m month) {
 		for _, change := range plan.Changes {
 			if change.Alert.Severity.Level() >= domain.SeverityHigh.Level() {
 				m.pages = append(m.pages, string(change.Alert.Kind)+" "+string(change.Alert.Severity)+": "+change.Alert.Reason)
-			} else {
+			} else if n-ticket > int64(6*time.Hour/every) {
 				m.tickets++
+				ticket = n
 			}
 		}
 	}

@@ -12,10 +12,6 @@ const (
 	Z975 = 1.959964
 )
 
-// LeastBad is how many must have failed in the long window whatever the bound says. Of a connection that is known since a few
-// minutes, one failure of ten would be 100 times the budget; three in a row are told by the state of its health.
-const LeastBad = 4
-
 // Count is how many probes there were and how many of them failed, or were slow.
 type Count struct {
 	N   int64 `json:"n"`
@@ -58,15 +54,21 @@ type Window struct {
 	Long, Short time.Duration `json:"-"`
 	Factor      float64       `json:"factor"` // 1 spends the budget in 30 days
 	Page        bool          `json:"page"`   // somebody is to look now; otherwise within days
+	// Least is how many must have failed in the long window, whatever the bound says. Of a connection that is known since a few
+	// minutes, one failure of ten would be 100 times the budget. Three in a row are told by the state of its health.
+	Least int64 `json:"-"`
 }
+
+// LeastBad is Least of the windows that are longer than an hour.
+const LeastBad = 6
 
 // Windows lists the pairs, the fastest first.
 func Windows() []Window {
 	return []Window{
-		{Name: "page quick", Long: time.Hour, Short: 5 * time.Minute, Factor: 14.4, Page: true},
-		{Name: "page slow", Long: 6 * time.Hour, Short: 30 * time.Minute, Factor: 6, Page: true},
-		{Name: "ticket quick", Long: 24 * time.Hour, Short: 2 * time.Hour, Factor: 3},
-		{Name: "ticket slow", Long: 72 * time.Hour, Short: 6 * time.Hour, Factor: 1},
+		{Name: "page quick", Long: time.Hour, Short: 5 * time.Minute, Factor: 14.4, Page: true, Least: 4},
+		{Name: "page slow", Long: 6 * time.Hour, Short: 30 * time.Minute, Factor: 6, Page: true, Least: LeastBad},
+		{Name: "ticket quick", Long: 24 * time.Hour, Short: 2 * time.Hour, Factor: 3, Least: LeastBad},
+		{Name: "ticket slow", Long: 72 * time.Hour, Short: 6 * time.Hour, Factor: 1, Least: LeastBad},
 	}
 }
 
@@ -90,7 +92,7 @@ func Burns(budget float64, count func(time.Duration) Count) []Burn {
 		b := Burn{Window: w, LongCount: count(w.Long), ShortCount: count(w.Short)}
 		low, _ := Wilson(float64(b.LongCount.Bad), float64(b.LongCount.N), Z995)
 		b.Rate, b.Sure = b.LongCount.Share()/budget, low/budget
-		b.Firing = b.LongCount.Bad >= LeastBad && b.Sure > w.Factor && b.ShortCount.Bad > 0 && b.ShortCount.Share()/budget > w.Factor
+		b.Firing = b.LongCount.Bad >= w.Least && b.Sure > w.Factor && b.ShortCount.Bad > 0 && b.ShortCount.Share()/budget > w.Factor
 		out = append(out, b)
 	}
 	return out

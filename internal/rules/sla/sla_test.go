@@ -82,6 +82,9 @@ func TestBurnsNeedBothWindows(t *testing.T) {
 		{"over already", sla.Count{N: 120, Bad: 30}, sla.Count{N: 10}, false},
 		{"too few to be sure", sla.Count{N: 10, Bad: 1}, sla.Count{N: 10, Bad: 1}, false},
 		{"nothing measured", sla.Count{}, sla.Count{}, false},
+		{"one failure of the first ten", sla.Count{N: 10, Bad: 1}, sla.Count{N: 10, Bad: 1}, false},
+		{"three failures of the first ten", sla.Count{N: 10, Bad: 3}, sla.Count{N: 10, Bad: 3}, false},
+		{"four failures of the first ten", sla.Count{N: 10, Bad: 4}, sla.Count{N: 10, Bad: 4}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
