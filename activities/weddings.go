@@ -20,8 +20,8 @@ type Weddings struct {
 	Store *store.Store
 	// Prober asks connections once; nil = nobody can be asked.
 	Prober *monitor.Prober
-	// FailOver has a connection polled at once, and from then on until it tells of news again; nil = there is no way. It may be
-	// called twice. KindConflict: that cannot be; its text is shown.
+	// FailOver has a connection read at once, without waiting for its news; nil = there is no way. It may be called twice.
+	// KindConflict: that cannot be; its text is shown.
 	FailOver func(ctx context.Context, org domain.OrgID, id domain.IntegrationID, reason string) error
 }
 
@@ -190,7 +190,7 @@ func (a *Weddings) FailOverWedding(ctx context.Context, in FailOverWeddingInput)
 		o := weddings.FailoverOutcome{Integration: id}
 		switch {
 		case a.FailOver == nil:
-			o.Fault = "this installation has no way to poll it"
+			o.Fault = "this installation has no way to read it"
 		default:
 			err := a.FailOver(ctx, in.Org, id, "it told of no news on the day of a wedding")
 			if domain.KindOf(err) == domain.KindUnavailable && err != nil {

@@ -195,7 +195,7 @@ func TestAConnectionThatCannotBePolledIsNotedAndAnOutageIsTriedAgain(t *testing.
 		}
 		return err
 	})
-	refused, polled := "it could not be read at once: its system cannot be read", "it is read at once, and at intervals from now on"
+	refused, polled := "it could not be read at once: its system cannot be read", "it is read at once, without waiting for its news"
 	if d := cmp.Diff([]string{refused, refused, polled, polled}, texts); d != "" {
 		t.Errorf("noted (-want +got):\n%s", d)
 	}

@@ -49,7 +49,7 @@ type Deps struct {
 	Link string
 	// Tracer follows traced work through workflows and steps; nil = tracing is off.
 	Tracer *tracing.Tracer
-	// FailOver has a connection polled at once on the day of a wedding; nil = there is no way.
+	// FailOver has a connection read at once that tells of no news on the day of a wedding; nil = there is no way.
 	FailOver func(ctx context.Context, org domain.OrgID, id domain.IntegrationID, reason string) error
 	// BroadcastWait replaces the published schedule of retries, for tests.
 	BroadcastWait func(failures int) time.Duration

@@ -8,6 +8,7 @@ import (
 
 	"go.temporal.io/api/enums/v1"
 
+	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/store"
@@ -67,7 +68,16 @@ func TestWeddingHistoriesHoldNobodyAndReplay(t *testing.T) {
 		})
 		return failovers > 0
 	})
-	w.deliver(w.crm, body(wedding(soon, domain.StatusCancelled)))
+	// What a system says would wait for a person on this day; the person says it.
+	w.tenant(func(ctx context.Context, tx *store.Tx) error {
+		b, err := tx.Booking(ctx, care().BookingID)
+		if err != nil {
+			return err
+		}
+		b.Status = domain.StatusCancelled
+		_, err = apply.Manual(ctx, tx, b, "admin-1", markers[4])
+		return err
+	})
 	w.await("the end of the workflow", func() bool {
 		d, err := w.Temporal().DescribeWorkflowExecution(t.Context(), id, "")
 		w.must(err)

@@ -396,7 +396,7 @@ func TestOnTheDayProbesAreFasterFailuresAreNotedAndPollsStandInAtOnce(t *testing
 	}
 	move(-time.Hour, domain.HealthUp, domain.HealthAnswers, "it answers")
 	move(time.Hour, domain.HealthFailingOver, domain.HealthNotTold, "webhooks are silent")
-	move(70*time.Minute, domain.HealthPolling, domain.HealthNotTold, "polls stand in")
+	move(69*time.Minute, domain.HealthPolling, domain.HealthNotTold, "polls stand in")
 	move(100*time.Minute, domain.HealthUp, domain.HealthAnswers, "it answers")
 	move(10*time.Hour, domain.HealthDown, domain.HealthNoAnswer, "no answer")
 	c.at(midnight.Add(30*time.Minute).Sub(start), func() {

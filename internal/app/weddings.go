@@ -4,6 +4,9 @@ import (
 	"context"
 	"time"
 
+	"github.com/wedsync/wedsync/internal/contract"
+	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/flow"
 	"github.com/wedsync/wedsync/internal/store"
 )
 
@@ -46,4 +49,15 @@ func (c *Core) sweepWeddings(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// readAtOnce has a connection read at once that tells of no news on the day of a wedding, whatever its interval. Of one that is
+// paused, or that cannot be read, its workflow refuses it with the reason.
+func (c *Core) readAtOnce(ctx context.Context, org domain.OrgID, id domain.IntegrationID, _ string) error {
+	name, err := c.providerName(ctx, org, id)
+	if err != nil {
+		return err
+	}
+	_, err = c.Flow.Resync(ctx, flow.IntegrationRef{Org: org, ID: id, Provider: name}, contract.ResyncRequest{RunID: domain.NewID[domain.SyncRunID](time.Now()), By: "system:wedding"})
+	return err
 }

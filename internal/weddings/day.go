@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +17,8 @@ const (
 	notesAtOnce = 2000
 	// lateAfter is how long something that a connection told may wait on the day before it is noted as late.
 	lateAfter = 5 * time.Minute
+	// askAgain is how long after a connection was to be read at once that is asked for again, while no reading worked.
+	askAgain = 5 * time.Minute
 )
 
 // watch keeps probes fast and the log of the day up to date, and returns the connections that are to be polled at once.
@@ -122,7 +123,7 @@ func (g *gatherer) name(id domain.IntegrationID) (subject, name string) {
 
 // gather notes what happened since the last time. Each thing has a key of its own, so it is noted once.
 func (g *gatherer) gather(ctx context.Context, healths map[domain.IntegrationID]domain.Health) (failOver []domain.IntegrationID, err error) {
-	if failOver, err = g.health(ctx, healths); err != nil {
+	if err := g.health(ctx, healths); err != nil {
 		return nil, err
 	}
 	log, err := g.tx.WeddingNotes(ctx, g.c.BookingID, g.c.DayFrom, notesAtOnce)
@@ -130,13 +131,22 @@ func (g *gatherer) gather(ctx context.Context, healths map[domain.IntegrationID]
 		return nil, err
 	}
 	going := map[string]domain.WeddingNote{} // what failed and is not over, by subject
+	asked := map[string]time.Time{}          // when a connection was last to be read at once
 	for _, n := range log {
 		switch {
+		case n.Kind == domain.NoteFailover:
+			asked[n.Subject] = n.At
 		case n.Kind != domain.NoteConflict && n.Kind != domain.NoteDelivery && n.Kind != domain.NoteCopy:
 		case n.Bad:
 			going[n.Subject] = n
 		default:
 			delete(going, n.Subject)
+		}
+	}
+	for _, id := range g.ids {
+		subject, _ := g.name(id)
+		if at, had := asked[subject]; healths[id].State == domain.HealthFailingOver && (!had || g.tx.Now.Sub(at) >= askAgain) {
+			failOver = append(failOver, id)
 		}
 	}
 	if err := errors.Join(g.conflicts(ctx, going), g.deliveries(ctx, going), g.copies(ctx, going), g.alerts(ctx)); err != nil {
@@ -146,13 +156,13 @@ func (g *gatherer) gather(ctx context.Context, healths map[domain.IntegrationID]
 	return failOver, err
 }
 
-// health notes moves of health, and finds connections that tell of no news any more.
-func (g *gatherer) health(ctx context.Context, healths map[domain.IntegrationID]domain.Health) (silent []domain.IntegrationID, err error) {
+// health notes moves of health.
+func (g *gatherer) health(ctx context.Context, healths map[domain.IntegrationID]domain.Health) error {
 	first := g.c.HealthSeq == 0
 	for {
 		moves, err := g.tx.HealthMovesOf(ctx, g.ids, g.c.HealthSeq, g.c.DayFrom, movesAtOnce)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, m := range moves {
 			g.c.HealthSeq = max(g.c.HealthSeq, m.Seq)
@@ -166,16 +176,13 @@ func (g *gatherer) health(ctx context.Context, healths map[domain.IntegrationID]
 			case domain.HealthUp:
 			}
 			g.note(kind, bad, m.At, subject, fmt.Sprintf("health/%d", m.Seq), "%s %s: %s", name, became[m.To], m.Reason.Text)
-			if m.To == domain.HealthFailingOver && healths[m.IntegrationID].State == domain.HealthFailingOver && !slices.Contains(silent, m.IntegrationID) {
-				silent = append(silent, m.IntegrationID)
-			}
 		}
 		if len(moves) < movesAtOnce {
 			break
 		}
 	}
 	if !first {
-		return silent, nil
+		return nil
 	}
 	if g.c.HealthSeq == 0 {
 		g.c.HealthSeq = -1 // nothing moved yet, and the beginning was looked at
@@ -189,11 +196,8 @@ func (g *gatherer) health(ctx context.Context, healths map[domain.IntegrationID]
 		}
 		subject, name := g.name(id)
 		g.note(domain.NoteHealth, true, g.c.DayFrom, subject, "began/"+string(id)+"/"+g.c.DayFrom.Format(time.RFC3339), "%s %s already when the day began: %s", name, became[h.State], h.Reason.Text)
-		if h.State == domain.HealthFailingOver && !slices.Contains(silent, id) {
-			silent = append(silent, id)
-		}
 	}
-	return silent, nil
+	return nil
 }
 
 var became = map[domain.HealthState]string{
@@ -334,7 +338,7 @@ func orElse(s, other string) string {
 	return s
 }
 
-// FailoverOutcome is what became of the wish that a connection be polled at once.
+// FailoverOutcome is what became of the wish that a connection be read at once.
 type FailoverOutcome struct {
 	Integration domain.IntegrationID
 	Fault       string // why it could not be; "" = it is
@@ -344,7 +348,7 @@ type FailoverOutcome struct {
 func FailedOver(ctx context.Context, tx *store.Tx, wedding domain.BookingID, outcomes []FailoverOutcome) error {
 	var notes []domain.WeddingNote
 	for _, o := range outcomes {
-		subject, text, after := "integration/"+string(o.Integration), "it is read at once, and at intervals from now on", "asked"
+		subject, text, after := "integration/"+string(o.Integration), "it is read at once, without waiting for its news", "asked"
 		if o.Fault != "" {
 			text, after = "it could not be read at once: "+o.Fault, "refused"
 		}

@@ -46,7 +46,8 @@ type Looked struct {
 	// Preflight says why one is to be made now; "" = none is due. Connections are those that are to be asked for it.
 	Preflight   domain.PreflightKind
 	Connections []domain.IntegrationID
-	// FailOver are connections that stopped telling of news on the day and are to be polled at once.
+	// FailOver are connections that tell of no news any more on the day, and that no reading worked of since: they are to be read
+	// at once.
 	FailOver []domain.IntegrationID
 	Done     bool // nothing is left to do
 }
