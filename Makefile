@@ -60,7 +60,7 @@ vet: ## go vet
 
 .PHONY: test-allocs
 test-allocs: ## the tests that count allocations, which the race detector would spoil
-	@$(GO) test -count=1 -run Allocat ./internal/webhookauth ./internal/ratelimit ./internal/tracing
+	@$(GO) test -count=1 -run Allocat ./internal/webhookauth ./internal/ratelimit ./internal/tracing ./server
 
 .PHONY: test-month
 test-month: ## the rules for alerts through a whole month of 5,000 healthy connections (half a minute)
