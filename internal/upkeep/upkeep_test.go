@@ -543,3 +543,28 @@ func TestStateIsOpenOnlyWhereEverythingIs(t *testing.T) {
 		})
 	}
 }
+
+func TestAWindowIsOverOnlyWhenItsConnectionsAreAskedAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	m, err := b.window(15, 2, 1)
+	b.must(err)
+	approved(b, m.ID)
+	b.at(15, 2, 0)
+	b.advance(m.ID)
+	health := func(to domain.HealthState, code domain.HealthCode) {
+		b.tenant(func(ctx context.Context, tx *store.Tx) error {
+			_, _, err := tx.MoveHealth(ctx, store.HealthMove{Integration: b.cal.ID, To: to, Reason: domain.HealthReason{Code: code, Text: "by the prober"}})
+			return err
+		})
+	}
+	health(domain.HealthMaintenance, domain.HealthInMaintenance) // as the prober does
+	b.tenant(func(ctx context.Context, tx *store.Tx) error { return tx.NoteQuiet(ctx, m.ID, b.cal.ID, false) })
+	b.at(15, 3, 0)
+	want(t, b.advance(m.ID), domain.MaintenanceReplaying, "")
+	b.at(15, 3, 1)
+	want(t, b.advance(m.ID), domain.MaintenanceReplaying, "")
+	health(domain.HealthUnknown, domain.HealthMaintenanceEnd)
+	health(domain.HealthUp, domain.HealthAnswers)
+	want(t, b.advance(m.ID), domain.MaintenanceDone, "everything that was held is done")
+}
