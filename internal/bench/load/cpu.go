@@ -100,6 +100,23 @@ func ticks(fields []string, i int) time.Duration {
 	return time.Duration(n) * clockTick
 }
 
+// Each tells how much CPU time this process and each program below it used since before, divided by n.
+func (u Usage) Each(before Usage, n int) string {
+	if u.cores == 0 || n == 0 {
+		return "CPU time is not known on this system"
+	}
+	each := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 / float64(n) }
+	parts := []string{fmt.Sprintf("this process %.1f ms", each(u.self-before.self))}
+	for _, name := range slices.Sorted(maps.Keys(u.below)) {
+		if used := u.below[name] - before.below[name]; used > 0 {
+			parts = append(parts, fmt.Sprintf("%s below it %.1f ms", name, each(used)))
+		}
+	}
+	busy := u.machine - before.machine
+	room := u.at.Sub(before.at) * time.Duration(u.cores)
+	return fmt.Sprintf("%s; the machine was busy for %.0f %%", strings.Join(parts, ", "), 100*float64(busy)/float64(room))
+}
+
 // Since describes who used the CPU since before, given what the generator used and how many requests there were. What
 // other programs used tells how far a figure of a shared machine can be trusted.
 func (u Usage) Since(before Usage, generator time.Duration, requests int) string {

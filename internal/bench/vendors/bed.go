@@ -16,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/wedsync/wedsync/internal/bench/load"
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/devstack"
 	"github.com/wedsync/wedsync/internal/domain"
@@ -193,7 +194,7 @@ func (b *bed) seed(ctx context.Context) error {
 // connect stores the integrations and waits until each was read once and those that hint are watched.
 func (b *bed) connect(ctx context.Context) error {
 	b.o.Say(fmt.Sprintf("connecting %d systems on %d hosts", len(b.vendors), len(b.hosts)))
-	began := time.Now()
+	began, before := time.Now(), load.Used()
 	if err := b.seed(ctx); err != nil {
 		return err
 	}
@@ -212,7 +213,7 @@ func (b *bed) connect(ctx context.Context) error {
 	if err == nil {
 		err = b.quiet(ctx)
 	}
-	b.o.Say(fmt.Sprintf("all connected and read once after %s", time.Since(began).Round(time.Second)))
+	b.o.Say(fmt.Sprintf("all connected and read once after %s; CPU time for each: %s", time.Since(began).Round(time.Second), load.Used().Each(before, len(b.vendors))))
 	return err
 }
 

@@ -178,6 +178,7 @@ func heap(dir, name string) error {
 	if err != nil {
 		return fmt.Errorf("write a profile: %w", err)
 	}
+	runtime.GC() // what is garbage by now does not belong into it
 	return errors.Join(pprof.Lookup("heap").WriteTo(f, 0), f.Close())
 }
 

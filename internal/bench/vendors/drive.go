@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/wedsync/wedsync/internal/bench/load"
 	"github.com/wedsync/wedsync/internal/sim/crmsim"
 	"github.com/wedsync/wedsync/internal/sim/tavesim"
 )
@@ -23,7 +24,7 @@ func (b *bed) idle(ctx context.Context, r *Result) error {
 	if err != nil {
 		return err
 	}
-	began := time.Now()
+	began, cpu := time.Now(), load.Used()
 	polled, err := b.polls(ctx)
 	if err != nil {
 		return err
@@ -43,6 +44,7 @@ func (b *bed) idle(ctx context.Context, r *Result) error {
 	if err != nil {
 		return err
 	}
+	b.o.Say("idle: CPU time in each second: " + load.Used().Each(cpu, max(1, int(time.Since(began).Seconds()))))
 	r.IdleCores = round((after.CPU-before.CPU).Seconds()/time.Since(began).Seconds(), 3)
 	b.o.Say(fmt.Sprintf("idle: %.3f cores with %d reconciling polls in %s, %s", r.IdleCores, n-polled, b.o.Idle, after))
 	return nil
@@ -76,7 +78,7 @@ func (b *bed) steady(ctx context.Context, r *Result) error {
 	if err != nil {
 		return err
 	}
-	began := time.Now()
+	began, cpu := time.Now(), load.Used()
 	var sending sync.WaitGroup
 	faults := make(chan error, 1)
 	fault := func(err error) {
@@ -127,6 +129,7 @@ func (b *bed) steady(ctx context.Context, r *Result) error {
 		return err
 	}
 	b.o.Say("steady: " + after.String())
+	b.o.Say("steady: CPU time for each change, polls included: " + load.Used().Each(cpu, rounds*len(b.vendors)))
 	r.Cores = round((after.CPU-before.CPU).Seconds()/time.Since(began).Seconds(), 2)
 	n, err := b.polls(ctx)
 	if err != nil {
