@@ -3,6 +3,7 @@ package custom
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -341,15 +342,39 @@ func TestTextsOfADraftStayTexts(t *testing.T) {
 	})
 }
 
+// maxFuzzed bounds what FuzzDefinition reads. The fuzzer makes every text that it finds interesting shorter before it goes on, in
+// steps whose number grows with the square of the length and for a minute each, so that with whole definitions it did nothing
+// else. Their parts say as much.
+const maxFuzzed = 1 << 10
+
+// shortenLess lets the fuzzer take a hundred steps to make a text shorter, in place of a minute, unless a flag says otherwise.
+func shortenLess(f *testing.F) {
+	m := flag.Lookup("test.fuzzminimizetime")
+	if m == nil || m.Value.String() != m.DefValue {
+		return
+	}
+	if err := m.Value.Set("100x"); err != nil {
+		f.Fatal(err)
+	}
+}
+
 func FuzzDefinition(f *testing.F) {
+	shortenLess(f)
 	f.Add([]byte(someDefinition))
 	for _, text := range definitions(f) {
-		f.Add(text)
+		for _, part := range bytes.Split(text, []byte("\n\n")) {
+			if len(part) <= maxFuzzed {
+				f.Add(part)
+			}
+		}
 	}
 	for _, s := range []string{"", "{", "a: &a [*a]", "? {a: b}\n: c", "a: !!float nan", "- - - -", "\"\\uD800\": 1", "a: 2027-06-05", "<<: {a: b}", "%YAML 1.1\n---\na: |+\n  x\n", "a: \x01", "{\"a\": [1e999, {}]}", "{\"a\": 123456789012345678901234567890}", "{\"a\":1}{", "a: 1\n...\nb: 2"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
+		if len(text) > maxFuzzed {
+			return
+		}
 		doc, err := readDocument(text)
 		if err != nil {
 			var bad *syntaxError
