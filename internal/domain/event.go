@@ -33,7 +33,10 @@ const (
 	TopicPushDone           Topic = "push.done"
 	TopicPushFailed         Topic = "push.failed"
 	TopicIntegrationChanged Topic = "integration.changed"
-	TopicHealthChanged      Topic = "integration.health" // a connection went down, came back, or anything between
+	TopicHealthChanged      Topic = "integration.health"    // a connection went down, came back, or anything between
+	TopicFailover           Topic = "integration.failover"  // news of a connection come another way now
+	TopicCaughtUp           Topic = "integration.caught_up" // what was missed in an outage or while polls stood in has been read
+	TopicDrill              Topic = "drill.changed"         // an exercise of failing over began, went on or ended
 	TopicResourceChanged    Topic = "resource.changed"
 	TopicVenueChanged       Topic = "venue.changed"      // a known venue was added, changed or removed
 	TopicQuarantineOpened   Topic = "quarantine.opened"  // too many removals at once are held

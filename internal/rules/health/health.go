@@ -109,6 +109,9 @@ type Evidence struct {
 	Since           time.Time // since when it is looked at; results cannot be missing from before
 	Blind           bool      // our own connection is in doubt
 	Passive         Passive
+	Mode            domain.FailoverMode // how news of it come, as rules/failover decided; "" = as usual
+	ModeReason      string
+	QuickPolls      time.Duration // between the polls that stand in
 }
 
 // Decide tells the state of a connection that is in state from at now, and why. The verdict is from itself or an allowed
@@ -186,6 +189,9 @@ func judgeProbed(now time.Time, from domain.HealthState, e Evidence) Verdict {
 	case from == domain.HealthUnknown && t.Successes == 0:
 		return verdict(from, domain.HealthNothingFresh, "it has not answered yet; %d of the %d failures in a row that it takes to say that it is down", t.Failures, DownAfter)
 	}
+	if v, found := judgeMode(e); found {
+		return v
+	}
 	if v, found := judgePassive(e.Passive); found {
 		return v
 	}
@@ -198,6 +204,21 @@ func judgeProbed(now time.Time, from domain.HealthState, e Evidence) Verdict {
 		return verdict(domain.HealthDegraded, domain.HealthSlow, "%d of the last %d answers took longer than %s", slow, t.count(), SlowAfter)
 	}
 	return verdict(domain.HealthUp, domain.HealthAnswers, "it answers")
+}
+
+// judgeMode tells of a connection whose news come by quick polls.
+func judgeMode(e Evidence) (Verdict, bool) {
+	why := orElse(e.ModeReason, "what it posts is not relied on")
+	switch e.Mode {
+	case domain.FailoverBegun:
+		return verdict(domain.HealthFailingOver, domain.HealthNotTold, "%s; it has not been read by a poll yet", why), true
+	case domain.FailoverPolling:
+		return verdict(domain.HealthPolling, domain.HealthNotTold, "%s; it is read every %s meanwhile", why, e.QuickPolls), true
+	case domain.FailoverReturning:
+		return verdict(domain.HealthPolling, domain.HealthNotTold, "%s; it goes back to webhooks after a closing poll", why), true
+	case domain.FailoverUsual:
+	}
+	return Verdict{}, false
 }
 
 // judgePassive tells what is wrong with a connection that answers.
@@ -230,6 +251,9 @@ func judgeTraffic(now time.Time, from domain.HealthState, e Evidence) Verdict {
 		return verdict(domain.HealthUnknown, domain.HealthNothingFresh, "it cannot be asked, and nothing was heard of it for %s", heard)
 	case p.TrafficFailures > 0 && from == domain.HealthDown:
 		return verdict(from, domain.HealthTrafficFails, "the last reading or writing failed")
+	}
+	if v, found := judgeMode(e); found {
+		return v
 	}
 	if v, found := judgePassive(p); found {
 		return v

@@ -74,7 +74,7 @@ func Passively(now time.Time, l Look) (Passive, []domain.HealthSignal) {
 		say(domain.SignalTraffic, true, "the last reading or writing worked, at %s", l.Outcomes[0].At.UTC().Format(time.RFC3339))
 	}
 	if len(l.Watches) > 0 {
-		p.Untold = brokenWatch(now, l.Watches)
+		p.Untold = BrokenWatch(now, l.Watches)
 		say(domain.SignalWatch, p.Untold == "", "%s", orElse(p.Untold, "the system posts to an address that is valid"))
 	}
 	if allowed, known := l.Rhythm.Allowed(); known {
@@ -107,8 +107,8 @@ func Passively(now time.Time, l Look) (Passive, []domain.HealthSignal) {
 	return p, out
 }
 
-// brokenWatch says what is wrong with the watches of a connection, "" if one stands.
-func brokenWatch(now time.Time, watches []domain.Watch) string {
+// BrokenWatch says what is wrong with the watches of a connection that are not over, "" if one stands.
+func BrokenWatch(now time.Time, watches []domain.Watch) string {
 	stands := slices.ContainsFunc(watches, func(w domain.Watch) bool {
 		return w.State == domain.WatchActive && (w.ExpiresAt == nil || now.Sub(*w.ExpiresAt) <= watchGrace)
 	})
