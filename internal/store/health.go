@@ -160,8 +160,25 @@ func (tx *Tx) MoveHealth(ctx context.Context, m HealthMove) (change domain.Healt
 	if err := tx.tellWeddingsOf(ctx, m.Integration); err != nil {
 		return change, false, err
 	}
+	if err := tx.afterMove(ctx, change, since.UTC()); err != nil {
+		return change, false, err
+	}
 	return change, true, tx.Audit(ctx, domain.AuditEntry{Actor: "system:monitor", Action: "integration.health", Reason: change.Reason.Text,
 		Subject: "integration/" + string(m.Integration), Before: map[string]string{"health": string(change.From)}, After: map[string]string{"health": string(change.To)}})
+}
+
+// afterMove has done what a move calls for: one that is not told of news any more is suspected, and one that is back is read at
+// once, from where the last complete reading stopped.
+func (tx *Tx) afterMove(ctx context.Context, c domain.HealthChange, since time.Time) error {
+	switch {
+	case c.To == domain.HealthFailingOver && c.Reason.Code == domain.HealthNotTold:
+		return tx.SuspectPushes(ctx, c.IntegrationID, domain.OverSilent, c.Reason.Text)
+	case c.From == domain.HealthDown && c.To.Works():
+		return tx.WantCatchUp(ctx, c.IntegrationID, domain.OverOutage, "it was down for "+c.Lasted.Round(time.Second).String(), since)
+	case c.From == domain.HealthNeedsReconnect && c.To == domain.HealthUnknown:
+		return tx.WantCatchUp(ctx, c.IntegrationID, domain.OverReconnected, "it had to be connected again", since)
+	}
+	return nil
 }
 
 // suits reports whether a state of health may be stored beside a wish.

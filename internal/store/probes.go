@@ -38,6 +38,10 @@ type ProbeTarget struct {
 	LastDeliveryAt  *time.Time
 	MaintenanceText string
 	Rhythm          health.Rhythm
+	// Mode is how news of it come, with the reason; "" and usual are the same.
+	Mode       domain.FailoverMode
+	ModeReason string
+	QuickPolls time.Duration // between those that stand in
 }
 
 // ProbeTargets returns the connections of a shard (0 to domain.ProbeShards-1), deleted ones left out, in the order of ids.
@@ -61,17 +65,20 @@ func (s *Store) probeTargets(ctx context.Context, where string, args ...any) ([]
 	rows, err := s.system.Query(ctx, `SELECT i.id, i.org_id, i.provider, coalesce(h.state, 'unknown'), coalesce(h.reason_code, 'new'), coalesce(h.reason_text, ''),
 			coalesce(h.since, i.created_at), coalesce(h.probe_every_ms, 0), coalesce(h.boost_every_ms, 0), h.boost_until, h.maintenance_until, coalesce(h.maintenance_text, ''),
 			i.state, i.state_reason, i.version, r.zone, i.direction, i.poll_seconds, i.created_at, i.last_sync_at, i.last_delivery_at,
-			coalesce(h.rhythm_longest_ms, 0), coalesce(h.rhythm_gaps, 0), h.rhythm_since, h.rhythm_last
+			coalesce(h.rhythm_longest_ms, 0), coalesce(h.rhythm_gaps, 0), h.rhythm_since, h.rhythm_last,
+			coalesce(f.mode, 'usual'), coalesce(f.reason, ''), coalesce(f.poll_every_ms, 0)
 		FROM integrations i JOIN resources r ON r.org_id = i.org_id AND r.id = i.resource_id
 		LEFT JOIN integration_health h ON h.org_id = i.org_id AND h.integration_id = i.id
+		LEFT JOIN failovers f ON f.org_id = i.org_id AND f.integration_id = i.id
 		WHERE `+where+` AND i.state <> 'deleted' ORDER BY i.id`, args...)
 	out, err := collect(rows, err, func(row pgx.Row) (t ProbeTarget, err error) {
-		var every, boost, poll, longest int64
+		var every, boost, poll, longest, quick int64
 		var since, last *time.Time
 		var direction domain.Direction
 		err = row.Scan(&t.IntegrationID, &t.OrgID, &t.Provider, &t.State, &t.Reason.Code, &t.Reason.Text, &t.Since, &every, &boost, &t.BoostUntil,
 			&t.MaintenanceUntil, &t.MaintenanceText, &t.Wish, &t.WishReason, &t.Version, &t.Zone, &direction, &poll, &t.CreatedAt, &t.LastSyncAt, &t.LastDeliveryAt,
-			&longest, &t.Rhythm.Gaps, &since, &last)
+			&longest, &t.Rhythm.Gaps, &since, &last, &t.Mode, &t.ModeReason, &quick)
+		t.QuickPolls = millis(quick)
 		t.Since, t.CreatedAt, t.BoostUntil, t.MaintenanceUntil = t.Since.UTC(), t.CreatedAt.UTC(), utc(t.BoostUntil), utc(t.MaintenanceUntil)
 		t.LastSyncAt, t.LastDeliveryAt = utc(t.LastSyncAt), utc(t.LastDeliveryAt)
 		t.ProbeEvery, t.BoostEvery, t.PollEvery, t.Imports = millis(every), millis(boost), time.Duration(poll)*time.Second, direction.Imports()

@@ -80,6 +80,15 @@ func (b *bundle) fill(org domain.OrgID) {
 		if _, err := tx.CreateWatch(ctx, i.ID, domain.NewID[domain.WatchID](tx.Now), "secret", HashSettings(i)); err != nil {
 			return err
 		}
+		if err := tx.CreateDrill(ctx, domain.Drill{ID: domain.NewID[domain.DrillID](tx.Now), IntegrationID: i.ID, RequestedBy: "test", WatchUntil: tx.Now, MutedUntil: tx.Now}); err != nil {
+			return err
+		}
+		if err := tx.PutDrillSchedule(ctx, 30, tx.Now.AddDate(0, 0, 30), "test"); err != nil {
+			return err
+		}
+		if err := tx.BeginEpisode(ctx, domain.FailoverEpisode{ID: domain.NewID[domain.EpisodeID](tx.Now), IntegrationID: i.ID, Kind: domain.EpisodeFailover, BeganAt: tx.Now}); err != nil {
+			return err
+		}
 		if err := tx.AddLags(ctx, i.ID, []time.Duration{time.Second}, 0); err != nil {
 			return err
 		}
@@ -407,6 +416,7 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 		"DELETE FROM outbound_circuits", "UPDATE outbound_allowances SET granted = 0", "UPDATE outbound_slots SET held = 0", "DELETE FROM outbound_paces",
 		"DELETE FROM outbound_circuits", "UPDATE outbound_allowances SET granted = 0",
 		"UPDATE wedding_notes SET text = ''",
+		"DELETE FROM failovers", "DELETE FROM failover_episodes", "DELETE FROM drills",
 		"DELETE FROM outbox", "TRUNCATE stream_events", "CREATE TABLE mine (a int)"} {
 		_, err := b.app.Exec(ctx, sql)
 		refused(sql, err)
@@ -421,6 +431,7 @@ func TestRolesHaveOnlyTheGrantsTheyNeed(t *testing.T) {
 		"SELECT label FROM feeds", "UPDATE feeds SET revoked_at = NULL",
 		"SELECT tokens FROM oauth_grants", "SELECT verifier FROM oauth_states", "UPDATE oauth_states SET used_at = NULL",
 		"UPDATE outbound_circuits SET state = 'closed'",
+		"UPDATE failovers SET mode = 'usual'", "SELECT 1 FROM failover_episodes", "SELECT 1 FROM drills", "DELETE FROM drill_schedules",
 		"UPDATE watches SET state = 'active'", "DELETE FROM watches", "SELECT lags FROM freshness",
 		"UPDATE integration_health SET state = 'up'", "UPDATE integration_health SET maintenance_until = NULL", "DELETE FROM integration_health", "DELETE FROM health_rollups",
 		"DELETE FROM health_changes", "INSERT INTO health_changes (org_id) VALUES (NULL)", "SELECT tokens FROM oauth_grants"} {

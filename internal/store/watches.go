@@ -25,6 +25,8 @@ type SealedWatch struct {
 	domain.Watch
 	Secret   string
 	Settings SettingsHash
+	// Doubted says that it is to be replaced: what it ought to bring did not come.
+	Doubted bool
 }
 
 // SettingsHash names the settings of an integration for which a watch was made. Others may mean another calendar.
@@ -86,11 +88,11 @@ func (tx *Tx) UpdateWatch(ctx context.Context, w domain.Watch, was domain.WatchS
 
 // OpenWatches returns the watches of an integration that are not over, the oldest first, with their secrets.
 func (tx *Tx) OpenWatches(ctx context.Context, integration domain.IntegrationID) ([]SealedWatch, error) {
-	rows, err := tx.Query(ctx, "SELECT "+watchColumns+`, w.secret, w.settings_hash FROM watches w
+	rows, err := tx.Query(ctx, "SELECT "+watchColumns+`, w.secret, w.settings_hash, w.doubted FROM watches w
 		WHERE org_id = $1 AND integration_id = $2 AND state <> 'retired' ORDER BY id`, tx.Org, integration)
 	all, err := collect(rows, err, func(row pgx.Row) (w SealedWatch, err error) {
 		var sealed, hash []byte
-		if w.Watch, err = scanWatch(row, &sealed, &hash); err != nil {
+		if w.Watch, err = scanWatch(row, &sealed, &hash, &w.Doubted); err != nil {
 			return w, err
 		}
 		copy(w.Settings[:], hash)
@@ -119,7 +121,7 @@ func (tx *Tx) WantPull(ctx context.Context, id domain.WatchID) error {
 type WatchPlan struct {
 	Due        *time.Time // when the first of those that are not over is to be looked after; nil = there is none
 	Standing   bool       // one is pending or active
-	Outdated   bool       // those that are pending or active were made for other settings
+	Outdated   bool       // those that are pending or active were made for other settings, or are doubted
 	PullWanted *time.Time // since when a notice waits for the system to be read; nil = none does
 }
 
@@ -127,7 +129,7 @@ type WatchPlan struct {
 func (tx *Tx) WatchPlan(ctx context.Context, integration domain.IntegrationID, settings SettingsHash) (p WatchPlan, err error) {
 	var suits bool
 	err = tx.QueryRow(ctx, `SELECT min(renew_after) FILTER (WHERE state <> 'retired'), coalesce(bool_or(state IN ('pending', 'active')), false),
-		coalesce(bool_or(state IN ('pending', 'active') AND settings_hash = $3), false), min(pull_wanted_at)
+		coalesce(bool_or(state IN ('pending', 'active') AND settings_hash = $3 AND NOT doubted), false), min(pull_wanted_at)
 		FROM watches WHERE org_id = $1 AND integration_id = $2`, tx.Org, integration, settings[:]).Scan(&p.Due, &p.Standing, &suits, &p.PullWanted)
 	p.Outdated = p.Standing && !suits
 	p.Due, p.PullWanted = utc(p.Due), utc(p.PullWanted)
@@ -138,6 +140,10 @@ func (tx *Tx) WatchPlan(ctx context.Context, integration domain.IntegrationID, s
 // time of the earliest. Notices that come later wait for the next run.
 func (tx *Tx) TakePullWish(ctx context.Context, integration domain.IntegrationID, run domain.SyncRunID) error {
 	var at *time.Time
+	// What wants to be read after failing over or an outage is no message: it says nothing about when something changed.
+	if _, err := tx.Exec(ctx, "UPDATE failovers SET pull_wanted_at = NULL WHERE org_id = $1 AND integration_id = $2 AND pull_wanted_at IS NOT NULL", tx.Org, integration); err != nil {
+		return fault("take wish to read", err)
+	}
 	err := tx.QueryRow(ctx, `WITH wished AS (SELECT id, pull_wanted_at FROM watches
 			WHERE org_id = $1 AND integration_id = $2 AND pull_wanted_at IS NOT NULL ORDER BY id FOR UPDATE),
 		taken AS (UPDATE watches w SET pull_wanted_at = NULL FROM wished WHERE w.org_id = $1 AND w.id = wished.id)
@@ -157,7 +163,7 @@ type WatchNotice struct {
 }
 
 // NoteNotice counts a message and notes what it means. It reports whether the watch still stood; a message to one that is
-// over leads to nothing. Only the first of several notices that mean the same puts a line into the outbox, so a burst
+// over leads to nothing. While a drill lets messages lie they are counted for it and mean nothing, unless the system ended the watch. Only the first of several notices that mean the same puts a line into the outbox, so a burst
 // makes one.
 func (tx *Tx) NoteNotice(ctx context.Context, id domain.WatchID, n WatchNotice) (bool, error) {
 	var integration domain.IntegrationID
@@ -170,6 +176,12 @@ func (tx *Tx) NoteNotice(ctx context.Context, id domain.WatchID, n WatchNotice) 
 	}
 	if err != nil {
 		return false, fault("lock watch", err)
+	}
+	if !n.Removed {
+		tag, err := tx.Exec(ctx, `UPDATE failovers SET muted_notices = muted_notices + 1 WHERE org_id = $1 AND integration_id = $2 AND muted_until > $3`, tx.Org, integration, tx.Now)
+		if err != nil || tag.RowsAffected() > 0 {
+			return err == nil, fault("let a message lie", err)
+		}
 	}
 	n.Renew = n.Renew && state == domain.WatchActive
 	_, err = tx.Exec(ctx, `UPDATE watches SET notices = notices + 1, last_notice_at = $3,
