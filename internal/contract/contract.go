@@ -185,6 +185,7 @@ type IntegrationConfig struct {
 	WatchesDue  time.Time               `json:"watches_due,omitzero"` // when its watches are to be looked after; zero = never
 	PullWanted  time.Time               `json:"pull_wanted,omitzero"` // since when a message of the system waits for a pull
 	WorkHold    *domain.WorkHold        `json:"work_hold,omitempty"`  // its work rests for a window of maintenance
+	Failover    *FailoverConfig         `json:"failover,omitempty"`   // how its news come; nil = as usual, with nothing to judge
 }
 
 // IntegrationCounts are totals over all runs.

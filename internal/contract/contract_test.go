@@ -35,7 +35,8 @@ func words() map[string]any {
 	progress := SyncProgress{State: domain.SyncRunning, Phase: "pull", Pages: 1, Seen: 2, Applied: 3, Unchanged: 4, Removed: 5, Proved: 6, Quarantined: 7,
 		Rejected: 8, Restarts: 9, Expected: 10, StartedAt: at, PerSecond: 11.5, ETA: &at}
 	config := &IntegrationConfig{Provider: "custom", State: domain.IntegrationActive, PollSeconds: 300, CanPull: true, CanWrite: true, Version: 3,
-		WatchesDue: at, PullWanted: at, WorkHold: &domain.WorkHold{By: id + "b", Until: at}}
+		WatchesDue: at, PullWanted: at, WorkHold: &domain.WorkHold{By: id + "b", Until: at},
+		Failover: &FailoverConfig{Mode: domain.FailoverPolling, Due: at, MutedUntil: at}}
 	return map[string]any{
 		"deliveries_signal": DeliveriesSignal{IDs: []domain.DeliveryID{id + "1"}, More: true},
 		"pushes_signal":     PushesSignal{Count: 2},
@@ -47,13 +48,15 @@ func words() map[string]any {
 			Current: ptr(domain.SyncRunID(id + "4")), LastRun: ptr(domain.SyncRunID(id + "3")), Config: config, Rested: true}},
 		"integration_status": IntegrationStatus{State: domain.IntegrationPaused, Counts: counts, DeliveriesDue: at, PushesDue: at, NextPoll: at,
 			WatchesDue: at, Current: ptr(domain.SyncRunID(id + "4")), LastRun: ptr(domain.SyncRunID(id + "3")), Failures: 1, Runs: 2},
-		"pause_request":  PauseRequest{By: "admin-1"},
-		"resume_request": ResumeRequest{By: "admin-1"},
-		"state_result":   StateResult{State: domain.IntegrationPaused},
-		"resync_request": resync,
-		"resync_result":  ResyncResult{RunID: id + "4", WorkflowID: SyncWorkflowID(id + "4"), Queued: 1},
-		"sync_input":     SyncInput{OrgID: id + "1", IntegrationID: id + "2", RunID: id + "4", Full: true, By: "admin-1", Carried: &progress},
-		"sync_progress":  progress,
+		"failover_request": FailoverRequest{To: FailoverToPolling, Cause: domain.OverByPerson, Hold: true, By: "admin-1"},
+		"failover_result":  FailoverResult{Mode: domain.FailoverBegun, Moved: true},
+		"pause_request":    PauseRequest{By: "admin-1"},
+		"resume_request":   ResumeRequest{By: "admin-1"},
+		"state_result":     StateResult{State: domain.IntegrationPaused},
+		"resync_request":   resync,
+		"resync_result":    ResyncResult{RunID: id + "4", WorkflowID: SyncWorkflowID(id + "4"), Queued: 1},
+		"sync_input":       SyncInput{OrgID: id + "1", IntegrationID: id + "2", RunID: id + "4", Full: true, By: "admin-1", Carried: &progress},
+		"sync_progress":    progress,
 		"conflict_input": ConflictInput{OrgID: id + "1", ConflictID: id + "8", WeddingDate: "2027-06-12", Severity: domain.SeverityHigh,
 			Carried: &ConflictCarried{State: domain.ConflictResolving, Reminders: 2, NextAlarm: at, RemindAt: at, Pending: &resolve, Recheck: true}},
 		"conflict_status": ConflictStatus{State: domain.ConflictOpen, Severity: domain.SeverityHigh, Step: "waiting for a decision", Reminders: 2, NextAlarm: at,
