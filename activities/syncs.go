@@ -8,9 +8,11 @@ import (
 	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/failpoint"
 	"github.com/wedsync/wedsync/internal/guard"
 	"github.com/wedsync/wedsync/internal/httpx"
 	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/rules/failover"
 	"github.com/wedsync/wedsync/internal/rules/freshness"
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
 	"github.com/wedsync/wedsync/internal/store"
@@ -20,6 +22,8 @@ import (
 type Syncs struct {
 	Store  *store.Store
 	Opener *connect.Opener
+	// Grace is how long a message may take that tells of what a reading found; 0 = that of rules/failover.
+	Grace time.Duration
 }
 
 // SyncRef names a sync run.
@@ -222,6 +226,9 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef, ahead *pageAhead, rea
 	if page.More {
 		next = readAhead(puller, integration, page.Next)
 	}
+	if failpoint.NoLedger || failpoint.LosePolled {
+		page.Changes = spoil(page.Changes)
+	}
 	if page.Changes, err = a.look(ctx, ref, opened, page); err != nil {
 		return out, next, err
 	}
@@ -308,9 +315,41 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef, ahead *pageAhead, rea
 		if err := addLags(ctx, tx, integration, lags); err != nil {
 			return err
 		}
+		if n := out.Applied + out.Removed; n > 0 && !first && run.NoticedAt == nil && hearsOf(opened) && follows(integration, readAt) {
+			if err := tx.FoundUntold(ctx, ref.Integration, n, failover.Settings{Grace: a.Grace}.Defaults().Grace); err != nil {
+				return err
+			}
+		}
 		return tx.Emit(ctx, domain.TopicSyncProgress, ref.refs(domain.SyncRunning))
 	})
 	return out, next, err
+}
+
+// spoil is the fault on purpose of builds with the tags chaos_noledger and chaos_losepolled.
+func spoil(changes []domain.Change) []domain.Change {
+	if failpoint.LosePolled {
+		return slices.DeleteFunc(changes, func(c domain.Change) bool { return c.ExternalID[len(c.ExternalID)-1]%2 == 0 })
+	}
+	for n := range changes {
+		changes[n].ExternalID += "-again"
+	}
+	return changes
+}
+
+// hearsOf reports whether the system of a connection posts when something changed there, as far as can be told by type.
+func hearsOf(opened any) bool {
+	if _, some := provider.As[provider.Selective](opened); some {
+		return false
+	}
+	_, hooks := provider.As[provider.WebhookSource](opened)
+	_, watches := provider.As[provider.Watcher](opened)
+	return hooks || watches
+}
+
+// follows reports whether a reading follows the one before closely enough that what it finds tells anything of the time between:
+// after a pause or an outage there is much of which nobody could tell.
+func follows(i domain.Integration, at time.Time) bool {
+	return i.LastSyncAt != nil && at.Sub(*i.LastSyncAt) <= max(2*i.PollEvery, 2*time.Minute)
 }
 
 // addLags keeps how long changes took, and how many of them took longer than is aimed at.
@@ -425,12 +464,17 @@ type EndSyncRunInput struct {
 // EndSyncRun closes the run; a finished one hands its position to the integration. Running it again changes nothing.
 func (a *Syncs) EndSyncRun(ctx context.Context, in EndSyncRunInput) error {
 	return fail(a.Store.Tenant(ctx, in.Org, func(ctx context.Context, tx *store.Tx) error {
-		_, err := tx.EndSyncRun(ctx, in.Run, in.State, store.SyncPage{Removed: in.Removed, Quarantined: in.Quarantined}, reasonFor(in.Kind))
+		run, err := tx.EndSyncRun(ctx, in.Run, in.State, store.SyncPage{Removed: in.Removed, Quarantined: in.Quarantined}, reasonFor(in.Kind))
 		if domain.KindOf(err) == domain.KindNotFound {
 			return nil // it failed before it could be stored
 		}
 		if err != nil {
 			return err
+		}
+		if in.State == domain.SyncDone && run.EndedAt != nil && run.EndedAt.Equal(tx.Now) {
+			if err := tx.NotePolled(ctx, run); err != nil {
+				return err
+			}
 		}
 		return tx.Emit(ctx, domain.TopicSyncProgress, in.refs(in.State))
 	}))

@@ -232,8 +232,8 @@ func (k *keeper) uphold(ctx context.Context) error {
 			}
 		}
 	}
-	if active != nil && pending == nil && active.Settings != k.suits {
-		// It may be of another calendar. It ends when the new one stands.
+	if active != nil && pending == nil && (active.Settings != k.suits || active.Doubted) {
+		// It may be of another calendar, or bring nothing any more. It ends when the new one stands.
 		var err error
 		if pending, err = k.create(ctx); err != nil {
 			return err
@@ -506,5 +506,5 @@ func planWatches(ctx context.Context, tx *store.Tx, i domain.Integration, opened
 	case domain.IntegrationActive, domain.IntegrationPaused, domain.IntegrationDeleted:
 		cfg.WatchesDue = watchesDue(plan, notify != "" && wantsWatch(i, opened), tx.Now)
 	}
-	return nil
+	return planFailover(ctx, tx, i, cfg)
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/wedsync/wedsync/internal/mailer"
 	"github.com/wedsync/wedsync/internal/monitor"
 	"github.com/wedsync/wedsync/internal/notify"
+	"github.com/wedsync/wedsync/internal/rules/failover"
 	"github.com/wedsync/wedsync/internal/store"
 	"github.com/wedsync/wedsync/internal/tracing"
 	"github.com/wedsync/wedsync/workflows"
@@ -58,6 +59,9 @@ type Deps struct {
 	ProbeOpener *connect.Opener
 	// ProbeControl asks something that works whenever our own connection to the outside does; nil = there is nothing to ask.
 	ProbeControl func(ctx context.Context) error
+
+	// Failover are the numbers of failing over; the zero value of each takes its default.
+	Failover failover.Settings
 
 	gate   *activities.Gate
 	prober *monitor.Prober
@@ -197,6 +201,7 @@ func Register(r Registry, queue string, d Deps) {
 		r.RegisterActivity(&activities.Holds{Store: d.Store})
 		r.RegisterActivity(&activities.Alerts{Store: d.Store})
 		r.RegisterActivity(&activities.Maintenances{Store: d.Store})
+		r.RegisterActivity(&activities.Failovers{Store: d.Store, Opener: d.Opener, NotifyURL: d.NotifyURL, Settings: d.Failover})
 	}
 	if queue == contract.QueueCore || queue == contract.QueueSync {
 		r.RegisterActivity(&activities.Weddings{Store: d.Store, Prober: d.once(), FailOver: d.FailOver})
@@ -205,7 +210,7 @@ func Register(r Registry, queue string, d Deps) {
 		r.RegisterActivity(&activities.Onboardings{Store: d.Store, Opener: d.Opener, NotifyURL: d.NotifyURL})
 	}
 	if queue == contract.QueueCore || queue == contract.QueueSync {
-		r.RegisterActivity(&activities.Syncs{Store: d.Store, Opener: d.Opener})
+		r.RegisterActivity(&activities.Syncs{Store: d.Store, Opener: d.Opener, Grace: d.Failover.Grace})
 		r.RegisterActivity(&activities.Conflicts{Store: d.Store, Opener: d.Opener})
 	}
 	if queue == contract.QueueSync {

@@ -39,6 +39,7 @@ import (
 	"github.com/wedsync/wedsync/internal/flow"
 	"github.com/wedsync/wedsync/internal/httpx"
 	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/rules/failover"
 	"github.com/wedsync/wedsync/internal/store"
 	"github.com/wedsync/wedsync/internal/vault"
 	"github.com/wedsync/wedsync/worker"
@@ -152,7 +153,7 @@ func newWorld(t *testing.T) *world {
 	w.must(err)
 	t.Cleanup(out.Close)
 	serve, err := worker.New(worker.Deps{Temporal: w.Temporal(), Store: w.Store, Opener: opener, Log: slog.New(slog.DiscardHandler),
-		NotifyURL: "https://sync.example.com", Broadcast: out, BroadcastWait: func(int) time.Duration { return 50 * time.Millisecond }},
+		NotifyURL: "https://sync.example.com", Failover: failover.Settings{Poll: time.Second, Grace: time.Second, Stay: 2 * time.Second}, Broadcast: out, BroadcastWait: func(int) time.Duration { return 50 * time.Millisecond }},
 		worker.Options{StopTimeout: 5 * time.Second, ProbeEvery: 5 * time.Second})
 	w.must(err)
 	w.must(serve.Start())

@@ -66,14 +66,20 @@ type integration struct {
 	pulledAt   time.Time // when this run last began a pull
 
 	quiet domain.MaintenanceID // the window that was told that nothing goes on any more
+
+	failoverDue time.Time // when failing over is to be judged
+	pulled      bool      // a pull ended that was not judged yet
 }
 
-// order is a pause or resume noted by its handler and carried out by the loop.
+// order is a pause or resume, or a wish to fail over, noted by its handler and carried out by the loop.
 type order struct {
 	state domain.IntegrationState
 	by    string
 	done  bool
 	err   error
+
+	failover *contract.FailoverRequest // nil for the others
+	outcome  contract.FailoverResult
 }
 
 func newIntegration(ctx workflow.Context, in contract.IntegrationInput) *integration {
@@ -147,6 +153,7 @@ func (s *integration) endSync(id domain.SyncRunID) {
 	s.Counts.Syncs++
 	// A run may have found that the credentials no longer work.
 	s.reload = true
+	s.pulled = true
 }
 
 // act does everything that can be done now.
@@ -189,6 +196,11 @@ func (s *integration) act(ctx workflow.Context) {
 	if s.Config.State != domain.IntegrationActive {
 		return
 	}
+	if f := s.Config.Failover; f != nil && s.pulled && f.Mode != domain.FailoverUsual {
+		s.failoverDue = now
+	}
+	s.pulled = false
+	s.keepFailover(ctx)
 	s.applyDeliveries(ctx)
 	s.startPush(ctx)
 	s.startSync(ctx)
@@ -216,6 +228,7 @@ func (s *integration) load(ctx workflow.Context) bool {
 	s.reload, s.Config, s.Failures = false, &cfg, 0
 	s.planWatches(cfg.WatchesDue)
 	defer s.rest(workflow.Now(ctx))
+	defer s.planFailover(ctx)
 	defer func() { s.begun = s.begun || cfg.State == domain.IntegrationActive }()
 	switch {
 	case cfg.CanPull && !s.begun:
@@ -252,6 +265,11 @@ func (s *integration) carryOut(ctx workflow.Context) {
 			o.err, o.done = errConnecting, true
 			continue
 		}
+		if o.failover != nil {
+			s.sendOver(ctx, o)
+			o.done = true
+			continue
+		}
 		if s.Config.State != o.state {
 			var cfg contract.IntegrationConfig
 			err := workflow.ExecuteLocalActivity(database(ctx, "become "+string(o.state)), steps.Integrations.SetIntegrationState,
@@ -273,6 +291,9 @@ func (s *integration) carryOut(ctx workflow.Context) {
 }
 
 func (s *integration) applyDeliveries(ctx workflow.Context) {
+	if !s.muted(workflow.Now(ctx)).IsZero() {
+		return // a drill lets them lie; they are stored, and applied when it is over
+	}
 	for round := 0; round < applyRounds && (s.Deliveries || due(s.DeliveriesDue, workflow.Now(ctx))); round++ {
 		s.Deliveries = false
 		var out activities.ApplyDeliveriesResult
@@ -399,7 +420,7 @@ func (s *integration) awake(ctx workflow.Context) bool {
 		return true
 	}
 	return s.Config != nil && s.Config.State == domain.IntegrationActive && !s.resting(workflow.Now(ctx)) &&
-		(s.Deliveries || s.Current == nil && len(s.Resyncs) > 0 || s.pushing == nil && s.Pushes && s.Config.CanWrite)
+		(s.Deliveries && s.muted(workflow.Now(ctx)).IsZero() || s.Current == nil && len(s.Resyncs) > 0 || s.pushing == nil && s.Pushes && s.Config.CanWrite)
 }
 
 // setAlarm keeps one timer for the earliest thing to do. A timer that stands earlier is left, since setting it anew
@@ -427,7 +448,12 @@ func (s *integration) setAlarm(ctx workflow.Context) {
 			consider(s.watchesDue)
 		}
 		if s.state() == domain.IntegrationActive && !resting {
-			consider(s.DeliveriesDue)
+			if until := s.muted(now); until.IsZero() {
+				consider(s.DeliveriesDue)
+			} else if s.Deliveries || !s.DeliveriesDue.IsZero() {
+				consider(until)
+			}
+			consider(s.failoverDue)
 			if s.pushing == nil {
 				consider(s.PushesDue)
 			}

@@ -31,6 +31,10 @@ func (s *integration) setup(ctx workflow.Context) error {
 	}}); err != nil {
 		return err
 	}
+	if err := workflow.SetUpdateHandlerWithOptions(ctx, contract.UpdateFailover, s.takeFailover,
+		workflow.UpdateHandlerOptions{Validator: s.mayFailOver}); err != nil {
+		return err
+	}
 	return workflow.SetUpdateHandlerWithOptions(ctx, contract.UpdateResync, s.takeResync,
 		workflow.UpdateHandlerOptions{Validator: s.mayResync})
 }

@@ -152,4 +152,5 @@ var steps struct {
 	Alerts        *activities.Alerts
 	Maintenances  *activities.Maintenances
 	Weddings      *activities.Weddings
+	Failovers     *activities.Failovers
 }

@@ -60,6 +60,8 @@ type script struct {
 	prove  func(n int) (activities.ConfirmRemovalsResult, error)
 	end    func(n int, in activities.EndSyncRunInput) error
 	keep   func(n int) (activities.KeepWatchesResult, error)
+	judge  func(n int) (contract.IntegrationConfig, error)
+	send   func(in activities.SetFailoverInput) (activities.SetFailoverResult, error)
 	wish   func(n int, in activities.KeepWatchesInput) (activities.KeepWatchesResult, error) // in place of keep
 }
 
@@ -171,6 +173,14 @@ func (s *script) KeepWatches(_ context.Context, in activities.KeepWatchesInput) 
 		return s.wish(s.called("KeepWatches"), in)
 	}
 	return answer(s, "KeepWatches", s.keep)
+}
+
+func (s *script) KeepFailover(context.Context, activities.KeepFailoverInput) (contract.IntegrationConfig, error) {
+	return answer(s, "KeepFailover", s.judge)
+}
+
+func (s *script) SetFailover(_ context.Context, in activities.SetFailoverInput) (activities.SetFailoverResult, error) {
+	return answer(s, "SetFailover", func(int) (activities.SetFailoverResult, error) { return s.send(in) })
 }
 
 func (s *script) EndSyncRun(_ context.Context, in activities.EndSyncRunInput) error {

@@ -19,3 +19,6 @@ package workflows
 //	11 Alerts is new; nothing changed for the others
 //	12 Wedding is new; nothing changed for the others
 //	13 Maintenance is new; Integration rests while its row, as read by a step, says so, so earlier histories take the way they took
+//	14 Integration has failing over judged, sends a connection over by a message (Failover), and lets deliveries lie during a
+//	   drill; only where the settings, as read by a step, tell of a failover, and where the message came, so earlier histories
+//	   take the way they took

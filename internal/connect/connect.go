@@ -84,6 +84,21 @@ func (o *Opener) ByConsent(i domain.Integration) bool {
 	return ok && r.Consents(i.Settings)
 }
 
+// PerSecond is how many calls a second the system of an integration allows it, as its provider declares it; 0 = not known.
+func (o *Opener) PerSecond(i domain.Integration) float64 {
+	r, ok := o.find(i.Provider)
+	if !ok || r.Rates == nil {
+		return 0
+	}
+	var least float64
+	for _, l := range r.Rates(provider.Connection{Integration: i, Zone: time.UTC, Now: o.now}) {
+		if l.Scope != provider.PerHost && l.PerSecond > 0 && (least == 0 || l.PerSecond < least) {
+			least = l.PerSecond
+		}
+	}
+	return least
+}
+
 // Farewell is Grants.Farewell, where there are grants.
 func (o *Opener) Farewell(ctx context.Context, e Ended, by string) error {
 	if o.grants == nil {

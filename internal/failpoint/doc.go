@@ -9,8 +9,8 @@
 // arms one point: at the NTH time that it is reached from then on, the process writes "SEQUENCE POINT" into the same file
 // with ".hit" appended and ends itself with SIGKILL. Without the variable nothing is ever armed.
 //
-// Two further tags, chaos_nodedupe and chaos_ackearly, build programs with a fault on purpose, for the test that the
-// checker of the chaos run finds it.
+// Further tags, chaos_nodedupe, chaos_ackearly, chaos_noledger and chaos_losepolled, build programs with a fault on purpose, for the
+// tests that the checkers of the chaos runs find it.
 package failpoint
 
 // The places, in the order in which a webhook passes them.

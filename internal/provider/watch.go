@@ -58,3 +58,10 @@ type Notice struct {
 	Removed bool // the system ended the watch: make another one, then pull
 	Renew   bool // the system wants the watch prolonged now
 }
+
+// Selective is implemented by systems that post about some kinds of changes only. That a reading finds a change of which they did
+// not tell then says nothing against what they post.
+type Selective interface {
+	// Selective does nothing; that it is there says all.
+	Selective()
+}

@@ -109,6 +109,7 @@ var (
 	_ provider.Reader    = (*connection)(nil)
 	_ provider.Writer    = (*connection)(nil)
 	_ provider.Watcher   = (*connection)(nil)
+	_ provider.Selective = (*connection)(nil)
 	_ provider.Prober    = (*connection)(nil)
 	_ provider.Onboarder = (*connection)(nil)
 

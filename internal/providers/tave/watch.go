@@ -101,3 +101,6 @@ func notice(r provider.NoticeRequest) (provider.Notice, error) {
 	}
 	return provider.Notice{Changed: true}, nil
 }
+
+// Selective says that only some changes are posted: new jobs and contacts, and booked orders.
+func (c *connection) Selective() {}
