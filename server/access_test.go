@@ -93,6 +93,13 @@ func expectations() map[string]expectation {
 		"oauth-confirm":       {form: url.Values{}, ok: 404},
 		"pause-integration":   {path: at("/v1/integrations/{id}/pause", idIntegration), ok: 200},
 		"resume-integration":  {path: at("/v1/integrations/{id}/resume", idIntegration), ok: 200},
+		"get-failover":        {path: at("/v1/integrations/{id}/failover", idIntegration), ok: 200},
+		"set-failover":        {path: at("/v1/integrations/{id}/failover", idIntegration), body: `{"to":"polling"}`, ok: 200},
+		"begin-drill":         {path: at("/v1/integrations/{id}/drill", idIntegration), ok: 202},
+		"list-drills":         {ok: 200},
+		"get-drill":           {path: func(tenant) string { return "/v1/drills/00000000-0000-7000-8000-000000000000" }, ok: 404},
+		"get-drill-schedule":  {ok: 200},
+		"put-drill-schedule":  {body: `{"every_days":30}`, ok: 200},
 		"resync-integration":  {path: at("/v1/integrations/{id}/resync", idIntegration), ok: 202},
 
 		"list-scrape-consents":    {path: at("/v1/integrations/{id}/scrape-consents", idIntegration), ok: 200},

@@ -36,6 +36,7 @@ type Flow interface {
 	Pause(ctx context.Context, ref flow.IntegrationRef, r contract.PauseRequest) (contract.StateResult, error)
 	Resume(ctx context.Context, ref flow.IntegrationRef, r contract.ResumeRequest) (contract.StateResult, error)
 	Resync(ctx context.Context, ref flow.IntegrationRef, r contract.ResyncRequest) (contract.ResyncResult, error)
+	Failover(ctx context.Context, ref flow.IntegrationRef, r contract.FailoverRequest) (contract.FailoverResult, error)
 	Resolve(ctx context.Context, id domain.ConflictID, r contract.ResolveRequest) (contract.ResolveResult, error)
 	SyncProgress(ctx context.Context, run domain.SyncRunID) (contract.SyncProgress, error)
 	WakeSubscription(ctx context.Context, ref flow.SubscriptionRef, s contract.WakeSignal) error

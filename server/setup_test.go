@@ -38,6 +38,7 @@ type fakeFlow struct {
 	fault    error
 	resolved []contract.ResolveRequest
 	resyncs  []contract.ResyncRequest
+	sent     []contract.FailoverRequest
 	told     []domain.DeliveryID
 	progress *contract.SyncProgress
 	wakes    int
@@ -91,6 +92,13 @@ func (f *fakeFlow) Resync(_ context.Context, _ flow.IntegrationRef, r contract.R
 	defer f.mu.Unlock()
 	f.resyncs = append(f.resyncs, r)
 	return contract.ResyncResult{RunID: r.RunID, WorkflowID: contract.SyncWorkflowID(r.RunID)}, f.fault
+}
+
+func (f *fakeFlow) Failover(_ context.Context, _ flow.IntegrationRef, r contract.FailoverRequest) (contract.FailoverResult, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sent = append(f.sent, r)
+	return contract.FailoverResult{Mode: domain.FailoverBegun, Moved: true}, f.fault
 }
 
 func (f *fakeFlow) Resolve(_ context.Context, _ domain.ConflictID, r contract.ResolveRequest) (contract.ResolveResult, error) {

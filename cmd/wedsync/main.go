@@ -81,6 +81,7 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(retentionCommand(), timelineCommand())
 	root.AddCommand(weddingCommand())
 	root.AddCommand(integrationsCommand())
+	root.AddCommand(drillCommand())
 	root.AddCommand(recipientCommand(), notificationCommand(), shareCommand())
 	root.AddCommand(alertCommand(), silenceCommand(), objectiveCommand(), slaCommand(), healthCommand())
 	root.AddCommand(maintenanceCommand())

@@ -131,6 +131,7 @@ func integrationCommand() *cobra.Command {
 		deleteIntegrationCommand(),
 		planCommand(),
 		purgeCommand(),
+		failoverCommand(),
 		remoteCommand("refusals ID", "List a sample of the webhooks that were refused: from where, by which scheme, and why", 1, http.MethodGet, at("/refusals?limit=200"), nil, nil),
 		policyCommand(),
 		resyncCommand(),

@@ -137,6 +137,10 @@ func workerSettings(f *pflag.FlagSet, c *app.Config) {
 	probeSetting(f, c)
 	f.StringSliceVar(&c.ProbeControl, "probe-control", c.ProbeControl, "URLs that show, by any answer, that our own connection works while probes fail")
 	f.IntVar(&c.ProbeShards, "probe-shards", c.ProbeShards, "shards of the probing in this process at once, of 16; 0 takes all")
+	f.DurationVar(&c.Failover.Poll, "failover-poll", c.Failover.Poll, "time between two polls that stand in for webhooks, 1s to 5m; longer where a vendor allows few calls")
+	f.DurationVar(&c.Failover.Grace, "failover-grace", c.Failover.Grace, "how long a webhook may take that tells of what a poll found, 1s to 10m")
+	f.DurationVar(&c.Failover.Stay, "failover-stay", c.Failover.Stay, "least time with polls, 1s to 1h; doubled each time a connection fails over again within hours")
+	f.DurationVar(&c.Failover.Quiet, "failover-quiet", c.Failover.Quiet, "time in which nothing was missed, before a single webhook or a repair is believed, 1s to 24h")
 	f.IntVar(&c.Posts, "posts", c.Posts, "subscribers that this process sends webhooks to at once, up to 10000")
 	f.DurationVar(&c.StopTimeout, "stop-timeout", c.StopTimeout, "how long running activities may take to finish after SIGTERM, 1s to 10m")
 }

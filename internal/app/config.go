@@ -21,6 +21,7 @@ import (
 	"github.com/wedsync/wedsync/internal/clientaddr"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/retention"
+	"github.com/wedsync/wedsync/internal/rules/failover"
 	"github.com/wedsync/wedsync/internal/token"
 	"github.com/wedsync/wedsync/internal/tracing"
 	"github.com/wedsync/wedsync/internal/vault"
@@ -74,7 +75,8 @@ type Config struct {
 	ProbeEvery       time.Duration // between two probes of a connection; 0 = nothing is probed
 	ProbeControl     []string      // addresses that show whether our own connection works
 	ProbeShards      int           // of the probing in this process; 0 = all
-	Streams          int           // live streams of this server
+	Failover         failover.Settings
+	Streams          int // live streams of this server
 	StreamsPerOrg    int
 	StopTimeout      time.Duration
 	OutboundRates    []string // outbound.ParseRates
@@ -91,8 +93,12 @@ func Defaults() Config {
 	return Config{DatabaseConns: 16, SystemConns: 10, TemporalAddress: "127.0.0.1:7233", TemporalNS: "default",
 		TokenIssuer: "wedsync", LogLevel: "info", LogFormat: "text", HTTPAddr: "127.0.0.1:8080", MaxBody: 1 << 20, Committers: 3,
 		IntegrationRate: 1000, KeepBodies: 30 * retention.Day, KeepDeliveries: 90 * retention.Day, AddressRate: 5000, OrganizationRate: 5000, ServerShare: 0.5, MaxWaiting: 2_000_000, ForwardedHeader: "x-forwarded-for",
+<<<<<<< HEAD
 		ClientCertFormat: "escaped-pem", DrainTimeout: 20 * time.Second, DatabaseSteps: 6, Reads: 32, Writes: 32, Posts: 64, ProbeEvery: 30 * time.Second, Streams: 6000, StreamsPerOrg: 1000, StopTimeout: 20 * time.Second,
 		Traces: defaultTraces()}
+=======
+		ClientCertFormat: "escaped-pem", DrainTimeout: 20 * time.Second, DatabaseSteps: 6, Reads: 32, Writes: 32, Posts: 64, ProbeEvery: 30 * time.Second, Failover: failover.Settings{}.Defaults(), Streams: 6000, StreamsPerOrg: 1000, StopTimeout: 20 * time.Second}
+>>>>>>> c11c225 (drills, server, cmd: recovery drills by a person or a clock, failing over by hand)
 }
 
 // Validate returns every fault at once, each naming the setting. Only a process that answers admins needs token keys.
@@ -157,6 +163,16 @@ func (c Config) Validate(admins bool) error {
 	for _, control := range c.ProbeControl {
 		if u, err := url.Parse(control); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
 			bad("probe-control", "must be http or https URLs")
+		}
+	}
+	for _, d := range []struct {
+		name        string
+		v           time.Duration
+		least, most time.Duration
+	}{{"failover-poll", c.Failover.Poll, failover.LeastPoll, failover.MostPoll}, {"failover-grace", c.Failover.Grace, time.Second, 10 * time.Minute},
+		{"failover-stay", c.Failover.Stay, time.Second, time.Hour}, {"failover-quiet", c.Failover.Quiet, time.Second, 24 * time.Hour}} {
+		if d.v != 0 && (d.v < d.least || d.v > d.most) {
+			bad(d.name, "must be %s to %s, is %s", d.least, d.most, d.v)
 		}
 	}
 	if c.StopTimeout < time.Second || c.StopTimeout > 10*time.Minute {
