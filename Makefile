@@ -117,6 +117,10 @@ bench-conflict-10m: ## the same, and apply with detection at 10,000,000 bookings
 chaos-ingest: ## kill server, Postgres and Temporal under load, 20 times per point, and check (10 minutes)
 	@$(GO) run ./internal/chaos/cmd/chaos ingest
 
+.PHONY: chaos-failover
+chaos-failover: ## take hooks, systems and credentials away under load, 30 times, and check that each change arrived once (7 minutes)
+	@$(GO) run ./internal/chaos/cmd/chaos failover
+
 .PHONY: chaos-ingest-check
 chaos-ingest-check: ## the same with one hit per point, and with programs that are wrong on purpose
 	@$(GO) test ./internal/chaos/... -count=1 -v

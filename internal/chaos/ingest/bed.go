@@ -162,7 +162,7 @@ func (b *bed) launch(name string) (*process, error) {
 	}
 	cmd.Env = append(cmd.Env, "DATABASE_URL="+b.stack.DatabaseURL(), "TEMPORAL_ADDRESS="+b.stack.TemporalAddress(), "WEDSYNC_KEYS="+b.keys,
 		"WEDSYNC_TOKEN_KEYS="+b.token, "WEDSYNC_HTTP_ADDR="+b.addr, "WEDSYNC_LOG_LEVEL=warn", "WEDSYNC_FAILPOINTS="+b.control)
-	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = log, log, diesWithUs()
+	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = log, log, DiesWithUs()
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the %s: %w", name, err), log.Close())
 	}

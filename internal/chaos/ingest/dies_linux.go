@@ -2,7 +2,7 @@ package ingest
 
 import "syscall"
 
-// diesWithUs lets the kernel end a child when this process is killed.
-func diesWithUs() *syscall.SysProcAttr {
+// DiesWithUs lets the kernel end a child when this process is killed.
+func DiesWithUs() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }

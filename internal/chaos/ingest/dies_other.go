@@ -4,5 +4,5 @@ package ingest
 
 import "syscall"
 
-// diesWithUs cannot be had here; a child survives when this process is killed.
-func diesWithUs() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+// DiesWithUs cannot be had here; a child survives when this process is killed.
+func DiesWithUs() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -2,6 +2,7 @@
 // prints its progress to standard error and one line of JSON, the result, as the last line of standard output.
 //
 //	chaos ingest [--hits 20] [--long-outage 2m] [--points intake/after-commit,…] [--tags chaos_ackearly] …
+//	chaos failover [--episodes 30] [--seed 1] [--kinds hooks/lost,…] [--tags chaos_noledger] …
 //
 // It builds the program under test with the tag chaos, so it runs in a checkout. It exits 1 when anything was lost,
 // duplicated or stuck, or when a point was hit less often than asked for.
@@ -37,8 +38,11 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, out, progress io.Writer) error {
-	if len(args) == 0 || args[0] != "ingest" {
-		return errors.New("usage: chaos ingest [flags]; -h lists them")
+	switch {
+	case len(args) > 0 && args[0] == "failover":
+		return runFailover(ctx, args[1:], out, progress)
+	case len(args) == 0 || args[0] != "ingest":
+		return errors.New("usage: chaos ingest|failover [flags]; -h lists them")
 	}
 	var o ingest.Options
 	flags := flag.NewFlagSet("chaos ingest", flag.ContinueOnError)
