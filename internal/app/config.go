@@ -93,12 +93,8 @@ func Defaults() Config {
 	return Config{DatabaseConns: 16, SystemConns: 10, TemporalAddress: "127.0.0.1:7233", TemporalNS: "default",
 		TokenIssuer: "wedsync", LogLevel: "info", LogFormat: "text", HTTPAddr: "127.0.0.1:8080", MaxBody: 1 << 20, Committers: 3,
 		IntegrationRate: 1000, KeepBodies: 30 * retention.Day, KeepDeliveries: 90 * retention.Day, AddressRate: 5000, OrganizationRate: 5000, ServerShare: 0.5, MaxWaiting: 2_000_000, ForwardedHeader: "x-forwarded-for",
-<<<<<<< HEAD
 		ClientCertFormat: "escaped-pem", DrainTimeout: 20 * time.Second, DatabaseSteps: 6, Reads: 32, Writes: 32, Posts: 64, ProbeEvery: 30 * time.Second, Streams: 6000, StreamsPerOrg: 1000, StopTimeout: 20 * time.Second,
-		Traces: defaultTraces()}
-=======
-		ClientCertFormat: "escaped-pem", DrainTimeout: 20 * time.Second, DatabaseSteps: 6, Reads: 32, Writes: 32, Posts: 64, ProbeEvery: 30 * time.Second, Failover: failover.Settings{}.Defaults(), Streams: 6000, StreamsPerOrg: 1000, StopTimeout: 20 * time.Second}
->>>>>>> c11c225 (drills, server, cmd: recovery drills by a person or a clock, failing over by hand)
+		Traces: defaultTraces(), Failover: failover.Settings{}.Defaults()}
 }
 
 // Validate returns every fault at once, each naming the setting. Only a process that answers admins needs token keys.
