@@ -51,13 +51,18 @@ func (c *Core) sweepWeddings(ctx context.Context) error {
 	return nil
 }
 
-// readAtOnce has a connection read at once that tells of no news on the day of a wedding, whatever its interval. Of one that is
-// paused, or that cannot be read, its workflow refuses it with the reason.
-func (c *Core) readAtOnce(ctx context.Context, org domain.OrgID, id domain.IntegrationID, _ string) error {
+// pollAtOnce has a connection polled at once that tells of no news on the day of a wedding: it fails over to quick polls, and one
+// whose system posts nothing is read now, whatever its interval. Of one that is paused, or that cannot be read, its workflow
+// refuses it with the reason.
+func (c *Core) pollAtOnce(ctx context.Context, org domain.OrgID, id domain.IntegrationID, _ string) error {
 	name, err := c.providerName(ctx, org, id)
 	if err != nil {
 		return err
 	}
-	_, err = c.Flow.Resync(ctx, flow.IntegrationRef{Org: org, ID: id, Provider: name}, contract.ResyncRequest{RunID: domain.NewID[domain.SyncRunID](time.Now()), By: "system:wedding"})
+	ref := flow.IntegrationRef{Org: org, ID: id, Provider: name}
+	_, err = c.Flow.Failover(ctx, ref, contract.FailoverRequest{To: contract.FailoverToPolling, Cause: domain.OverWeddingDay, By: "system:wedding"})
+	if domain.KindOf(err) == domain.KindConflict {
+		_, err = c.Flow.Resync(ctx, ref, contract.ResyncRequest{RunID: domain.NewID[domain.SyncRunID](time.Now()), By: "system:wedding"})
+	}
 	return err
 }
