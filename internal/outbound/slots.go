@@ -160,18 +160,18 @@ func (d *Discipline) lease(key ratelimit.Key, p *pool) {
 // ask leases slots and hands them out. It returns when to ask again.
 func (d *Discipline) ask(key ratelimit.Key, p *pool) time.Duration {
 	d.slots.Lock()
-	want, using := min(p.using+p.alive, p.most), p.using
+	want, using, most := min(p.using+p.alive, p.most), p.using, p.most
 	p.held = using // nothing begins before the answer, which may be that others need some
 	d.slots.Unlock()
 	granted, at := want, d.o.Now()
 	if d.o.Store != nil {
 		ctx, cancel := context.WithTimeout(d.life, storeWithin)
 		var err error
-		granted, err = d.o.Store.LeaseSlots(ctx, store.SlotsAsk{Key: key, Holder: d.self, Want: want, Using: using, Most: p.most, For: slotsFor}, time.Time{})
+		granted, err = d.o.Store.LeaseSlots(ctx, store.SlotsAsk{Key: key, Holder: d.self, Want: want, Using: using, Most: most, For: slotsFor}, time.Time{})
 		cancel()
 		if err != nil && d.life.Err() == nil {
 			d.unleased(err)
-			granted = min(want, max(1, p.most/2))
+			granted = min(want, max(1, most/2))
 		}
 	}
 	d.slots.Lock()

@@ -158,10 +158,7 @@ func (b *bed) settle(ctx context.Context) error {
 	tick := time.NewTicker(2 * time.Second)
 	defer tick.Stop()
 	for {
-		w, err := b.read(ctx)
-		if err != nil && ctx.Err() == nil {
-			return err
-		}
+		w, err := b.read(ctx) // an error is tried again here, and reported by the read after this
 		var r Result
 		if err == nil {
 			if judge(b.books(), w, &r); r.Lost == 0 {
