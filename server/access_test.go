@@ -95,7 +95,7 @@ func expectations() map[string]expectation {
 		"resume-integration":  {path: at("/v1/integrations/{id}/resume", idIntegration), ok: 200},
 		"get-failover":        {path: at("/v1/integrations/{id}/failover", idIntegration), ok: 200},
 		"set-failover":        {path: at("/v1/integrations/{id}/failover", idIntegration), body: `{"to":"polling"}`, ok: 200},
-		"begin-drill":         {path: at("/v1/integrations/{id}/drill", idIntegration), ok: 202},
+		"begin-drill":         {path: func(tenant) string { return "/v1/integrations/00000000-0000-7000-8000-000000000000/drill" }, ok: 404},
 		"list-drills":         {ok: 200},
 		"get-drill":           {path: func(tenant) string { return "/v1/drills/00000000-0000-7000-8000-000000000000" }, ok: 404},
 		"get-drill-schedule":  {ok: 200},

@@ -68,6 +68,8 @@ func TestEveryFieldOfAChangeIsCompared(t *testing.T) {
 	var alter func(v reflect.Value, path string, done func(path string))
 	alter = func(v reflect.Value, path string, done func(string)) {
 		switch {
+		case v.Type() == reflect.TypeFor[domain.Trace]():
+			// Where a run stands in a trace says nothing of the change.
 		case v.Type() == reflect.TypeFor[time.Time]():
 			v.Set(reflect.ValueOf(v.Interface().(time.Time).Add(time.Minute)))
 			done(path)
