@@ -336,9 +336,9 @@ func spoil(changes []domain.Change) []domain.Change {
 	return changes
 }
 
-// hearsOf reports whether the system of a connection posts when something changed there, as far as can be told by type.
+// hearsOf reports whether the system of a connection posts about every change there.
 func hearsOf(opened any) bool {
-	if _, some := provider.As[provider.Selective](opened); some {
+	if some, ok := provider.As[provider.Selective](opened); ok && some.Selective() {
 		return false
 	}
 	_, hooks := provider.As[provider.WebhookSource](opened)

@@ -59,9 +59,9 @@ type Notice struct {
 	Renew   bool // the system wants the watch prolonged now
 }
 
-// Selective is implemented by systems that post about some kinds of changes only. That a reading finds a change of which they did
-// not tell then says nothing against what they post.
+// Selective is implemented by systems that may post about some kinds of changes only. That a reading finds a change of which they
+// did not tell then says nothing against what they post.
 type Selective interface {
-	// Selective does nothing; that it is there says all.
-	Selective()
+	// Selective reports whether it is so.
+	Selective() bool
 }

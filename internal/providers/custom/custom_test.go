@@ -240,7 +240,7 @@ func TestWrongSettingsAreRefusedWithPlaceAndReason(t *testing.T) {
 		{"too deep an expression", hook("title", strings.Repeat("(", 300)+"1"+strings.Repeat(")", 300)), "settings.webhook.mapping.title", ""},
 		{"huge regular expression", hook("free", "item.a.matches('(a{500}){500}')"), "settings.webhook.mapping.free", ""},
 		{"required field", hook("category", ""), "settings.webhook.mapping.category", "required"},
-		{"unknown field", `{"webhook":{"verify":{"scheme":"standard-webhooks"},"mapings":{}}}`, "settings.webhook.mapings", "unknown field; known here: content_encoding, content_types, dedupe, dedupe_header, event_type, fetch_back, items, mapping, rules, schema, verify"},
+		{"unknown field", `{"webhook":{"verify":{"scheme":"standard-webhooks"},"mapings":{}}}`, "settings.webhook.mapings", "unknown field; known here: content_encoding, content_types, dedupe, dedupe_header, event_type, fetch_back, items, mapping, rules, schema, selective, verify"},
 		{"unknown field of verify", `{"webhook":{"verify":{"shceme":"x"}}}`, "settings.webhook.verify.shceme", "unknown field"},
 		{"other capitals", `{"Webhook":{}}`, "settings.Webhook", "unknown field"},
 		{"wrong type", `{"list":{"page_size":"many"}}`, "settings.list.page_size", "must be a whole number"},

@@ -130,6 +130,9 @@ type Webhook struct {
 	// FetchBack says that deliveries only name entries (thin payloads): each is read by the part read, and only
 	// external_id, and drop of the mapping here, count for the delivery.
 	FetchBack bool `json:"fetch_back,omitempty"`
+	// Selective says that the system posts about some kinds of changes only, so that one found by a poll alone says nothing
+	// against its webhooks.
+	Selective bool `json:"selective,omitempty"`
 }
 
 // Rule does one thing with the deliveries for which its condition holds: exactly one of Drop, Route and Priority.

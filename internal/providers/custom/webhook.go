@@ -35,6 +35,7 @@ type webhookPart struct {
 	now    func() time.Time
 	// fetchBack means that what a delivery says of an entry is not believed, or is not there: the entry is read.
 	fetchBack bool
+	selective bool // see Webhook.Selective
 }
 
 // compileReading compiles all that reads a delivery: items, schema, event type, rules and mapping. What is compiled is
@@ -139,6 +140,7 @@ func compileWebhook(s Settings, secrets map[string]string, local *time.Location)
 	if w.ContentEncoding != "" && w.ContentEncoding != provider.Gzip {
 		note(domain.Invalid(part+".content_encoding", "must be gzip, or left out"))
 	}
+	out.selective = w.Selective
 	out.fetchBack = w.FetchBack || w.Verify.Scheme == webhookauth.PathToken
 	if w.FetchBack && s.Read == nil {
 		note(domain.Invalid("settings.read", "required with webhook.fetch_back, which reads each entry that a delivery names"))
@@ -195,6 +197,9 @@ type hooks struct{ c *connection }
 
 // Intake tells how deliveries are verified and which headers the mapping reads.
 func (h hooks) Intake() provider.Intake { return h.c.webhook.intake }
+
+// Selective reports what settings.webhook.selective says.
+func (h hooks) Selective() bool { return h.c.webhook.selective }
 
 // Decode maps a delivery. If one of its entries cannot be understood, none is applied: the whole delivery is dead and
 // a person looks at it.

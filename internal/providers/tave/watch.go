@@ -103,4 +103,4 @@ func notice(r provider.NoticeRequest) (provider.Notice, error) {
 }
 
 // Selective says that only some changes are posted: new jobs and contacts, and booked orders.
-func (c *connection) Selective() {}
+func (c *connection) Selective() bool { return true }
