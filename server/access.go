@@ -77,14 +77,14 @@ func (s *Server) chain(next echo.HandlerFunc) echo.HandlerFunc {
 				s.toSignIn(c)
 				return nil
 			}
-			s.answer(c, err)
+			s.answerPage(c, row, err)
 			return nil
 		}
 		if row.Access.level() > 0 {
 			c.SetRequest(r.WithContext(context.WithValue(ctx, keyCaller, claims)))
 		}
 		if err := next(c); err != nil {
-			s.answer(c, echoError(err))
+			s.answerPage(c, row, echoError(err))
 		}
 		return nil
 	}

@@ -35,6 +35,7 @@ type alertsData struct {
 type alertCard struct {
 	domain.Alert
 	Title string
+	Link  string // to the page of the connection it is about; "" = it is about more, or about one that is gone
 	Quiet string // why nobody is told
 }
 
@@ -153,8 +154,9 @@ func cardOfAlert(a domain.Alert, names map[domain.IntegrationID]string) alertCar
 	card := alertCard{Alert: a, Title: "All of " + a.Scope.Target}
 	if a.Scope.Kind == domain.ScopeIntegration {
 		card.Title = names[domain.IntegrationID(a.Scope.Target)]
+		card.Link = "/integrations/" + a.Scope.Target
 		if card.Title == "" {
-			card.Title = "A connection that is gone"
+			card.Title, card.Link = "A connection that is gone", ""
 		}
 	}
 	card.Title += " · " + alertWords[a.Kind]

@@ -25,6 +25,8 @@ const (
 
 type dashboardData struct {
 	Notice, Fault string
+	Insist        *insistForm   // after a refusal by a freeze, for admins
+	Freeze        *freezeNotice // nil while none is on
 	CanOperate    bool
 	CanConnect    bool
 	Conflicts     []conflictCard
@@ -86,21 +88,26 @@ type deliveryRow struct {
 	System string
 }
 
-func (s *Server) dashboard(c echo.Context) error {
-	notices := map[string]string{
-		"pause": "The integration is paused. What arrives is kept.", "resume": "The integration goes on.",
-		"resync": "The resync was accepted. Its progress is on the live list.", "withdraw": "The decision is called off and is being taken back in every system.", "resolve": "Your decision was accepted and is being carried out.",
-		"onboard": "Connecting goes on with its first step.", "cancel-onboarding": "Connecting is being undone.",
-		"approve": "The held removals are carried out. Entries that are there after all stay.",
-		"restore": "The bookings stay, and are written back where the connection writes.",
-	}
-	return s.showDashboard(c, http.StatusOK, notices[c.QueryParam("done")], "")
+// doneWords say what a button did, on the page that is shown next.
+var doneWords = map[string]string{
+	"pause": "The integration is paused. What arrives is kept.", "resume": "The integration goes on.",
+	"resync": "The resync was accepted. Its progress is shown beside the integration.", "withdraw": "The decision is called off and is being taken back in every system.", "resolve": "Your decision was accepted and is being carried out.",
+	"onboard": "Connecting goes on with its first step.", "cancel-onboarding": "Connecting is being undone.",
+	"approve": "The held removals are carried out. Entries that are there after all stay.",
+	"restore": "The bookings stay, and are written back where the connection writes.",
+	"drill":   "The drill has begun. Reload the page to see how far it is; it takes some minutes.",
+	"polling": "Quick polls stand in until somebody says otherwise.", "webhooks": "It goes back to what the system posts, after a closing poll.",
 }
 
-func (s *Server) showDashboard(c echo.Context, status int, notice, fault string) error {
+func (s *Server) dashboard(c echo.Context) error {
+	return s.showDashboard(c, http.StatusOK, dashboardData{Notice: doneWords[c.QueryParam("done")]})
+}
+
+// showDashboard fills the page around what d says already.
+func (s *Server) showDashboard(c echo.Context, status int, d dashboardData) error {
 	ctx := c.Request().Context()
 	who := callerOf(ctx)
-	d := dashboardData{Notice: notice, Fault: fault, CanOperate: canOperate(who), CanConnect: who.Role.Level() >= domain.RoleAdmin.Level()}
+	d.CanOperate, d.CanConnect = canOperate(who), isAdmin(who)
 	org, err := s.deps.Store.Organization(ctx, who.Org)
 	if err != nil && domain.KindOf(err) != domain.KindNotFound {
 		return err
@@ -111,11 +118,15 @@ func (s *Server) showDashboard(c echo.Context, status int, notice, fault string)
 		return err
 	}
 	f := s.frame(c, "Dashboard", d)
-	f.Org = org.Name
+	f.Org, f.Live = org.Name, true
 	return s.show(c, status, "dashboard.html", f)
 }
 
 func (s *Server) fill(ctx context.Context, tx *store.Tx, d *dashboardData) error {
+	var err error
+	if d.Freeze, err = freezeOn(ctx, tx, callerOf(ctx)); err != nil {
+		return err
+	}
 	resources, _, err := tx.Resources(ctx, store.Page{Limit: shownResources})
 	if err != nil {
 		return err
@@ -132,8 +143,7 @@ func (s *Server) fill(ctx context.Context, tx *store.Tx, d *dashboardData) error
 	labels := make(map[domain.IntegrationID]string, len(systems))
 	for _, i := range systems {
 		labels[i.ID] = i.Name
-		d.Integrations = append(d.Integrations, integrationRow{Integration: i, Resource: names[i.ResourceID], WorkflowURL: s.workflowURL(contract.IntegrationWorkflowID(i.ID)),
-			Connect: d.CanConnect && (i.State == domain.IntegrationNeedsReconnect || i.State == domain.IntegrationConnecting) && s.byConsent(i), Mapping: d.CanConnect && s.providers[i.Provider].Mappings != nil})
+		d.Integrations = append(d.Integrations, s.integrationRow(i, names[i.ResourceID], d.CanConnect))
 	}
 	if err := s.fillFreshness(ctx, tx, d.Integrations); err != nil {
 		return err
@@ -180,6 +190,24 @@ func (s *Server) fill(ctx context.Context, tx *store.Tx, d *dashboardData) error
 		d.Deliveries = append(d.Deliveries, deliveryRow{Delivery: x, System: name})
 	}
 	return nil
+}
+
+// integrationRow is an integration as pages show it; admin says that the one who looks may connect it and change its mapping.
+func (s *Server) integrationRow(i domain.Integration, resource string, admin bool) integrationRow {
+	return integrationRow{Integration: i, Resource: resource, WorkflowURL: s.workflowURL(contract.IntegrationWorkflowID(i.ID)),
+		Connect: admin && (i.State == domain.IntegrationNeedsReconnect || i.State == domain.IntegrationConnecting) && s.byConsent(i),
+		Mapping: admin && s.providers[i.Provider].Mappings != nil}
+}
+
+// rowActs are the buttons of an integration. From says to which page they lead back: "" or "integration".
+type rowActs struct {
+	Row        integrationRow
+	CSRF, From string
+	CanConnect bool
+}
+
+func actsOf(row integrationRow, csrf string, canConnect bool, from string) rowActs {
+	return rowActs{row, csrf, from, canConnect}
 }
 
 func (s *Server) card(ctx context.Context, tx *store.Tx, x domain.Conflict, names map[domain.ResourceID]string) (conflictCard, error) {
@@ -401,19 +429,20 @@ func (s *Server) done(c echo.Context, what string, err error) error {
 	if status == http.StatusInternalServerError {
 		return err
 	}
-	return s.showDashboard(c, status, "", plain(err))
+	return s.showDashboard(c, status, dashboardData{Fault: plain(err)})
 }
 
 func (s *Server) doIntegration(c echo.Context) error {
 	ctx, form := c.Request().Context(), c.Request().PostForm
 	in := &actionInput{IDParam: IDParam{ID: c.Param("id")}, Body: &reasonBody{Reason: form.Get("reason")}}
 	var err error
+	var again *insistForm
 	action := c.Param("action")
 	switch action {
 	case "connect":
 		return s.doConnect(c)
 	case "onboard", "cancel-onboarding":
-		if callerOf(ctx).Role.Level() < domain.RoleAdmin.Level() {
+		if !isAdmin(callerOf(ctx)) {
 			err = domain.E(domain.KindForbidden, "only an admin can connect a system")
 		} else if action == "onboard" {
 			_, err = s.resumeOnboarding(ctx, &beginOnboardingInput{IDParam: in.IDParam})
@@ -425,16 +454,42 @@ func (s *Server) doIntegration(c echo.Context) error {
 	case "resume":
 		_, err = s.resumeIntegration(ctx, in)
 	case "resync":
-		again := &resyncInput{IDParam: in.IDParam}
-		again.Body = &struct {
+		full := form.Get("full") != ""
+		anew := &resyncInput{IDParam: in.IDParam, FreezeHeader: FreezeHeader{OverrideFreeze: form.Get(overrideField)}}
+		anew.Body = &struct {
 			Full   bool   `json:"full,omitempty" doc:"Read everything instead of what changed"`
 			Reason string `json:"reason,omitempty" maxLength:"500"`
-		}{Full: form.Get("full") != "", Reason: form.Get("reason")}
-		_, err = s.resyncIntegration(ctx, again)
+		}{Full: full, Reason: form.Get("reason")}
+		_, err = s.resyncIntegration(ctx, anew)
+		again = s.insist(c, err, "Read everything anew", "/do/integrations/"+in.ID+"/resync", hiddenField{"full", form.Get("full")},
+			hiddenField{"reason", form.Get("reason")}, hiddenField{"from", form.Get("from")})
+	case "drill":
+		_, err = s.beginDrill(ctx, in)
+	case "failover":
+		action, err = s.sendOver(ctx, in, form.Get("to"))
 	default:
 		err = domain.E(domain.KindNotFound, "no such action")
 	}
-	return s.done(c, action, err)
+	return s.doneIntegration(c, action, err, again)
+}
+
+// doneIntegration goes back to the page from which a button was pressed, or shows that with what went wrong.
+func (s *Server) doneIntegration(c echo.Context, what string, err error, again *insistForm) error {
+	of := c.Request().PostForm.Get("from") == "integration"
+	if err == nil {
+		if of {
+			return c.Redirect(http.StatusSeeOther, "/integrations/"+c.Param("id")+"?done="+what)
+		}
+		return s.done(c, what, nil)
+	}
+	status, _ := statusOf(err)
+	switch {
+	case status == http.StatusInternalServerError:
+		return err
+	case of && status != http.StatusNotFound:
+		return s.showIntegration(c, status, integrationPage{Fault: plain(err), Insist: again})
+	}
+	return s.showDashboard(c, status, dashboardData{Fault: plain(err), Insist: again})
 }
 
 func (s *Server) doConflict(c echo.Context) error {

@@ -226,6 +226,19 @@ type backtestLine struct {
 	Fields     []string          `json:"fields" doc:"Names of what differs; never values"`
 	Outcome    trial.Outcome     `json:"outcome" enum:"applied,ignored,dead" doc:"Under the settings that are tried"`
 	Reason     string            `json:"reason,omitempty"`
+	// At is where in the settings reading it failed, as far as that is known.
+	At *provider.Position `json:"at,omitempty" doc:"Where in the settings that are tried reading it failed; absent when that is not known"`
+}
+
+// faultAt is the place of the last fault among steps; nil when none is known.
+func faultAt(steps []provider.ExplainStep) *provider.Position {
+	for _, step := range slices.Backward(steps) {
+		if step.Fault != nil && step.Fault.Line > 0 {
+			at := step.Fault.Position
+			return &at
+		}
+	}
+	return nil
 }
 
 type backtestOutput struct {
@@ -243,30 +256,38 @@ type backtestOutput struct {
 // backtestMapping reads stored deliveries by the present settings and by others, and tells what would change. It stores
 // nothing but a line in the audit trail.
 func (s *Server) backtestMapping(ctx context.Context, in *backtestInput) (*backtestOutput, error) {
-	who, b := callerOf(ctx), &in.Body
+	b := &in.Body
 	id, err := parseID[domain.IntegrationID]("integration", in.ID)
 	if err != nil {
 		return nil, err
 	}
+	if given := bytes.TrimSpace(b.Settings); len(given) == 0 || string(given) == "null" {
+		return nil, domain.Invalid("body.settings", "is required: what is to be tried")
+	}
+	return s.backtest(ctx, id, b.Last, func(ground trialGround) (reading, error) {
+		return s.tryOut(ground.integration, ground.zone, ground.secrets, b.Settings)
+	})
+}
+
+// backtest reads the last deliveries of an integration by its present settings and by those that other opens.
+func (s *Server) backtest(ctx context.Context, id domain.IntegrationID, last int, other func(trialGround) (reading, error)) (*backtestOutput, error) {
+	who := callerOf(ctx)
 	if s.backtests.Add(1) > backtestsAtOnce {
 		s.backtests.Add(-1)
 		return nil, domain.WithRetryAfter(domain.E(domain.KindRateLimited, "%d mappings are tried over stored deliveries already", backtestsAtOnce), 5*time.Second)
 	}
 	defer s.backtests.Add(-1)
 	end := s.now().Add(backtestTime)
-	if b.Last == 0 {
-		b.Last = 100
+	if last == 0 {
+		last = 100
 	}
 	var ground trialGround
-	if err := s.deps.Store.Tenant(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
+	if err := s.deps.Store.Tenant(ctx, who.Org, func(ctx context.Context, tx *store.Tx) (err error) {
 		if ground, err = s.trialGround(ctx, tx, id); err != nil {
 			return err
 		}
-		if given := bytes.TrimSpace(b.Settings); len(given) == 0 || string(given) == "null" {
-			return domain.Invalid("body.settings", "is required: what is to be tried")
-		}
 		return tx.Audit(ctx, domain.AuditEntry{Actor: who.Subject, Action: "integration.backtest", Reason: "requested", Subject: "integration/" + string(id),
-			After: map[string]string{"last": strconv.Itoa(b.Last)}})
+			After: map[string]string{"last": strconv.Itoa(last)}})
 	}); err != nil {
 		return nil, err
 	}
@@ -274,7 +295,7 @@ func (s *Server) backtestMapping(ctx context.Context, in *backtestInput) (*backt
 	if err != nil {
 		return nil, err
 	}
-	then, err := s.tryOut(ground.integration, ground.zone, ground.secrets, b.Settings)
+	then, err := other(ground)
 	if err != nil {
 		return nil, err
 	}
@@ -290,7 +311,7 @@ func (s *Server) backtestMapping(ctx context.Context, in *backtestInput) (*backt
 		}
 	}
 	var before domain.DeliveryID
-	for left := b.Last; left > 0; {
+	for left := last; left > 0; {
 		var page []store.RecentDelivery
 		size := min(backtestPage, left)
 		if err := s.deps.Store.TenantRead(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
@@ -316,8 +337,11 @@ func (s *Server) backtestMapping(ctx context.Context, in *backtestInput) (*backt
 			o.Tried++
 			o.Counts[kind]++
 			o.Cost += is.Cost
-			o.Deliveries = append(o.Deliveries, backtestLine{DeliveryID: d.ID, ReceivedAt: d.ReceivedAt, Kind: kind, Fields: fields,
-				Outcome: trial.OutcomeOf(is), Reason: trial.Reason(is)})
+			line := backtestLine{DeliveryID: d.ID, ReceivedAt: d.ReceivedAt, Kind: kind, Fields: fields, Outcome: trial.OutcomeOf(is), Reason: trial.Reason(is)}
+			if line.Outcome == trial.Dead {
+				line.At = faultAt(is.Steps)
+			}
+			o.Deliveries = append(o.Deliveries, line)
 		}
 		if len(page) < size {
 			break

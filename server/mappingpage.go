@@ -19,8 +19,22 @@ import (
 // maxPageSample bounds the sample that is typed into the page, in bytes.
 const maxPageSample = 64 << 10
 
+// trialLast is over how many of the newest webhooks a mapping is tried unless somebody says otherwise, shownTried how many of a
+// kind of outcome are listed.
+const (
+	trialLast  = 50
+	maxTrials  = 1000
+	shownTried = 100
+)
+
 type mappingPageData struct {
 	Notice, Fault string
+	Freeze        *freezeNotice
+	Insist        bool   // saving needs a reason in spite of a freeze
+	Override      string // that reason, as it was typed
+	Reason        string // of the change, as it was typed
+	Last          string // over how many webhooks it is tried
+	Tried         *triedView
 	ID            domain.IntegrationID
 	Name, Title   string
 	Limits        []string
@@ -48,6 +62,22 @@ type resultView struct {
 	More    int
 }
 
+// triedView is what another mapping makes of stored webhooks.
+type triedView struct {
+	Tried, Erased  int
+	Same, Others   int
+	Complete       bool
+	NewHeaders     []string
+	Differs, Alike []triedLine
+	MoreDiffers    int
+	MoreAlike      int
+}
+
+type triedLine struct {
+	backtestLine
+	What string // in words
+}
+
 // entryLines are the fields of a change, in words.
 type entryLines []struct{ Word, Value string }
 
@@ -71,6 +101,7 @@ func (s *Server) doMapping(c echo.Context) error {
 		return s.showMapping(c, http.StatusBadRequest, c.Param("id"), kind, form, "", malformed("version", "must be a number"))
 	}
 	in := &setMappingInput{IDParam: IDParam{ID: c.Param("id")}, Kind: kind}
+	in.OverrideFreeze = form.Get(overrideField)
 	in.Body.Version, in.Body.Mapping, in.Body.Reason = version, expressionsOf(form), form.Get("reason")
 	if _, err := s.setMapping(c.Request().Context(), in); err != nil {
 		status, _ := statusOf(err)
@@ -104,8 +135,12 @@ func (s *Server) showMapping(c echo.Context, status int, rawID, kind string, for
 		return err
 	}
 	var ground trialGround
+	var frozen *freezeNotice
 	if err := s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
-		ground, err = s.trialGround(ctx, tx, id)
+		if ground, err = s.trialGround(ctx, tx, id); err != nil {
+			return err
+		}
+		frozen, err = freezeOn(ctx, tx, callerOf(ctx))
 		return err
 	}); err != nil {
 		return err
@@ -121,7 +156,7 @@ func (s *Server) showMapping(c echo.Context, status int, rawID, kind string, for
 			return domain.E(domain.KindNotFound, "no such kind of webhook")
 		}
 	}
-	d := mappingPageData{Notice: notice, ID: id, Name: i.Name, Title: s.providers[i.Provider].Title, Limits: s.providers[i.Provider].Limits,
+	d := mappingPageData{Notice: notice, Freeze: frozen, Insist: frozen != nil && i.State != domain.IntegrationConnecting, Last: strconv.Itoa(trialLast), ID: id, Name: i.Name, Title: s.providers[i.Provider].Title, Limits: s.providers[i.Provider].Limits,
 		Version: i.Version, Kinds: m.Kinds, Kind: m.Kinds[n], Sample: string(m.Kinds[n].Sample)}
 	have, err := m.Read(i.Settings, d.Kind.Name)
 	if err != nil {
@@ -130,15 +165,29 @@ func (s *Server) showMapping(c echo.Context, status int, rawID, kind string, for
 	shown := have.InEffect
 	if form != nil {
 		shown = expressionsOf(form)
-		if len(form["sample"]) > 0 {
-			d.Sample = form["sample"][0]
+		typed := func(name string, to *string) {
+			if len(form[name]) > 0 {
+				*to = form[name][0]
+			}
 		}
+		typed("sample", &d.Sample)
+		typed("reason", &d.Reason)
+		typed(overrideField, &d.Override)
+		typed("last", &d.Last)
 		if ground.integration.Settings, err = m.Change(i.Settings, d.Kind.Name, shown); err != nil && wrong == nil {
 			wrong, status = err, http.StatusUnprocessableEntity
 		}
 	}
 	if wrong == nil {
 		if d.Result, err = s.readSample(ctx, ground, d); err != nil {
+			if status, _ = statusOf(err); status == http.StatusInternalServerError {
+				return err
+			}
+			wrong = err
+		}
+	}
+	if wrong == nil && len(form["do"]) > 0 && form["do"][0] == "backtest" {
+		if d.Tried, err = s.tryStored(ctx, i, ground.integration.Settings, d.Last); err != nil {
 			if status, _ = statusOf(err); status == http.StatusInternalServerError {
 				return err
 			}
@@ -156,9 +205,69 @@ func (s *Server) showMapping(c echo.Context, status int, rawID, kind string, for
 		d.Fields = append(d.Fields, fieldLine{Name: f, Word: sentence(f), Expression: src, Own: have.Own[f], Changed: src != have.Own[f], Rows: 1 + len(src)/48 + strings.Count(src, "\n"),
 			Wrong: wrong != nil && strings.HasSuffix(domain.FieldOf(wrong), ".mapping."+f)})
 	}
-	f := s.frame(c, "Mapping", d)
-	f.Live = false
-	return s.show(c, status, "mapping.html", f)
+	return s.show(c, status, "mapping.html", s.frame(c, "Mapping", d))
+}
+
+// tryStored reads the last webhooks of an integration by other settings, whole ones, and tells what would change.
+func (s *Server) tryStored(ctx context.Context, i domain.Integration, settings json.RawMessage, last string) (*triedView, error) {
+	n, err := strconv.Atoi(strings.TrimSpace(last))
+	if err != nil || n < 1 || n > maxTrials {
+		return nil, domain.Invalid("body.last", "must be 1 to %d", maxTrials)
+	}
+	got, err := s.backtest(ctx, i.ID, n, func(ground trialGround) (reading, error) {
+		ground.integration.Settings = settings
+		if validate := s.providers[i.Provider].Validate; validate != nil {
+			if err := validate(settings, ground.secrets); err != nil {
+				return reading{}, err
+			}
+		}
+		return s.tryOut(ground.integration, ground.zone, ground.secrets, nil)
+	})
+	if err != nil {
+		return nil, err
+	}
+	b := &got.Body
+	out := &triedView{Tried: b.Tried, Erased: b.Erased, Same: b.Counts[trial.Same], Complete: b.Complete, NewHeaders: b.NewHeaders}
+	out.Others = out.Tried - out.Same
+	for _, line := range b.Deliveries {
+		to, more := &out.Differs, &out.MoreDiffers
+		if line.Kind == trial.Same {
+			to, more = &out.Alike, &out.MoreAlike
+		}
+		if len(*to) == shownTried {
+			*more++
+			continue
+		}
+		*to = append(*to, triedLine{line, triedText(line)})
+	}
+	return out, nil
+}
+
+// triedText says what would change for a webhook.
+func triedText(l backtestLine) string {
+	switch l.Kind {
+	case trial.NewlyApplied:
+		return "It would be applied; now it is not."
+	case trial.NewlyIgnored:
+		return "It would be left alone; now it is not."
+	case trial.NewlyDead:
+		return "It could not be understood any more."
+	case trial.Changed:
+		words := make([]string, len(l.Fields))
+		for n, f := range l.Fields {
+			words[n] = strings.ReplaceAll(f, "_", " ")
+		}
+		return "Other than now: " + strings.Join(words, ", ") + "."
+	case trial.Same:
+	}
+	switch l.Outcome {
+	case trial.Ignored:
+		return "As now: left alone."
+	case trial.Dead:
+		return "As now: not understood."
+	case trial.Applied:
+	}
+	return "As now: applied."
 }
 
 // readSample reads the sample of the page by the settings of ground.

@@ -19,6 +19,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/freeze"
 	"github.com/wedsync/wedsync/internal/token"
 )
 
@@ -40,9 +41,10 @@ type assetFile struct {
 
 func newPages() (*pages, error) {
 	p := &pages{templates: make(map[string]*template.Template), assets: make(map[string]assetFile)}
-	funcs := template.FuncMap{"severity": severityMark, "seconds": secondsText, "share": shareText, "ms": millisText, "verdict": verdictMark, "state": stateMark, "utc": utcText, "stamp": stampText, "sentence": firstUpper, "more": moreWays}
-	for _, name := range []string{"sign_in.html", "dashboard.html", "docs.html", "oauth.html", "mapping.html", "alerts.html", "sla.html", "weddings.html", "wedding.html"} {
-		t, err := template.New("layout.html").Funcs(funcs).ParseFS(webFiles, "web/layout.html", "web/"+name)
+	funcs := template.FuncMap{"severity": severityMark, "seconds": secondsText, "share": shareText, "ms": millisText, "verdict": verdictMark, "state": stateMark, "utc": utcText, "stamp": stampText, "sentence": firstUpper, "more": moreWays, "acts": actsOf, "under": isUnder}
+	for _, name := range []string{"sign_in.html", "dashboard.html", "docs.html", "oauth.html", "mapping.html", "alerts.html", "sla.html", "weddings.html", "wedding.html",
+		"integration.html", "maintenance.html", "problem.html"} {
+		t, err := template.New("layout.html").Funcs(funcs).ParseFS(webFiles, "web/layout.html", "web/parts.html", "web/"+name)
 		if err != nil {
 			return nil, domain.E(domain.KindInternal, "parse page %s: %w", name, err)
 		}
@@ -72,7 +74,8 @@ type frame struct {
 	Role   domain.Role
 	Org    string
 	CSRF   string
-	Live   bool // loads the script
+	Live   bool   // loads the script
+	At     string // path of the page, by which the navigation says where one is
 	Page   any
 }
 
@@ -211,11 +214,15 @@ func moreWays(all int) string {
 
 // plain is an error as a sentence for people.
 func plain(err error) string {
+	var frozen *freeze.Refusal
+	if errors.As(err, &frozen) {
+		return refusalText(frozen)
+	}
 	p := problemOf(err)
 	text := p.Detail
 	var own *domain.Error
 	if errors.As(err, &own) && own.Field != "" && len(p.Errors) == 1 {
-		text = p.Errors[0].Field + " " + p.Errors[0].Reason
+		text = fieldWord(p.Errors[0].Field) + " " + p.Errors[0].Reason
 	}
 	if text == "" {
 		return p.Title + "."
@@ -223,9 +230,53 @@ func plain(err error) string {
 	return firstUpper(text) + "."
 }
 
+// fieldWords are the fields that pages have under other words than the API.
+var fieldWords = map[string]string{
+	"header." + freeze.Header: "the reason for doing it all the same", "body.reason": "the reason", "reason": "the reason",
+	"body.starts_at": "the beginning", "starts_at": "the beginning", "body.ends_at": "the end", "duration_minutes": "the length", "body.last": "the number of webhooks",
+	"body.scopes[0].target": "what it covers:", "query.target": "what it covers:", "body.scopes": "the parts that you chose",
+}
+
+func fieldWord(field string) string {
+	if word, ok := fieldWords[field]; ok {
+		return word
+	}
+	return field
+}
+
 func (s *Server) frame(c echo.Context, title string, page any) frame {
 	who := callerOf(c.Request().Context())
-	return frame{Title: title, Signed: true, Who: who.Subject, Role: who.Role, CSRF: csrfToken(s.sessionOf(c.Request())), Live: true, Page: page}
+	return frame{Title: title, Signed: true, Who: who.Subject, Role: who.Role, CSRF: csrfToken(s.sessionOf(c.Request())), At: c.Request().URL.Path, Page: page}
 }
 
 func canOperate(c token.Claims) bool { return c.Role.Level() >= domain.RoleOperator.Level() }
+
+func isAdmin(c token.Claims) bool { return c.Role.Level() >= domain.RoleAdmin.Level() }
+
+// isUnder reports whether a page is the one of a link of the navigation, or below it.
+func isUnder(at, link string) bool {
+	return at == link || link != "/" && strings.HasPrefix(at, link+"/")
+}
+
+// problemPage is an error as a page.
+type problemPage struct{ Title, Text, RequestID string }
+
+// answerPage sends a browser that asked for a page one that says what was wrong, and everybody else what answer sends.
+func (s *Server) answerPage(c echo.Context, row Route, err error) {
+	r := c.Request()
+	if !row.page || row.endless || c.Response().Committed || !strings.Contains(r.Header.Get("Accept"), "text/html") {
+		s.answer(c, err)
+		return
+	}
+	p := problemOf(err)
+	if p.Status == http.StatusInternalServerError {
+		s.log.Error("page could not be shown", "request_id", requestID(r.Context()), "route", c.Path(), "error", err)
+	}
+	for k, v := range p.GetHeaders() {
+		c.Response().Header()[k] = v
+	}
+	f := frame{Title: p.Title, Page: problemPage{Title: p.Title, Text: plain(err), RequestID: requestID(r.Context())}}
+	if err := s.show(c, p.Status, "problem.html", f); err != nil {
+		s.answer(c, err)
+	}
+}

@@ -98,6 +98,7 @@ type weddingData struct {
 	Why                       string
 	Checks                    []checkRow
 	HandOver                  *handOverPage
+	Frozen                    *freezeNotice // while its own freeze is on
 	Log                       []noteRow
 }
 
@@ -139,6 +140,11 @@ func (s *Server) weddingPage(c echo.Context) error {
 			return err
 		}
 		d.weddingRow = rows[0]
+		if !v.State.Over() && !tx.Now.Before(v.FreezeFrom) && tx.Now.Before(v.DayUntil) {
+			if d.Frozen, err = freezeOn(ctx, tx, who); err != nil {
+				return err
+			}
+		}
 		notes, err = tx.WeddingNotes(ctx, v.BookingID, v.DayFrom, shownNotes)
 		return err
 	})

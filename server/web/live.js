@@ -32,6 +32,19 @@
     "integration.changed": "An integration changed",
     "resource.changed": "A resource changed",
     "integration.health": "The health of an integration changed",
+    "integration.failover": "News of an integration come another way now",
+    "integration.caught_up": "What was missed has been read",
+    "drill.changed": "A recovery drill went on",
+    "maintenance.changed": "A window of maintenance changed",
+    "wedding.changed": "The care for a wedding went on",
+    "wedding.preflight": "A wedding was looked over",
+    "wedding.handed_over": "The report of a wedding day is there",
+    "alert.changed": "An alert changed",
+    "edit_conflict.changed": "An entry was changed on both sides",
+    "delivery.replayed": "A webhook was handed in once more",
+    "replay.finished": "A replay is over",
+    "hold.changed": "A hold changed",
+    "timeline.changed": "A timeline changed",
     "subscription.changed": "A subscription changed",
     "quarantine.opened": "Too many removals at once are held",
     "quarantine.changed": "Held removals changed",
@@ -79,7 +92,7 @@
   // The sections are drawn by the server; the script only fetches them again, and never under somebody's hands.
   const refresh = async () => {
     refreshTimer = 0;
-    const ids = ["conflicts", "integrations", "deliveries"];
+    const ids = ["freeze", "conflicts", "quarantines", "integrations", "deliveries"];
     if (held || ids.some((id) => busy(document.getElementById(id)))) {
       stale.hidden = false;
       return;
