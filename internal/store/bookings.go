@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -135,77 +134,32 @@ func bookingQuery(org domain.OrgID, f BookingFilter, p Page, limit int) (*query,
 	return q, nil
 }
 
-// linkColumns are what scanLink reads, and linkColumnsOfL the same of a table named l.
-const (
-	linkColumns = `id, org_id, integration_id, booking_id, external_id, uid, revision, mirror, hash, remote_version,
-	written_version, agreed, seen_run, removed_at, updated_at, how, home_id`
-	linkColumnsOfL = `l.id, l.org_id, l.integration_id, l.booking_id, l.external_id, l.uid, l.revision, l.mirror, l.hash, l.remote_version,
-	l.written_version, l.agreed, l.seen_run, l.removed_at, l.updated_at, l.how, l.home_id`
-)
-
-func scanLink(row pgx.Row) (l domain.Link, err error) {
-	var agreed string
-	err = row.Scan(&l.ID, &l.OrgID, &l.IntegrationID, &l.BookingID, &l.ExternalID, &l.UID, &l.Revision, &l.Mirror, &l.Hash,
-		&l.RemoteVersion, &l.WrittenVersion, &agreed, &l.SeenRun, &l.RemovedAt, &l.UpdatedAt, &l.How, &l.HomeID)
-	if err != nil {
-		return l, err
+// BookingsByID returns the bookings that exist among ids, with details.
+func (tx *Tx) BookingsByID(ctx context.Context, ids []domain.BookingID) (map[domain.BookingID]domain.Booking, error) {
+	var list []domain.Booking
+	r := tx.Reads()
+	r.Bookings(ids, &list)
+	if err := r.Do(ctx); err != nil {
+		return nil, err
 	}
-	l.RemovedAt, l.UpdatedAt = utc(l.RemovedAt), l.UpdatedAt.UTC()
-	l.Agreed, err = parseAgreed(agreed)
-	return l, err
-}
-
-// LinksOf lists all copies of a booking, removed ones included, in the order in which they were found.
-func (tx *Tx) LinksOf(ctx context.Context, booking domain.BookingID) ([]domain.Link, error) {
-	rows, err := tx.Query(ctx, "SELECT "+linkColumns+" FROM links WHERE org_id = $1 AND booking_id = $2 ORDER BY id", tx.Org, booking)
-	out, err := collect(rows, err, scanLink)
-	return out, fault("read links", err)
-}
-
-// BusyAllocation is an allocation with the time at which its booking was made, which decides who gives way.
-type BusyAllocation struct {
-	domain.Allocation
-	BookedAt time.Time
-}
-
-// BusyBetween returns the allocations of resources whose busy time, buffers included, shares an instant with span, by
-// their start. Holds that are over are left out, cancelled or not. It reads through the b-tree indexes, which row-level
-// security does not get in the way of.
-func (tx *Tx) BusyBetween(ctx context.Context, resources []domain.ResourceID, span domain.Span) ([]BusyAllocation, error) {
-	if !span.End.After(span.Start) {
-		return nil, domain.Invalid("span", "end must be after start")
+	out := make(map[domain.BookingID]domain.Booking, len(list))
+	for _, b := range list {
+		out[b.ID] = b
 	}
-	rows, err := tx.Query(ctx, busyQuery, tx.Org, arrayOf(resources), span.Start, span.End, span.Start.Add(-longStay), tx.Now)
-	out, err := collect(rows, err, tx.scanBusy)
-	if err != nil {
-		return nil, fault("read allocations", err)
-	}
-	slices.SortFunc(out, func(a, b BusyAllocation) int { return a.Busy.Start.Compare(b.Busy.Start) })
 	return out, nil
 }
 
-const allocationColumns = `id, org_id, booking_id, resource_id, category, status, starts_at, ends_at, busy_from, busy_to, slot,
-	exclusive, booked_at, expires_at, place`
-
-const busyQuery = "SELECT " + allocationColumns + ` FROM allocations WHERE org_id = $1 AND resource_id = ANY($2::uuid[])
-		AND NOT long AND busy_from < $4 AND busy_from > $5 AND busy_to > $3 AND (expires_at IS NULL OR expires_at > $6)
-	UNION ALL SELECT ` + allocationColumns + ` FROM allocations WHERE org_id = $1 AND resource_id = ANY($2::uuid[])
-		AND long AND busy_to > $3 AND busy_from < $4 AND (expires_at IS NULL OR expires_at > $6)`
-
-func (tx *Tx) scanBusy(row pgx.Row) (a BusyAllocation, err error) {
-	var expires *time.Time
-	var place []byte
-	err = row.Scan(&a.ID, &a.OrgID, &a.BookingID, &a.ResourceID, &a.Category, &a.Status, &a.Event.Start, &a.Event.End,
-		&a.Busy.Start, &a.Busy.End, &a.Slot, &a.Exclusive, &a.BookedAt, &expires, &place)
-	if err != nil {
-		return a, err
+// Bookings is [Tx.BookingsByID] among other reads, as a list.
+func (r *Reads) Bookings(ids []domain.BookingID, out *[]domain.Booking) {
+	if len(ids) == 0 {
+		return
 	}
-	if a.Place, err = tx.openPlace(a.ID, place); err != nil {
-		return a, err
-	}
-	a.ExpiresAt = moment(expires)
-	a.Event = domain.Span{Start: a.Event.Start.UTC(), End: a.Event.End.UTC()}
-	a.Busy = domain.Span{Start: a.Busy.Start.UTC(), End: a.Busy.End.UTC()}
-	a.BookedAt = a.BookedAt.UTC()
-	return a, err
+	read(r, "read bookings", out, "SELECT "+bookingColumns+` FROM bookings WHERE org_id = $1 AND id = ANY($2::uuid[])`, r.tx.scanBooking,
+		r.tx.Org, arrayOf(ids))
+}
+
+// SealDetails seals a booking's details as StoreEffects does, for bulk loads that do not come through a decision.
+func (s *Store) SealDetails(org domain.OrgID, id domain.BookingID, d domain.Details) []byte {
+	tx := Tx{Org: org, sealer: s.ring.Org(string(org))}
+	return tx.sealDetails(id, d)
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"time"
@@ -169,4 +170,74 @@ func (tx *Tx) TakeDecision(ctx context.Context, id string) (conflict domain.Conf
 	}
 	_, err = tx.Exec(ctx, "UPDATE conflict_decisions SET taken = true WHERE org_id = $1 AND id = $2", tx.Org, decision)
 	return conflict, r, true, fault("take decision", err)
+}
+
+// KnownConflicts are the conflicts that concern a set of bookings.
+type KnownConflicts struct {
+	Open      []domain.Conflict // open, ignored, or being carried out
+	Dismissed map[string]string // pair to the fingerprint that a person accepted last
+}
+
+// ConflictsAmong returns the conflicts of bookings.
+func (tx *Tx) ConflictsAmong(ctx context.Context, bookings []domain.BookingID) (KnownConflicts, error) {
+	var list []knownConflict
+	r := tx.Reads()
+	r.conflicts(bookings, &list)
+	err := r.Do(ctx)
+	return sorted(list), err
+}
+
+// Conflicts is [Tx.ConflictsAmong] among other reads; out is filled by Do.
+func (r *Reads) Conflicts(bookings []domain.BookingID, out *KnownConflicts) {
+	list := new([]knownConflict)
+	r.conflicts(bookings, list)
+	r.after = append(r.after, func() { *out = sorted(*list) })
+}
+
+type knownConflict struct {
+	domain.Conflict
+	pair, fingerprint string
+}
+
+func (r *Reads) conflicts(bookings []domain.BookingID, out *[]knownConflict) {
+	if len(bookings) == 0 {
+		return
+	}
+	read(r, "read conflicts", out, `SELECT id, org_id, kind, severity, state, resource_id, booking_id, other_id, overlap_from, overlap_to, explanation, alternatives,
+		detected_at, updated_at, version, pair, fingerprint FROM conflicts
+		WHERE org_id = $1 AND (booking_id = ANY($2::uuid[]) OR other_id = ANY($2::uuid[])) AND state IN ('dismissed', `+unclosed+`)
+		ORDER BY detected_at, id`, func(row pgx.Row) (knownConflict, error) {
+		var c knownConflict
+		var alternatives []byte
+		if err := row.Scan(&c.ID, &c.OrgID, &c.Kind, &c.Severity, &c.State, &c.ResourceID, &c.BookingID, &c.OtherID, &c.Overlap.Start,
+			&c.Overlap.End, &c.Explanation, &alternatives, &c.DetectedAt, &c.UpdatedAt, &c.Version, &c.pair, &c.fingerprint); err != nil {
+			return c, err
+		}
+		return c, json.Unmarshal(alternatives, &c.Alternatives)
+	}, r.tx.Org, arrayOf(bookings))
+}
+
+func sorted(list []knownConflict) KnownConflicts {
+	out := KnownConflicts{Dismissed: map[string]string{}}
+	for _, c := range list {
+		if c.State == domain.ConflictDismissed {
+			out.Dismissed[c.pair] = c.fingerprint
+			continue
+		}
+		out.Open = append(out.Open, c.Conflict)
+	}
+	return out
+}
+
+// WeddingDateOf returns the local date of the wedding that a conflict concerns, "" when it concerns none.
+func (tx *Tx) WeddingDateOf(ctx context.Context, id domain.ConflictID) (string, error) {
+	var date *time.Time
+	err := tx.QueryRow(ctx, "SELECT wedding_date FROM conflicts WHERE org_id = $1 AND id = $2", tx.Org, id).Scan(&date)
+	if err != nil {
+		return "", missing("conflict", "read wedding date", err)
+	}
+	if date == nil {
+		return "", nil
+	}
+	return date.Format(time.DateOnly), nil
 }

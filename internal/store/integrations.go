@@ -312,3 +312,13 @@ func (s *Store) IntegrationVersions(ctx context.Context, since time.Time) (map[d
 	})
 	return out, fault("read integration versions", err)
 }
+
+// Exporting returns the integrations of the tenant that take writes.
+func (r *Reads) Exporting(out *[]domain.Integration) {
+	read(r, "read exporting integrations", out, `SELECT id, org_id, provider, direction, resource_id, state, sync FROM integrations
+		WHERE org_id = $1 AND state <> 'deleted' AND direction IN ('export', 'bidirectional') AND copies = 'kept' ORDER BY id`,
+		func(row pgx.Row) (i domain.Integration, err error) {
+			err = row.Scan(&i.ID, &i.OrgID, &i.Provider, &i.Direction, &i.ResourceID, &i.State, &i.Sync)
+			return i, err
+		}, r.tx.Org)
+}

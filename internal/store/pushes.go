@@ -126,3 +126,10 @@ func (tx *Tx) ReleasePush(ctx context.Context, integration domain.IntegrationID,
 	}
 	return tx.Enqueue(ctx, OutboxPush, string(integration), string(booking), tx.Now)
 }
+
+// PushesOf returns every push of a booking.
+func (tx *Tx) PushesOf(ctx context.Context, booking domain.BookingID) ([]domain.Push, error) {
+	rows, err := tx.Query(ctx, "SELECT "+pushColumns+" FROM pushes WHERE org_id = $1 AND booking_id = $2 ORDER BY id", tx.Org, booking)
+	out, err := collect(rows, err, scanPush)
+	return out, fault("read pushes", err)
+}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -141,4 +142,23 @@ func texts(s []string) []string {
 		return []string{}
 	}
 	return s
+}
+
+// LockResources locks the resources among ids against other transactions that change their bookings, in one order for
+// all so that two such transactions cannot deadlock. It must come before any read of allocations that a decision
+// rests on.
+func (tx *Tx) LockResources(ctx context.Context, ids []domain.ResourceID) error {
+	var out []domain.Resource
+	r := tx.Reads()
+	r.LockResources(ids, &out)
+	return r.Do(ctx)
+}
+
+// LockResources is [Tx.LockResources] among other reads, and returns what was locked. Reads queued after it see what
+// was committed before the lock was had.
+func (r *Reads) LockResources(ids []domain.ResourceID, out *[]domain.Resource) {
+	ids = slices.Clone(ids)
+	slices.Sort(ids)
+	read(r, "lock resources", out, "SELECT "+resourceColumns+` FROM resources WHERE org_id = $1 AND id = ANY($2::uuid[]) ORDER BY id FOR NO KEY UPDATE`,
+		r.tx.scanResource, r.tx.Org, arrayOf(slices.Compact(ids)))
 }
