@@ -19,18 +19,12 @@ import (
 	"github.com/wedsync/wedsync/activities"
 	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/connect"
-	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
 	"github.com/wedsync/wedsync/internal/store"
-	"github.com/wedsync/wedsync/internal/vault"
+	"github.com/wedsync/wedsync/internal/store/storetest"
 )
-
-func migrate(ctx context.Context, url string) error {
-	_, err := store.Migrate(ctx, url)
-	return err
-}
 
 var day = time.Date(2027, 6, 12, 0, 0, 0, 0, time.UTC)
 
@@ -191,12 +185,8 @@ type desk struct {
 
 func setup(t testing.TB) *desk {
 	t.Helper()
-	d := &desk{t: t, url: pgtest.New(t, migrate), now: time.Date(2027, 5, 1, 9, 0, 0, 0, time.UTC), systems: map[domain.IntegrationID]any{}}
-	ring, err := vault.ParseKeys(vault.GenerateKey())
-	d.must(err)
-	d.Store, err = store.Open(t.Context(), d.url, ring, store.Options{MaxConns: 8, SystemMaxConns: 2, Now: d.clock})
-	d.must(err)
-	t.Cleanup(d.Store.Close)
+	d := &desk{t: t, url: storetest.URL(t), now: time.Date(2027, 5, 1, 9, 0, 0, 0, time.UTC), systems: map[domain.IntegrationID]any{}}
+	d.Store = storetest.Open(t, d.url, storetest.Ring(t), store.Options{MaxConns: 8, SystemMaxConns: 2, Now: d.clock})
 	d.opener = connect.New(func(name string) (provider.Registration, bool) {
 		return provider.Registration{Name: name, Open: d.open}, name == "outside"
 	}, nil, d.clock, 0)

@@ -25,6 +25,6 @@
 //
 // # Testing
 //
-// Tests use the real router over a private Postgres from internal/devstack/pgtest. Temporal is behind [Flow], which
+// Tests use the real router over a private Postgres from internal/store/storetest. Temporal is behind [Flow], which
 // tests answer themselves.
 package server

@@ -16,7 +16,6 @@ import (
 	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/contract"
-	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/flow"
 	"github.com/wedsync/wedsync/internal/guard"
@@ -24,10 +23,10 @@ import (
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/sharelink"
 	"github.com/wedsync/wedsync/internal/store"
+	"github.com/wedsync/wedsync/internal/store/storetest"
 	"github.com/wedsync/wedsync/internal/stream"
 	"github.com/wedsync/wedsync/internal/token"
 	"github.com/wedsync/wedsync/internal/upkeep"
-	"github.com/wedsync/wedsync/internal/vault"
 )
 
 // fakeFlow answers for Temporal. fault, when set, is the answer to everything.
@@ -308,25 +307,12 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-func migrateForTest(ctx context.Context, url string) error {
-	_, err := store.Migrate(ctx, url)
-	return err
-}
-
 // setup starts a server over a database of its own, with two tenants.
 func setup(t *testing.T, change ...func(*Deps)) *bundle {
 	t.Helper()
-	url := pgtest.New(t, migrateForTest)
-	ring, err := vault.ParseKeys(vault.GenerateKey())
-	if err != nil {
-		t.Fatal(err)
-	}
+	ring := storetest.Ring(t)
 	b := &bundle{T: t, log: &lockedBuffer{}}
-	b.store, err = store.Open(t.Context(), url, ring, store.Options{MaxConns: 8, SystemMaxConns: 4})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.store.Close)
+	b.store = storetest.Open(t, storetest.URL(t), ring, store.Options{MaxConns: 8, SystemMaxConns: 4})
 	b.flow = &fakeFlow{store: b.store}
 	logger := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	b.hub = stream.New(b.store, stream.Options{Logger: logger, Poll: 20 * time.Millisecond, Heartbeat: 100 * time.Millisecond})

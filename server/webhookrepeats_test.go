@@ -17,12 +17,11 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/inbox"
 	"github.com/wedsync/wedsync/internal/sim/crmsim"
 	"github.com/wedsync/wedsync/internal/store"
-	"github.com/wedsync/wedsync/internal/vault"
+	"github.com/wedsync/wedsync/internal/store/storetest"
 )
 
 // withWebhook adds members to the webhook part of an integration's settings.
@@ -142,19 +141,7 @@ func TestACompressedBodyIsVerifiedAndStoredAsItCame(t *testing.T) {
 // TestCopiesThroughTwoServersAreOneDeliveryAlsoWhenTheFirstTryFails sends copies of messages to two intakes on one Postgres.
 func TestCopiesThroughTwoServersAreOneDeliveryAlsoWhenTheFirstTryFails(t *testing.T) {
 	t.Parallel()
-	url := pgtest.New(t, func(ctx context.Context, ownerURL string) error {
-		_, err := store.Migrate(ctx, ownerURL)
-		return err
-	})
-	ring, err := vault.ParseKeys(vault.GenerateKey())
-	if err != nil {
-		t.Fatal(err)
-	}
-	db, err := store.Open(t.Context(), url, ring, store.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Close)
+	db := storetest.New(t, store.Options{})
 	now := time.Now()
 	org := domain.Organization{ID: domain.NewID[domain.OrgID](now), Name: "Studio", Zone: "UTC", CreatedAt: now}
 	resource := domain.Resource{ID: domain.NewID[domain.ResourceID](now), Name: "Photographer", Kind: domain.ResourcePerson, Zone: "UTC",
@@ -163,7 +150,7 @@ func TestCopiesThroughTwoServersAreOneDeliveryAlsoWhenTheFirstTryFails(t *testin
 	if err := db.CreateOrganization(t.Context(), org, "system:test"); err != nil {
 		t.Fatal(err)
 	}
-	err = db.Tenant(t.Context(), org.ID, func(ctx context.Context, tx *store.Tx) error {
+	err := db.Tenant(t.Context(), org.ID, func(ctx context.Context, tx *store.Tx) error {
 		return errors.Join(tx.CreateResource(ctx, resource), tx.CreateIntegration(ctx, domain.Integration{ID: id, Name: "CRM", Provider: "custom",
 			Direction: domain.DirectionImport, ResourceID: resource.ID, Settings: webhookSettings(`"dedupe":{"body_path":"/id","days":30}`)},
 			map[string]string{"webhook_secret": intakeSecret}))

@@ -14,13 +14,12 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/wedsync/wedsync/internal/contract"
-	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/flow"
 	"github.com/wedsync/wedsync/internal/inbox"
 	"github.com/wedsync/wedsync/internal/sim/crmsim"
 	"github.com/wedsync/wedsync/internal/store"
-	"github.com/wedsync/wedsync/internal/vault"
+	"github.com/wedsync/wedsync/internal/store/storetest"
 )
 
 // downSignals is a Temporal that can be up or down.
@@ -76,19 +75,7 @@ func (s *downSignals) seen() int {
 
 func TestAThousandCopiesOverRealPostgresAreOneRowWhichIsSignalledWhenTemporalReturns(t *testing.T) {
 	t.Parallel()
-	url := pgtest.New(t, func(ctx context.Context, ownerURL string) error {
-		_, err := store.Migrate(ctx, ownerURL)
-		return err
-	})
-	ring, err := vault.ParseKeys(vault.GenerateKey())
-	if err != nil {
-		t.Fatalf("make keys: %v", err)
-	}
-	db, err := store.Open(t.Context(), url, ring, store.Options{})
-	if err != nil {
-		t.Fatalf("open store: %v", err)
-	}
-	t.Cleanup(db.Close)
+	db := storetest.New(t, store.Options{})
 	now := time.Now()
 	org := domain.Organization{ID: domain.NewID[domain.OrgID](now), Name: "Studio", Zone: "UTC", CreatedAt: now}
 	resource := domain.Resource{ID: domain.NewID[domain.ResourceID](now), Name: "Photographer", Kind: domain.ResourcePerson, Zone: "UTC",
@@ -97,7 +84,7 @@ func TestAThousandCopiesOverRealPostgresAreOneRowWhichIsSignalledWhenTemporalRet
 	if err := db.CreateOrganization(t.Context(), org, "system:test"); err != nil {
 		t.Fatalf("create organisation: %v", err)
 	}
-	err = db.Tenant(t.Context(), org.ID, func(ctx context.Context, tx *store.Tx) error {
+	err := db.Tenant(t.Context(), org.ID, func(ctx context.Context, tx *store.Tx) error {
 		return errors.Join(tx.CreateResource(ctx, resource), tx.CreateIntegration(ctx, domain.Integration{ID: id, Name: "CRM", Provider: "custom",
 			Direction: domain.DirectionImport, ResourceID: resource.ID, Settings: crmsim.MinimalWebhookSettings()},
 			map[string]string{"webhook_secret": intakeSecret}))

@@ -34,13 +34,13 @@ import (
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/devstack"
-	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/flow"
 	"github.com/wedsync/wedsync/internal/httpx"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/rules/failover"
 	"github.com/wedsync/wedsync/internal/store"
+	"github.com/wedsync/wedsync/internal/store/storetest"
 	"github.com/wedsync/wedsync/internal/vault"
 	"github.com/wedsync/wedsync/worker"
 )
@@ -113,13 +113,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, ring: testKey(t), org: domain.NewID[domain.OrgID](time.Now()),
 		atCRM: &outside{entries: map[string]domain.Change{}}, atCal: &outside{entries: map[string]domain.Change{}}}
 	w.must(err)
-	url := pgtest.New(t, func(ctx context.Context, url string) error {
-		_, err := store.Migrate(ctx, url)
-		return err
-	})
-	w.Store, err = store.Open(t.Context(), url, w.ring, store.Options{MaxConns: 8, SystemMaxConns: 2, Now: time.Now})
-	w.must(err)
-	t.Cleanup(w.Store.Close)
+	w.Store = storetest.Open(t, storetest.URL(t), w.ring, store.Options{MaxConns: 8, SystemMaxConns: 2, Now: time.Now})
 	w.Client, err = flow.New(flow.Options{Address: stack.TemporalAddress(), Ring: w.ring, Logger: slog.New(slog.DiscardHandler), Identity: "test"})
 	w.must(err)
 	t.Cleanup(w.Client.Close)

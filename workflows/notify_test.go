@@ -16,7 +16,6 @@ import (
 	"github.com/wedsync/wedsync/activities"
 	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/contract"
-	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/httpx"
 	"github.com/wedsync/wedsync/internal/mailer"
@@ -26,6 +25,7 @@ import (
 	"github.com/wedsync/wedsync/internal/sim/slacksim"
 	"github.com/wedsync/wedsync/internal/sim/smtpsim"
 	"github.com/wedsync/wedsync/internal/store"
+	"github.com/wedsync/wedsync/internal/store/storetest"
 	"github.com/wedsync/wedsync/internal/vault"
 	"github.com/wedsync/wedsync/workflows"
 )
@@ -141,16 +141,9 @@ func newOffice(t *testing.T, prefer domain.NotifyPreferences) *office {
 	t.Helper()
 	o := &office{stage: newStage(t, "notify/test"), slack: slacksim.New(), pager: pagerdutysim.New(pagerKey)}
 	// The stage has stand-ins for the steps of others only.
-	url := pgtest.New(t, func(ctx context.Context, url string) error {
-		_, err := store.Migrate(ctx, url)
-		return err
-	})
+	o.ring = storetest.Ring(t)
+	o.db = storetest.Open(t, storetest.URL(t), o.ring, store.Options{MaxConns: 6, SystemMaxConns: 2, Now: o.clock})
 	var err error
-	o.ring, err = vault.ParseKeys(vault.GenerateKey())
-	o.fatal(err)
-	o.db, err = store.Open(t.Context(), url, o.ring, store.Options{MaxConns: 6, SystemMaxConns: 2, Now: o.clock})
-	o.fatal(err)
-	t.Cleanup(o.db.Close)
 	o.mail, err = smtpsim.Start(smtpsim.Options{STARTTLS: true, Username: "u", Password: "p"})
 	o.fatal(err)
 	t.Cleanup(o.mail.Close)

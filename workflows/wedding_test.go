@@ -15,12 +15,11 @@ import (
 	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/contract"
-	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/monitor"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/store"
-	"github.com/wedsync/wedsync/internal/vault"
+	"github.com/wedsync/wedsync/internal/store/storetest"
 	"github.com/wedsync/wedsync/workflows"
 )
 
@@ -54,15 +53,7 @@ func (c *chapel) answers(err error) {
 func newChapel(t *testing.T, zone string) *chapel {
 	t.Helper()
 	c := &chapel{stage: newStage(t, "wedding/test")}
-	url := pgtest.New(t, func(ctx context.Context, url string) error {
-		_, err := store.Migrate(ctx, url)
-		return err
-	})
-	ring, err := vault.ParseKeys(vault.GenerateKey())
-	c.fatal(err)
-	c.db, err = store.Open(t.Context(), url, ring, store.Options{MaxConns: 6, SystemMaxConns: 2, Now: c.clock})
-	c.fatal(err)
-	t.Cleanup(c.db.Close)
+	c.db = storetest.New(t, store.Options{MaxConns: 6, SystemMaxConns: 2, Now: c.clock})
 	opener := connect.New(func(name string) (provider.Registration, bool) {
 		return provider.Registration{Name: name, Open: func(provider.Connection) (any, error) { return c, nil }}, true
 	}, nil, c.clock, 0)

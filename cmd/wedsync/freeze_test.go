@@ -13,13 +13,8 @@ import (
 	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/store"
-	"github.com/wedsync/wedsync/internal/vault"
+	"github.com/wedsync/wedsync/internal/store/storetest"
 )
-
-func migrateForTest(ctx context.Context, url string) error {
-	_, err := store.Migrate(ctx, url)
-	return err
-}
 
 // command runs wedsync with arguments and returns what it printed, and its exit status.
 func command(t *testing.T, args ...string) (out string, exit int) {
@@ -39,21 +34,13 @@ func command(t *testing.T, args ...string) (out string, exit int) {
 // wedding makes an organisation that has one, from an hour ago on, and returns it.
 func wedding(t *testing.T, url string) domain.OrgID {
 	t.Helper()
-	ring, err := vault.ParseKeys(vault.GenerateKey())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := store.Open(t.Context(), url, ring, store.Options{MaxConns: 2, SystemMaxConns: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := storetest.Open(t, url, storetest.Ring(t), store.Options{MaxConns: 2, SystemMaxConns: 2})
 	now := time.Now().UTC()
 	org := domain.NewID[domain.OrgID](now)
 	if err := s.CreateOrganization(t.Context(), domain.Organization{ID: org, Name: "Studio", Zone: "Europe/London"}, "test"); err != nil {
 		t.Fatal(err)
 	}
-	err = s.Tenant(t.Context(), org, func(ctx context.Context, tx *store.Tx) error {
+	err := s.Tenant(t.Context(), org, func(ctx context.Context, tx *store.Tx) error {
 		r := domain.Resource{ID: domain.NewID[domain.ResourceID](now), Name: "Ann", Kind: domain.ResourcePerson, Zone: "Europe/London", Capacity: 1}
 		if err := tx.CreateResource(ctx, r); err != nil {
 			return err
@@ -70,7 +57,7 @@ func wedding(t *testing.T, url string) domain.OrgID {
 
 func TestADeploymentIsRefusedOnTheDayOfAnyWedding(t *testing.T) {
 	t.Parallel()
-	url := pgtest.New(t, migrateForTest)
+	url := storetest.URL(t)
 	if out, exit := command(t, "freeze", "check", "--database-url", url); exit != 0 || !strings.Contains(out, "go ahead") {
 		t.Fatalf("without a wedding: %d %s", exit, out)
 	}
@@ -105,7 +92,7 @@ func TestADeploymentIsRefusedOnTheDayOfAnyWedding(t *testing.T) {
 
 func TestAMigrationIsRefusedOnTheDayOnlyWhereItWouldChangeSomething(t *testing.T) {
 	t.Parallel()
-	url := pgtest.New(t, migrateForTest)
+	url := storetest.URL(t)
 	wedding(t, url)
 	if out, exit := command(t, "migrate", "--database-url", url); exit != 0 || !strings.Contains(out, "0 migrations applied") {
 		t.Errorf("with nothing to do: %d %s", exit, out)

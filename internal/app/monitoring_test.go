@@ -2,7 +2,6 @@ package app
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"os"
@@ -13,8 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/wedsync/wedsync/internal/devstack/pgtest"
-	"github.com/wedsync/wedsync/internal/store"
+	"github.com/wedsync/wedsync/internal/store/storetest"
 	"github.com/wedsync/wedsync/internal/vault"
 )
 
@@ -22,10 +20,7 @@ import (
 func described(t *testing.T) map[string]string {
 	t.Helper()
 	cfg := Defaults()
-	cfg.DatabaseURL = pgtest.New(t, func(ctx context.Context, url string) error {
-		_, err := store.Migrate(ctx, url)
-		return err
-	})
+	cfg.DatabaseURL = storetest.URL(t)
 	cfg.Keys, cfg.LogLevel = vault.GenerateKey(), "error"
 	cfg.TokenKeys = "test:" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k"), 32))
 	core, err := Open(t.Context(), cfg, "server")

@@ -19,7 +19,6 @@ import (
 	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/contract"
-	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/freeze"
 	"github.com/wedsync/wedsync/internal/guard"
@@ -31,7 +30,7 @@ import (
 	"github.com/wedsync/wedsync/internal/rules/weddingcare"
 	"github.com/wedsync/wedsync/internal/sim/crmsim"
 	"github.com/wedsync/wedsync/internal/store"
-	"github.com/wedsync/wedsync/internal/vault"
+	"github.com/wedsync/wedsync/internal/store/storetest"
 	"github.com/wedsync/wedsync/workflows"
 )
 
@@ -273,15 +272,7 @@ func newWeddingDay(t *testing.T) *weddingDay {
 	d := &weddingDay{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), t: t, zone: zone, began: time.Date(2027, 6, 1, 8, 0, 0, 0, time.UTC), tracks: map[domain.IntegrationID]health.Track{}}
 	d.SetStartTime(d.began)
 	d.SetTestTimeout(5 * time.Minute)
-	ring, err := vault.ParseKeys(vault.GenerateKey())
-	d.must(err)
-	url := pgtest.New(t, func(ctx context.Context, url string) error {
-		_, err := store.Migrate(ctx, url)
-		return err
-	})
-	d.db, err = store.Open(t.Context(), url, ring, store.Options{MaxConns: 8, SystemMaxConns: 2, Now: d.clock})
-	d.must(err)
-	t.Cleanup(d.db.Close)
+	d.db = storetest.New(t, store.Options{MaxConns: 8, SystemMaxConns: 2, Now: d.clock})
 	outward, err := httpx.New(httpx.Options{Allow: httpx.AllowPrivate})
 	d.must(err)
 	t.Cleanup(outward.Close)

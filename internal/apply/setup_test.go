@@ -12,17 +12,11 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wedsync/wedsync/internal/apply"
-	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
 	"github.com/wedsync/wedsync/internal/store"
-	"github.com/wedsync/wedsync/internal/vault"
+	"github.com/wedsync/wedsync/internal/store/storetest"
 )
-
-func migrate(ctx context.Context, url string) error {
-	_, err := store.Migrate(ctx, url)
-	return err
-}
 
 // day is a Saturday well after the test clock, at local midnight in UTC.
 var day = time.Date(2027, 6, 12, 0, 0, 0, 0, time.UTC)
@@ -42,12 +36,8 @@ type studio struct {
 
 func setup(t testing.TB) *studio {
 	t.Helper()
-	s := &studio{t: t, url: pgtest.New(t, migrate), now: time.Date(2027, 5, 1, 9, 0, 0, 0, time.UTC)}
-	ring, err := vault.ParseKeys(vault.GenerateKey())
-	s.must(err)
-	s.Store, err = store.Open(t.Context(), s.url, ring, store.Options{MaxConns: 16, SystemMaxConns: 2, Now: s.clock})
-	s.must(err)
-	t.Cleanup(s.Store.Close)
+	s := &studio{t: t, url: storetest.URL(t), now: time.Date(2027, 5, 1, 9, 0, 0, 0, time.UTC)}
+	s.Store = storetest.Open(t, s.url, storetest.Ring(t), store.Options{MaxConns: 16, SystemMaxConns: 2, Now: s.clock})
 	s.org = s.newOrg()
 	s.person = s.newResource(s.org, domain.Resource{Capacity: 1, OneWeddingADay: true})
 	s.crm = s.newIntegration(s.org, "crm", domain.DirectionBidirectional, s.person.ID)

@@ -10,13 +10,13 @@ import (
 	"time"
 
 	"github.com/wedsync/wedsync/internal/connect"
-	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/httpx"
 	"github.com/wedsync/wedsync/internal/oauth"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/sim/oauthsim"
 	"github.com/wedsync/wedsync/internal/store"
+	"github.com/wedsync/wedsync/internal/store/storetest"
 	"github.com/wedsync/wedsync/internal/vault"
 )
 
@@ -74,18 +74,13 @@ func (b *bundle) kind(err error, want domain.ErrorKind) {
 func setup(t *testing.T, o oauthsim.Options) *bundle {
 	t.Helper()
 	b := &bundle{T: t, now: time.Date(2027, 5, 1, 9, 0, 0, 0, time.UTC)}
-	b.url = pgtest.New(t, func(ctx context.Context, url string) error {
-		_, err := store.Migrate(ctx, url)
-		return err
-	})
-	var err error
-	b.ring, err = vault.ParseKeys(vault.GenerateKey())
-	b.must(err)
+	b.url, b.ring = storetest.URL(t), storetest.Ring(t)
 	o.Now = b.clock
 	b.sim = oauthsim.New(o)
 	srv := httptest.NewServer(b.sim)
 	t.Cleanup(srv.Close)
 	b.at = provider.OAuth{AuthURL: srv.URL + "/authorize", TokenURL: srv.URL + "/token", RevokeURL: srv.URL + "/revoke", Scopes: []string{"read"}}
+	var err error
 	b.out, err = httpx.New(httpx.Options{Allow: httpx.AllowPrivate})
 	b.must(err)
 	t.Cleanup(b.out.Close)
@@ -118,9 +113,7 @@ func (b *bundle) find(name string) (provider.Registration, bool) {
 // process starts another one over the same database.
 func (b *bundle) process() process {
 	b.Helper()
-	s, err := store.Open(b.Context(), b.url, b.ring, store.Options{MaxConns: 4, SystemMaxConns: 2, Now: b.clock})
-	b.must(err)
-	b.Cleanup(s.Close)
+	s := storetest.Open(b.T, b.url, b.ring, store.Options{MaxConns: 4, SystemMaxConns: 2, Now: b.clock})
 	return process{s, connect.NewGrants(connect.GrantsOptions{Store: s, Find: b.find, Now: b.clock, Gate: b.gate, Client: func(string) (*oauth.Client, error) {
 		return oauth.New(oauth.Client{ID: "client", Secret: "secret", Loopback: true, HTTP: b.out, Now: b.clock})
 	}})}

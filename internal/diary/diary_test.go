@@ -8,14 +8,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/diary"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/rules/availability"
 	"github.com/wedsync/wedsync/internal/rules/calendartime"
 	"github.com/wedsync/wedsync/internal/rules/suggest"
 	"github.com/wedsync/wedsync/internal/store"
-	"github.com/wedsync/wedsync/internal/vault"
+	"github.com/wedsync/wedsync/internal/store/storetest"
 )
 
 // day is a Saturday well after the test clock.
@@ -34,15 +33,7 @@ type studio struct {
 func setup(t testing.TB) *studio {
 	t.Helper()
 	s := &studio{t: t, org: domain.NewID[domain.OrgID](clock)}
-	url := pgtest.New(t, func(ctx context.Context, url string) error {
-		_, err := store.Migrate(ctx, url)
-		return err
-	})
-	ring, err := vault.ParseKeys(vault.GenerateKey())
-	s.must(err)
-	s.Store, err = store.Open(t.Context(), url, ring, store.Options{MaxConns: 4, SystemMaxConns: 2, Now: func() time.Time { return clock }})
-	s.must(err)
-	t.Cleanup(s.Store.Close)
+	s.Store = storetest.New(t, store.Options{MaxConns: 4, SystemMaxConns: 2, Now: func() time.Time { return clock }})
 	s.must(s.CreateOrganization(t.Context(), domain.Organization{ID: s.org, Name: "Studio", Zone: "Europe/London"}, "admin"))
 	return s
 }

@@ -6,11 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/drills"
 	"github.com/wedsync/wedsync/internal/store"
-	"github.com/wedsync/wedsync/internal/vault"
+	"github.com/wedsync/wedsync/internal/store/storetest"
 )
 
 // bench is an organisation with two connections, in a database of its own.
@@ -51,15 +50,7 @@ func (b *bench) tenant(fn func(ctx context.Context, tx *store.Tx) error) error {
 func setup(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{t: t, now: time.Date(2027, 5, 1, 9, 0, 0, 0, time.UTC)}
-	url := pgtest.New(t, func(ctx context.Context, url string) error {
-		_, err := store.Migrate(ctx, url)
-		return err
-	})
-	ring, err := vault.ParseKeys(vault.GenerateKey())
-	b.must(err)
-	b.Store, err = store.Open(t.Context(), url, ring, store.Options{MaxConns: 4, SystemMaxConns: 2, Now: b.clock})
-	b.must(err)
-	t.Cleanup(b.Store.Close)
+	b.Store = storetest.New(t, store.Options{MaxConns: 4, SystemMaxConns: 2, Now: b.clock})
 	b.org, b.person = domain.NewID[domain.OrgID](b.now), domain.NewID[domain.ResourceID](b.now)
 	b.must(b.CreateOrganization(t.Context(), domain.Organization{ID: b.org, Name: "Studio", Zone: "UTC"}, "admin"))
 	b.must(b.tenant(func(ctx context.Context, tx *store.Tx) error {

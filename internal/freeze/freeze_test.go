@@ -8,11 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/freeze"
 	"github.com/wedsync/wedsync/internal/store"
-	"github.com/wedsync/wedsync/internal/vault"
+	"github.com/wedsync/wedsync/internal/store/storetest"
 )
 
 // saturday is noon of the wedding day, in UTC; the wedding is from 13:00 to 21:00 in London.
@@ -39,19 +38,10 @@ func (s *studio) moveTo(at time.Time) {
 	s.at = at
 }
 
-func migrate(ctx context.Context, url string) error {
-	_, err := store.Migrate(ctx, url)
-	return err
-}
-
 func setup(t testing.TB) *studio {
 	t.Helper()
 	s := &studio{t: t, at: saturday.AddDate(0, -1, 0)}
-	ring, err := vault.ParseKeys(vault.GenerateKey())
-	s.must(err)
-	s.Store, err = store.Open(t.Context(), pgtest.New(t, migrate), ring, store.Options{MaxConns: 4, SystemMaxConns: 2, Now: s.now})
-	s.must(err)
-	t.Cleanup(s.Store.Close)
+	s.Store = storetest.New(t, store.Options{MaxConns: 4, SystemMaxConns: 2, Now: s.now})
 	s.org = s.organisation()
 	return s
 }

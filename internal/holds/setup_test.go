@@ -9,12 +9,11 @@ import (
 
 	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/connect"
-	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/holds"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/store"
-	"github.com/wedsync/wedsync/internal/vault"
+	"github.com/wedsync/wedsync/internal/store/storetest"
 )
 
 // day is a Saturday well after the test clock.
@@ -44,15 +43,7 @@ type studio struct {
 func setup(t testing.TB) *studio {
 	t.Helper()
 	s := &studio{t: t, now: time.Date(2027, 5, 1, 9, 0, 0, 0, time.UTC)}
-	url := pgtest.New(t, func(ctx context.Context, url string) error {
-		_, err := store.Migrate(ctx, url)
-		return err
-	})
-	ring, err := vault.ParseKeys(vault.GenerateKey())
-	s.must(err)
-	s.Store, err = store.Open(t.Context(), url, ring, store.Options{MaxConns: 16, SystemMaxConns: 2, Now: s.clock})
-	s.must(err)
-	t.Cleanup(s.Store.Close)
+	s.Store = storetest.New(t, store.Options{MaxConns: 16, SystemMaxConns: 2, Now: s.clock})
 	s.org = domain.NewID[domain.OrgID](s.clock())
 	s.must(s.CreateOrganization(t.Context(), domain.Organization{ID: s.org, Name: "Studio", Zone: "Europe/London"}, "admin"))
 	s.person, s.second = s.newResource(1), s.newResource(1)

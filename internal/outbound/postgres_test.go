@@ -9,11 +9,11 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/httpx"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/store"
+	"github.com/wedsync/wedsync/internal/store/storetest"
 	"github.com/wedsync/wedsync/internal/vault"
 )
 
@@ -28,14 +28,7 @@ type bed struct {
 func newBed(t *testing.T) *bed {
 	t.Helper()
 	b := &bed{clock: newClock()}
-	b.url = pgtest.New(t, func(ctx context.Context, url string) error {
-		_, err := store.Migrate(ctx, url)
-		return err
-	})
-	var err error
-	if b.ring, err = vault.ParseKeys(vault.GenerateKey()); err != nil {
-		t.Fatal(err)
-	}
+	b.url, b.ring = storetest.URL(t), storetest.Ring(t)
 	b.own = b.process(t)
 	return b
 }
@@ -53,12 +46,7 @@ func (b *bed) owner(t *testing.T) *pgx.Conn {
 
 func (b *bed) process(t *testing.T) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), b.url, b.ring, store.Options{MaxConns: 3, SystemMaxConns: 2, Now: b.clock.now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	return s
+	return storetest.Open(t, b.url, b.ring, store.Options{MaxConns: 3, SystemMaxConns: 2, Now: b.clock.now})
 }
 
 func (b *bed) integration(t *testing.T) domain.Integration {

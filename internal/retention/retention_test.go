@@ -14,11 +14,10 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/retention"
 	"github.com/wedsync/wedsync/internal/store"
-	"github.com/wedsync/wedsync/internal/vault"
+	"github.com/wedsync/wedsync/internal/store/storetest"
 )
 
 // bundle is a store over a database of its own, with a clock that stands still unless moved.
@@ -33,19 +32,10 @@ type bundle struct {
 	at time.Time
 }
 
-func migrate(ctx context.Context, url string) error {
-	_, err := store.Migrate(ctx, url)
-	return err
-}
-
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	b := &bundle{t: t, url: pgtest.New(t, migrate), at: time.Date(2027, 5, 1, 9, 0, 0, 0, time.UTC)}
-	ring, err := vault.ParseKeys(vault.GenerateKey())
-	b.must(err)
-	b.Store, err = store.Open(t.Context(), b.url, ring, store.Options{MaxConns: 4, SystemMaxConns: 4, Now: b.now})
-	b.must(err)
-	t.Cleanup(b.Close)
+	b := &bundle{t: t, url: storetest.URL(t), at: time.Date(2027, 5, 1, 9, 0, 0, 0, time.UTC)}
+	b.Store = storetest.Open(t, b.url, storetest.Ring(t), store.Options{MaxConns: 4, SystemMaxConns: 4, Now: b.now})
 	b.org, b.integration = domain.NewID[domain.OrgID](b.now()), domain.NewID[domain.IntegrationID](b.now())
 	b.must(b.CreateOrganization(t.Context(), domain.Organization{ID: b.org, Name: "Studio", Zone: "UTC"}, "admin"))
 	b.tenant(func(ctx context.Context, tx *store.Tx) error {
@@ -56,7 +46,7 @@ func setup(t *testing.T) *bundle {
 		return tx.CreateIntegration(ctx, domain.Integration{ID: b.integration, Name: "CRM", Provider: "custom", Direction: domain.DirectionImport,
 			ResourceID: r.ID, Settings: json.RawMessage(`{}`)}, map[string]string{})
 	})
-	_, err = b.PurgeStream(t.Context(), b.now().Add(time.Hour), 100) // what making them told
+	_, err := b.PurgeStream(t.Context(), b.now().Add(time.Hour), 100) // what making them told
 	b.must(err)
 	return b
 }

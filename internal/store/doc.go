@@ -40,5 +40,5 @@
 // # Testing
 //
 // Tests need the PostgreSQL server programs and use a private cluster with a fresh copy of a migrated database each:
-// go test ./internal/store. Benchmarks run with fsync on: go test ./internal/store -run none -bench .
+// go test ./internal/store. Packages above take a store of their own from storetest. Benchmarks run with fsync on: go test ./internal/store -run none -bench .
 package store

@@ -8,12 +8,11 @@ import (
 	"time"
 
 	"github.com/wedsync/wedsync/internal/apply"
-	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/rules/timeline"
 	"github.com/wedsync/wedsync/internal/store"
+	"github.com/wedsync/wedsync/internal/store/storetest"
 	"github.com/wedsync/wedsync/internal/timelines"
-	"github.com/wedsync/wedsync/internal/vault"
 )
 
 // two is the hour at which the wedding begins: 14:00 in London in summer.
@@ -33,15 +32,7 @@ type day struct {
 func setup(t *testing.T) *day {
 	t.Helper()
 	d := &day{t: t, now: time.Date(2027, 5, 1, 9, 0, 0, 0, time.UTC)}
-	url := pgtest.New(t, func(ctx context.Context, url string) error {
-		_, err := store.Migrate(ctx, url)
-		return err
-	})
-	ring, err := vault.ParseKeys(vault.GenerateKey())
-	d.must(err)
-	d.Store, err = store.Open(t.Context(), url, ring, store.Options{Now: func() time.Time { return d.now }})
-	d.must(err)
-	t.Cleanup(d.Store.Close)
+	d.Store = storetest.New(t, store.Options{Now: func() time.Time { return d.now }})
 	d.org = domain.NewID[domain.OrgID](d.now)
 	d.must(d.CreateOrganization(t.Context(), domain.Organization{ID: d.org, Name: "Day", Zone: "Europe/London"}, "admin"))
 	d.tenant(func(ctx context.Context, tx *store.Tx) error {

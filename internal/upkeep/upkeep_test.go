@@ -12,11 +12,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wedsync/wedsync/internal/apply"
-	"github.com/wedsync/wedsync/internal/devstack/pgtest"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/store"
+	"github.com/wedsync/wedsync/internal/store/storetest"
 	"github.com/wedsync/wedsync/internal/upkeep"
-	"github.com/wedsync/wedsync/internal/vault"
 )
 
 // bench is an organisation with two connections to one resource, and a clock. It is Monday, 7 June 2027, 09:00 UTC.
@@ -33,15 +32,7 @@ type bench struct {
 func setup(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{t: t, now: time.Date(2027, 6, 7, 9, 0, 0, 0, time.UTC)}
-	url := pgtest.New(t, func(ctx context.Context, url string) error {
-		_, err := store.Migrate(ctx, url)
-		return err
-	})
-	ring, err := vault.ParseKeys(vault.GenerateKey())
-	b.must(err)
-	b.Store, err = store.Open(t.Context(), url, ring, store.Options{MaxConns: 6, SystemMaxConns: 2, Now: b.clock})
-	b.must(err)
-	t.Cleanup(b.Store.Close)
+	b.Store = storetest.New(t, store.Options{MaxConns: 6, SystemMaxConns: 2, Now: b.clock})
 	b.org = domain.NewID[domain.OrgID](b.clock())
 	b.must(b.CreateOrganization(t.Context(), domain.Organization{ID: b.org, Name: "Studio", Zone: "UTC"}, "admin"))
 	r := domain.Resource{ID: domain.NewID[domain.ResourceID](b.clock()), Name: "Desk", Kind: domain.ResourcePerson, Zone: "UTC", Capacity: 1}

@@ -1,6 +1,6 @@
 // Package pgtest gives every test a real PostgreSQL database of its own.
 //
-//	url := pgtest.New(t, store.Migrate)
+//	url := pgtest.New(t, migrate) // storetest.URL(t) for one with the tables of package store
 //
 // The first call in a test binary starts a private, non-durable cluster (about
 // two seconds) and runs the migration once into a template. Every call then
