@@ -34,7 +34,7 @@ var floors = []floor{
 	{8, "HTTP for people and vendors: it signals workflows by contract and flow and must run without a worker in the process",
 		[][]string{{"server"}}},
 	{9, "wiring, and the stories and measurements told on the wired program",
-		[][]string{{"internal/app", "internal/bench/load"}, {"internal/chaos/ingest"}, {"internal/demo", "internal/bench/*", "internal/chaos/*"}}},
+		[][]string{{"internal/app", "internal/bench/load"}, {"internal/chaos/rig"}, {"internal/demo", "internal/bench/*", "internal/chaos/*"}}},
 	{10, "programs", [][]string{{"cmd/*", "internal/bench/cmd/*", "internal/chaos/cmd/*"}}},
 }
 

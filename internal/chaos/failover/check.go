@@ -46,7 +46,7 @@ type world struct {
 
 // read asks Postgres.
 func (b *bed) read(ctx context.Context) (w world, err error) {
-	conn, err := pgx.Connect(ctx, b.stack.DatabaseURL())
+	conn, err := pgx.Connect(ctx, b.Stack.DatabaseURL())
 	if err != nil {
 		return w, fmt.Errorf("connect to check: %w", err)
 	}
@@ -174,7 +174,7 @@ func (b *bed) settle(ctx context.Context) error {
 			}
 			return nil
 		}
-		if err := b.alive(); err != nil {
+		if err := b.Alive(); err != nil {
 			return err
 		}
 	}

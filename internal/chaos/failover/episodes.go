@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/wedsync/wedsync/internal/chaos/rig"
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/flow"
@@ -30,13 +31,13 @@ func (b *bed) episodes(ctx context.Context, draw *rand.Rand, r *Result) error {
 			s = b.systems[b.o.Studios+draw.IntN(b.o.Schedulers)]
 		}
 		began := time.Now()
-		if err := b.pause(ctx, span(draw, 500*time.Millisecond, 2*time.Second)); err != nil {
+		if err := rig.Pause(ctx, span(draw, 500*time.Millisecond, 2*time.Second)); err != nil {
 			return err
 		}
 		if err := b.harm(ctx, draw, kind, s); err != nil {
 			return fmt.Errorf("episode %d, %s of %s: %w", n+1, kind, s.name, err)
 		}
-		if err := b.alive(); err != nil {
+		if err := b.Alive(); err != nil {
 			return err
 		}
 		r.Episodes++
@@ -54,24 +55,24 @@ func (b *bed) harm(ctx context.Context, draw *rand.Rand, kind Kind, s *system) e
 	switch kind {
 	case HooksLost, HooksLate:
 		s.mute(kind == HooksLate)
-		err := b.pause(ctx, span(draw, 6*time.Second, 20*time.Second))
+		err := rig.Pause(ctx, span(draw, 6*time.Second, 20*time.Second))
 		s.unmute(ctx, draw)
 		return err
 	case HookDisabled:
 		for _, h := range s.plan.Hooks() {
 			s.plan.Disable(h.ID)
 		}
-		return b.pause(ctx, span(draw, 6*time.Second, 20*time.Second))
+		return rig.Pause(ctx, span(draw, 6*time.Second, 20*time.Second))
 	case Down:
 		s.mute(true)
 		s.down()
-		err := b.pause(ctx, span(draw, 4*time.Second, 15*time.Second))
+		err := rig.Pause(ctx, span(draw, 4*time.Second, 15*time.Second))
 		s.up()
 		s.unmute(ctx, draw)
 		return err
 	case Revoked:
 		s.revoke()
-		err := b.until(ctx, awayLimit, "credentials that are not accepted are noticed", func() bool { return b.state(ctx, s) == domain.IntegrationNeedsReconnect })
+		err := b.Until(ctx, awayLimit, "credentials that are not accepted are noticed", func() bool { return b.state(ctx, s) == domain.IntegrationNeedsReconnect })
 		s.up()
 		if err != nil {
 			return err
@@ -89,7 +90,7 @@ func (b *bed) harm(ctx context.Context, draw *rand.Rand, kind Kind, s *system) e
 			if err != nil {
 				return err
 			}
-			if err := b.pause(ctx, span(draw, 3*time.Second, 8*time.Second)); err != nil {
+			if err := rig.Pause(ctx, span(draw, 3*time.Second, 8*time.Second)); err != nil {
 				return err
 			}
 		}
@@ -107,15 +108,4 @@ func (b *bed) state(ctx context.Context, s *system) (state domain.IntegrationSta
 		return ""
 	}
 	return state
-}
-
-func (b *bed) pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -2,7 +2,7 @@
 // proves that every change arrived once. It runs the real program: `wedsync server` and `wedsync worker` as processes over a private
 // Postgres and a private Temporal, and simulators of outside systems that change all the time.
 //
-//	bin, err := ingest.Build(ctx, dir)              // go build -tags chaos ./cmd/wedsync
+//	bin, err := rig.Build(ctx, dir)                 // go build -tags chaos ./cmd/wedsync
 //	result, err := failover.Run(ctx, failover.Options{Binary: bin})
 //	fmt.Println(result.Line())                      // the last line of `make chaos-failover`
 //
@@ -17,12 +17,12 @@
 package failover
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"time"
 )
@@ -45,7 +45,7 @@ func Kinds() []Kind { return []Kind{HooksLost, HooksLate, HookDisabled, Down, Re
 
 // Options tune a run. Binary is required; the zero value of every other field is the run as it is reported.
 type Options struct {
-	// Binary is wedsync built with the tag chaos, see ingest.Build.
+	// Binary is wedsync built with the tag chaos, see rig.Build.
 	Binary     string
 	Episodes   int     // default 30
 	Kinds      []Kind  // default all
@@ -54,7 +54,7 @@ type Options struct {
 	Rate       float64 // changes a second of all systems; default 6
 	Settle     time.Duration
 	Seed       uint64 // of the order of episodes and of the changes; default 1
-	Dir        string // folder for the stack and the logs of the processes, removed at the end; "" = a temporary one
+	Dir        string // where the folder of the run is made, for the stack and the logs; "" = the system's temporary folder
 	Say        func(line string)
 }
 
@@ -62,12 +62,8 @@ func (o *Options) defaults() error {
 	if o.Binary == "" {
 		return errors.New("binary: is required")
 	}
-	set(&o.Episodes, 30)
-	set(&o.Studios, 4)
-	set(&o.Schedulers, 2)
-	set(&o.Rate, 6)
-	set(&o.Settle, 3*time.Minute)
-	set(&o.Seed, 1)
+	o.Episodes, o.Studios, o.Schedulers = cmp.Or(o.Episodes, 30), cmp.Or(o.Studios, 4), cmp.Or(o.Schedulers, 2)
+	o.Rate, o.Settle, o.Seed = cmp.Or(o.Rate, 6), cmp.Or(o.Settle, 3*time.Minute), cmp.Or(o.Seed, 1)
 	if len(o.Kinds) == 0 {
 		o.Kinds = Kinds()
 	}
@@ -83,12 +79,6 @@ func (o *Options) defaults() error {
 		o.Say = func(string) {}
 	}
 	return nil
-}
-
-func set[T int | uint64 | float64 | time.Duration](v *T, d T) {
-	if *v == 0 {
-		*v = d
-	}
 }
 
 // Result is what a run found.
@@ -143,19 +133,6 @@ func Run(ctx context.Context, o Options) (r Result, err error) {
 	if err := o.defaults(); err != nil {
 		return r, err
 	}
-	if o.Dir, err = os.MkdirTemp(o.Dir, "wedsync-chaos-"); err != nil {
-		return r, fmt.Errorf("make a folder for the run: %w", err)
-	}
-	if err := os.Chmod(o.Dir, 0o711); err != nil { // the database may run as another user
-		return r, err
-	}
-	defer func() {
-		if err == nil {
-			_ = os.RemoveAll(o.Dir) // a leftover in the temporary folder does no harm
-		} else {
-			o.Say("the logs of the processes are in " + o.Dir)
-		}
-	}()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	o.Say(fmt.Sprintf("seed %d", o.Seed))
@@ -163,7 +140,7 @@ func Run(ctx context.Context, o Options) (r Result, err error) {
 	if err != nil {
 		return r, err
 	}
-	defer b.close()
+	defer func() { b.close(err) }()
 	if err := b.ready(ctx); err != nil {
 		return r, err
 	}
@@ -191,5 +168,5 @@ func Run(ctx context.Context, o Options) (r Result, err error) {
 		o.Say("found: " + n)
 	}
 	o.Say(fmt.Sprintf("polls stood in %d times and brought %d changes; %d webhooks were made anew", r.Failovers, r.CaughtUp, r.Repairs))
-	return r, b.alive()
+	return r, b.Alive()
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/wedsync/wedsync/internal/chaos/ingest"
+	"github.com/wedsync/wedsync/internal/chaos/rig"
 	"github.com/wedsync/wedsync/internal/devstack"
 )
 
@@ -26,7 +26,7 @@ func short(t *testing.T, tag string, episodes int, settle time.Duration, kinds .
 	if tag != "" {
 		tags = append(tags, tag)
 	}
-	binary, err := ingest.Build(ctx, t.TempDir(), tags...)
+	binary, err := rig.Build(ctx, t.TempDir(), tags...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ type world struct {
 
 // read asks Postgres and the server.
 func (b *bed) read(ctx context.Context) (w world, err error) {
-	conn, err := pgx.Connect(ctx, b.stack.DatabaseURL())
+	conn, err := pgx.Connect(ctx, b.Stack.DatabaseURL())
 	if err != nil {
 		return w, fmt.Errorf("connect to check: %w", err)
 	}

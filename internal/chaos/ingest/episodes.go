@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/wedsync/wedsync/internal/chaos/rig"
 )
 
 const (
@@ -30,7 +32,7 @@ func (b *bed) episodes(ctx context.Context, l *load, r *Result) error {
 		}
 	}
 	draw.Shuffle(len(plan), func(i, j int) { plan[i], plan[j] = plan[j], plan[i] })
-	if err := b.until(ctx, returnLimit, "the first acknowledgements", func() bool { return l.acked() >= warmAcks }); err != nil {
+	if err := b.Until(ctx, returnLimit, "the first acknowledgements", func() bool { return l.acked() >= warmAcks }); err != nil {
 		return err
 	}
 	long := b.o.LongOutage > 0 && slices.Contains(plan, Temporal)
@@ -56,7 +58,7 @@ func (b *bed) episodes(ctx context.Context, l *load, r *Result) error {
 func (b *bed) longOutage(ctx context.Context, draw *rand.Rand, l *load, plan []Point, r *Result) ([]Point, error) {
 	b.o.Say(fmt.Sprintf("Temporal is gone for %v", b.o.LongOutage))
 	end := time.Now().Add(b.o.LongOutage)
-	if err := b.stack.KillTemporal(); err != nil {
+	if err := b.Stack.KillTemporal(); err != nil {
 		return nil, err
 	}
 	for time.Now().Before(end) {
@@ -70,10 +72,10 @@ func (b *bed) longOutage(ctx context.Context, draw *rand.Rand, l *load, plan []P
 			return nil, fmt.Errorf("while Temporal is gone: %w", err)
 		}
 	}
-	if err := b.pause(ctx, time.Until(end)); err != nil {
+	if err := rig.Pause(ctx, time.Until(end)); err != nil {
 		return nil, err
 	}
-	if err := b.stack.RestartTemporal(ctx); err != nil {
+	if err := b.Stack.RestartTemporal(ctx); err != nil {
 		return nil, err
 	}
 	r.Hits[Temporal]++
@@ -83,22 +85,22 @@ func (b *bed) longOutage(ctx context.Context, draw *rand.Rand, l *load, plan []P
 
 func (b *bed) episode(ctx context.Context, draw *rand.Rand, l *load, p Point, r *Result) error {
 	began := time.Now()
-	if err := b.pause(ctx, time.Duration(draw.Int64N(int64(300*time.Millisecond)))); err != nil {
+	if err := rig.Pause(ctx, time.Duration(draw.Int64N(int64(300*time.Millisecond)))); err != nil {
 		return err
 	}
 	var err error
 	switch p {
 	case Postgres:
 		b.stops++
-		if err = b.stack.KillPostgres(b.stops%2 == 0); err == nil {
-			if err = b.pause(ctx, time.Duration(draw.Int64N(int64(time.Second)))); err == nil {
-				err = b.stack.RestartPostgres(ctx)
+		if err = b.Stack.KillPostgres(b.stops%2 == 0); err == nil {
+			if err = rig.Pause(ctx, time.Duration(draw.Int64N(int64(time.Second)))); err == nil {
+				err = b.Stack.RestartPostgres(ctx)
 			}
 		}
 	case Temporal:
-		if err = b.stack.KillTemporal(); err == nil {
-			if err = b.pause(ctx, b.o.ShortOutage); err == nil {
-				err = b.stack.RestartTemporal(ctx)
+		if err = b.Stack.KillTemporal(); err == nil {
+			if err = rig.Pause(ctx, b.o.ShortOutage); err == nil {
+				err = b.Stack.RestartTemporal(ctx)
 			}
 		}
 	case AfterCommit, AfterAnswer:
@@ -124,26 +126,25 @@ func (b *bed) killAt(ctx context.Context, p Point, nth int) error {
 	if err := b.order(fmt.Sprintf("%d %s %d", b.orders, p, nth)); err != nil {
 		return err
 	}
-	victim, timer := b.server, time.NewTimer(hitLimit)
+	victim, timer := b.Server, time.NewTimer(hitLimit)
 	defer timer.Stop()
 	select {
-	case <-victim.done:
+	case <-victim.Done():
 	case <-timer.C:
 		return fmt.Errorf("the failpoint was not reached within %v", hitLimit)
-	case <-b.worker.done:
-		return b.alive()
+	case <-b.Worker.Done():
+		return b.Alive()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	report, err := os.ReadFile(b.control + ".hit")
-	if want := fmt.Sprintf("%d %s", b.orders, p); err != nil || strings.TrimSpace(string(report)) != want || !victim.killed() {
-		return fmt.Errorf("the server ended otherwise than asked for (%s, report %q): %s", victim.cmd.ProcessState, report, lastLine(victim.log.Name()))
+	if want := fmt.Sprintf("%d %s", b.orders, p); err != nil || strings.TrimSpace(string(report)) != want || !victim.Killed() {
+		return fmt.Errorf("the server ended otherwise than asked for, report %q %s", report, victim.End())
 	}
 	if err := b.order(""); err != nil {
 		return err
 	}
-	b.server, err = b.launch("server")
-	return err
+	return b.RestartServer()
 }
 
 // order replaces the control file in one step.
@@ -158,16 +159,5 @@ func (b *bed) order(line string) error {
 // returned waits until webhooks sent after the recovery are acknowledged.
 func (b *bed) returned(ctx context.Context, l *load, p Point) error {
 	want := l.acked() + returnAcks
-	return b.until(ctx, returnLimit, "return after "+string(p), func() bool { return l.acked() >= want })
-}
-
-func (b *bed) pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return b.Until(ctx, returnLimit, "return after "+string(p), func() bool { return l.acked() >= want })
 }

@@ -2,7 +2,7 @@
 // or left lying. It runs the real program: `wedsync server` and `wedsync worker` as processes of a binary that was built
 // with the tag chaos, over a private Postgres (with fsync) and a private Temporal, all killed without a word.
 //
-//	bin, err := ingest.Build(ctx, dir)            // go build -tags chaos ./cmd/wedsync
+//	bin, err := rig.Build(ctx, dir)               // go build -tags chaos ./cmd/wedsync
 //	result, err := ingest.Run(ctx, ingest.Options{Binary: bin})
 //	fmt.Println(result.Line())                    // the last line of `make chaos-ingest`
 //
@@ -21,16 +21,13 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/wedsync/wedsync/internal/failpoint"
@@ -56,7 +53,7 @@ func Points() []Point {
 
 // Options tune a run. Binary is required; the zero value of every other field is the run as it is reported.
 type Options struct {
-	// Binary is wedsync built with the tag chaos, see [Build].
+	// Binary is wedsync built with the tag chaos, see rig.Build.
 	Binary string
 	Hits   int     // episodes per point, default 20
 	Points []Point // default all
@@ -69,7 +66,7 @@ type Options struct {
 	Targets     int           // integrations, default 8
 	Settle      time.Duration // how long everything may take to come to rest, default 3 minutes
 	Seed        uint64        // of the order of episodes and of the senders' choices; default 1
-	Dir         string        // folder for the stack and the logs of the processes, removed at the end; "" = a temporary one
+	Dir         string        // where the folder of the run is made, for the stack and the logs; "" = the system's temporary folder
 	Say         func(line string)
 }
 
@@ -77,14 +74,9 @@ func (o *Options) defaults() error {
 	if o.Binary == "" {
 		return errors.New("binary: is required")
 	}
-	setDefault(&o.Hits, 20)
-	setDefault(&o.LongOutage, 2*time.Minute)
-	setDefault(&o.ShortOutage, 2*time.Second)
-	setDefault(&o.Rate, 100)
-	setDefault(&o.Senders, 16)
-	setDefault(&o.Targets, 8)
-	setDefault(&o.Settle, 3*time.Minute)
-	setDefault(&o.Seed, 1)
+	o.Hits, o.LongOutage, o.ShortOutage = cmp.Or(o.Hits, 20), cmp.Or(o.LongOutage, 2*time.Minute), cmp.Or(o.ShortOutage, 2*time.Second)
+	o.Rate, o.Senders, o.Targets = cmp.Or(o.Rate, 100), cmp.Or(o.Senders, 16), cmp.Or(o.Targets, 8)
+	o.Settle, o.Seed = cmp.Or(o.Settle, 3*time.Minute), cmp.Or(o.Seed, 1)
 	if len(o.Points) == 0 {
 		o.Points = Points()
 	}
@@ -100,12 +92,6 @@ func (o *Options) defaults() error {
 		o.Say = func(string) {}
 	}
 	return nil
-}
-
-func setDefault[T int | uint64 | float64 | time.Duration](v *T, d T) {
-	if *v == 0 {
-		*v = d
-	}
 }
 
 // Result is what a run found.
@@ -157,18 +143,6 @@ func (r Result) Faults(points []Point, least int) (out []string) {
 	return out
 }
 
-// Build makes the program under test in dir, with the tag chaos and further ones, and returns its path. It needs the go
-// command and runs in a checkout.
-func Build(ctx context.Context, dir string, tags ...string) (string, error) {
-	path := filepath.Join(dir, strings.Join(append([]string{"wedsync"}, tags...), "-"))
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", strings.Join(append([]string{"chaos"}, tags...), ","),
-		"-o", path, "github.com/wedsync/wedsync/cmd/wedsync")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the program under test: %w: %s", err, out)
-	}
-	return path, nil
-}
-
 // Run makes the episodes and checks. An error means that the run could not be made, or that a process ended by itself or
 // did not come back; what the checker finds is in the result.
 func Run(ctx context.Context, o Options) (r Result, err error) {
@@ -176,26 +150,13 @@ func Run(ctx context.Context, o Options) (r Result, err error) {
 	if err := o.defaults(); err != nil {
 		return r, err
 	}
-	if o.Dir, err = os.MkdirTemp(o.Dir, "wedsync-chaos-"); err != nil {
-		return r, fmt.Errorf("make a folder for the run: %w", err)
-	}
-	if err := os.Chmod(o.Dir, 0o711); err != nil { // the database may run as another user
-		return r, err
-	}
-	defer func() {
-		if err == nil {
-			_ = os.RemoveAll(o.Dir) // a leftover in the temporary folder does no harm
-		} else {
-			o.Say("the logs of the processes are in " + o.Dir)
-		}
-	}()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	b, err := newBed(ctx, o)
 	if err != nil {
 		return r, err
 	}
-	defer b.close()
+	defer func() { b.Close(err) }()
 	l := newLoad(b, rand.New(rand.NewPCG(o.Seed, 2)))
 	stopped := l.start(ctx)
 	if err := b.episodes(ctx, l, &r); err != nil {
@@ -226,5 +187,5 @@ func Run(ctx context.Context, o Options) (r Result, err error) {
 	for _, n := range r.Notes {
 		o.Say("found: " + n)
 	}
-	return r, b.alive()
+	return r, b.Alive()
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	bench "github.com/wedsync/wedsync/internal/bench/load"
+	"github.com/wedsync/wedsync/internal/chaos/rig"
 	"github.com/wedsync/wedsync/internal/devstack"
 	"github.com/wedsync/wedsync/internal/domain"
 )
@@ -30,7 +31,7 @@ func short(t *testing.T, tag string, hits int, points ...Point) Result {
 	if tag != "" {
 		tags = append(tags, tag)
 	}
-	binary, err := Build(ctx, t.TempDir(), tags...)
+	binary, err := rig.Build(ctx, t.TempDir(), tags...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +75,7 @@ func TestANormalBuildHoldsNothingOfTheFailpoints(t *testing.T) {
 	if testing.Short() {
 		t.Skip("skipped by -short: builds wedsync twice")
 	}
-	with, err := Build(t.Context(), t.TempDir())
+	with, err := rig.Build(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -210,7 +210,7 @@ func (l *load) deliver(ctx context.Context, m *message) {
 
 func (l *load) post(ctx context.Context, m *message) (acked bool) {
 	to := l.b.targets[m.entry.target]
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+l.b.addr+"/v1/webhooks/"+string(to.id), bytes.NewReader(m.body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+l.b.Addr+"/v1/webhooks/"+string(to.id), bytes.NewReader(m.body))
 	if err != nil {
 		panic("make a request to our own address: " + err.Error())
 	}

@@ -5,7 +5,7 @@
 //	chaos failover [--episodes 30] [--seed 1] [--kinds hooks/lost,…] [--tags chaos_noledger] …
 //
 // It builds the program under test with the tag chaos, so it runs in a checkout. It exits 1 when anything was lost,
-// duplicated or stuck, or when a point was hit less often than asked for.
+// duplicated or stuck, when a point was hit less often than asked for, and when nothing failed over.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/wedsync/wedsync/internal/chaos/ingest"
+	"github.com/wedsync/wedsync/internal/chaos/rig"
 	"github.com/wedsync/wedsync/internal/devstack"
 )
 
@@ -38,69 +38,81 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, out, progress io.Writer) error {
-	switch {
-	case len(args) > 0 && args[0] == "failover":
-		return runFailover(ctx, args[1:], out, progress)
-	case len(args) == 0 || args[0] != "ingest":
-		return errors.New("usage: chaos ingest|failover [flags]; -h lists them")
-	}
-	var o ingest.Options
-	flags := flag.NewFlagSet("chaos ingest", flag.ContinueOnError)
-	flags.SetOutput(progress)
-	flags.StringVar(&o.Binary, "binary", "", "wedsync built with the tag chaos; built here by default")
-	tags := flags.String("tags", "", "further tags to build it with, parted by commas, such as chaos_nodedupe")
-	points := flags.String("points", "", "points to hit, parted by commas; all by default")
-	flags.IntVar(&o.Hits, "hits", 20, "episodes per point")
-	flags.DurationVar(&o.LongOutage, "long-outage", 2*time.Minute, "how long Temporal is gone once; negative for never")
-	flags.DurationVar(&o.ShortOutage, "short-outage", 2*time.Second, "how long Temporal is gone in its other episodes")
-	flags.Float64Var(&o.Rate, "rate", 100, "webhooks a second, repeats not counted")
-	flags.IntVar(&o.Senders, "senders", 16, "senders")
-	flags.IntVar(&o.Targets, "integrations", 8, "integrations that they post to")
-	flags.DurationVar(&o.Settle, "settle", 3*time.Minute, "how long everything may take to come to rest at the end")
-	flags.Uint64Var(&o.Seed, "seed", 1, "seed of the order of episodes")
-	flags.StringVar(&o.Dir, "dir", "", "folder for the private stack; the system's temporary folder by default")
-	if err := flags.Parse(args[1:]); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return nil
-		}
-		return err
-	}
-	o.Points = ingest.Points()
-	if *points != "" {
-		o.Points = nil
-		for _, p := range strings.Split(*points, ",") {
-			o.Points = append(o.Points, ingest.Point(p))
+	if len(args) > 0 {
+		switch args[0] {
+		case "ingest":
+			return runIngest(ctx, args[1:], out, progress)
+		case "failover":
+			return runFailover(ctx, args[1:], out, progress)
 		}
 	}
-	began := time.Now()
-	o.Say = func(line string) {
-		fmt.Fprintf(progress, "%6.1fs %s\n", time.Since(began).Seconds(), line)
+	return errors.New("usage: chaos ingest|failover [flags]; -h lists them")
+}
+
+// command is what both kinds of runs have in common.
+type command struct {
+	*flag.FlagSet
+	began    time.Time
+	progress io.Writer
+	binary   string
+	tags     string
+	dir      string
+}
+
+// newCommand makes the flags about the program under test; example is a tag that makes it wrong on purpose.
+func newCommand(name, example string, progress io.Writer) *command {
+	c := &command{FlagSet: flag.NewFlagSet("chaos "+name, flag.ContinueOnError), began: time.Now(), progress: progress}
+	c.SetOutput(progress)
+	c.StringVar(&c.binary, "binary", "", "wedsync built with the tag chaos; built here by default")
+	c.StringVar(&c.tags, "tags", "", "further tags to build it with, parted by commas, such as "+example)
+	c.StringVar(&c.dir, "dir", "", "folder for the private stack; the system's temporary folder by default")
+	return c
+}
+
+// say tells how the run gets on.
+func (c *command) say(line string) {
+	fmt.Fprintf(c.progress, "%6.1fs %s\n", time.Since(c.began).Seconds(), line)
+}
+
+// program calls measure with the program under test, which is built where none was named.
+func (c *command) program(ctx context.Context, measure func(binary string) error) error {
+	if c.binary != "" {
+		return measure(c.binary)
 	}
-	if o.Binary == "" {
-		dir, err := os.MkdirTemp("", "wedsync-chaos-bin-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		o.Say("building wedsync with failpoints")
-		var further []string
-		if *tags != "" {
-			further = strings.Split(*tags, ",")
-		}
-		if o.Binary, err = ingest.Build(ctx, dir, further...); err != nil {
-			return err
-		}
-	}
-	result, err := ingest.Run(ctx, o)
+	dir, err := os.MkdirTemp("", "wedsync-chaos-bin-")
 	if err != nil {
 		return err
 	}
-	for _, p := range o.Points {
-		o.Say(fmt.Sprintf("%s: %d times", p, result.Hits[p]))
+	defer os.RemoveAll(dir)
+	c.say("building wedsync")
+	binary, err := rig.Build(ctx, dir, list(c.tags)...)
+	if err != nil {
+		return err
 	}
-	fmt.Fprintln(out, result.Line())
-	if faults := result.Faults(o.Points, o.Hits); len(faults) > 0 {
+	return measure(binary)
+}
+
+// list parts a flag's value at its commas; an empty one has no parts.
+func list(value string) []string {
+	if value == "" {
+		return nil
+	}
+	return strings.Split(value, ",")
+}
+
+// report prints the result; faults are an error.
+func report(out io.Writer, line string, faults []string) error {
+	fmt.Fprintln(out, line)
+	if len(faults) > 0 {
 		return errors.New(strings.Join(faults, "; "))
 	}
 	return nil
+}
+
+// helped makes nothing of the wish for help.
+func helped(err error) error {
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
+	return err
 }
