@@ -12,6 +12,7 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -95,31 +96,13 @@ type IntegrationRef struct {
 	Provider string // shown to operators; "" when unknown
 }
 
-// TaskTimeout bounds one workflow task. It is longer than Temporal's 10 s default because database steps run as local
-// activities inside the task.
-const TaskTimeout = 30 * time.Second
-
 // StartOptions are those that an integration's workflow is started with.
-func (r IntegrationRef) StartOptions() client.StartWorkflowOptions {
-	provider := r.Provider
-	if provider == "" {
-		provider = "unknown"
-	}
-	return client.StartWorkflowOptions{
-		ID:                       contract.IntegrationWorkflowID(r.ID),
-		TaskQueue:                contract.QueueCore,
-		WorkflowTaskTimeout:      TaskTimeout,
-		WorkflowIDReusePolicy:    enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
-		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		StaticSummary:            provider + " connection",
-		TypedSearchAttributes: temporal.NewSearchAttributes(
-			temporal.NewSearchAttributeKeyKeyword(contract.AttrOrg).ValueSet(string(r.Org)),
-			temporal.NewSearchAttributeKeyKeyword(contract.AttrIntegration).ValueSet(string(r.ID)),
-			temporal.NewSearchAttributeKeyKeyword(contract.AttrProvider).ValueSet(provider),
-			temporal.NewSearchAttributeKeyKeyword(contract.AttrState).ValueSet(string(domain.IntegrationActive)),
-		),
-		Priority: temporal.Priority{FairnessKey: string(r.Org)},
-	}
+func (r IntegrationRef) StartOptions() client.StartWorkflowOptions { return r.story().options() }
+
+func (r IntegrationRef) story() story {
+	provider := cmp.Or(r.Provider, "unknown")
+	return story{name: contract.IntegrationWorkflow, id: contract.IntegrationWorkflowID(r.ID), input: r.Input(), org: r.Org, summary: provider + " connection",
+		attrs: []temporal.SearchAttributeUpdate{keyword(contract.AttrIntegration, r.ID), keyword(contract.AttrProvider, provider), keyword(contract.AttrState, domain.IntegrationActive)}}
 }
 
 // Input is what an integration's workflow is started with.
@@ -134,8 +117,7 @@ func (c *Client) signalIntegration(ctx context.Context, ref IntegrationRef, name
 	var missing *serviceerror.NotFound
 	err := c.temporal.SignalWorkflow(ctx, contract.IntegrationWorkflowID(ref.ID), "", name, payload)
 	if errors.As(err, &missing) {
-		o := ref.StartOptions()
-		_, err = c.temporal.SignalWithStartWorkflow(ctx, o.ID, name, payload, o, contract.IntegrationWorkflow, ref.Input())
+		return c.tell(ctx, ref.story(), name, payload)
 	}
 	return translate("signal integration", err)
 }
@@ -157,28 +139,11 @@ func (c *Client) Changed(ctx context.Context, ref IntegrationRef, s contract.Cha
 
 // StartConflict starts a conflict's story; one that was started already is left alone.
 func (c *Client) StartConflict(ctx context.Context, in contract.ConflictInput) error {
-	wedding := in.WeddingDate
-	if wedding == "" {
-		wedding = "none"
-	}
-	_, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID:                    contract.ConflictWorkflowID(in.ConflictID),
-		TaskQueue:             contract.QueueCore,
-		WorkflowTaskTimeout:   TaskTimeout,
-		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		StaticSummary:         string(in.Severity) + " conflict, wedding date " + wedding,
-		TypedSearchAttributes: temporal.NewSearchAttributes(
-			temporal.NewSearchAttributeKeyKeyword(contract.AttrOrg).ValueSet(string(in.OrgID)),
-			temporal.NewSearchAttributeKeyKeyword(contract.AttrState).ValueSet(string(domain.ConflictOpen)),
-			temporal.NewSearchAttributeKeyKeyword(contract.AttrWeddingDate).ValueSet(wedding),
-		),
-		Priority: temporal.Priority{FairnessKey: string(in.OrgID)},
-	}, contract.ConflictWorkflow, in)
-	var started *serviceerror.WorkflowExecutionAlreadyStarted
-	if errors.As(err, &started) {
-		return nil
-	}
-	return translate("start conflict", err)
+	wedding := cmp.Or(in.WeddingDate, "none")
+	return c.start(ctx, story{name: contract.ConflictWorkflow, id: contract.ConflictWorkflowID(in.ConflictID), input: in, org: in.OrgID,
+		summary: string(in.Severity) + " conflict, wedding date " + wedding,
+		attrs:   []temporal.SearchAttributeUpdate{keyword(contract.AttrState, domain.ConflictOpen), keyword(contract.AttrWeddingDate, wedding)},
+	}, enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE)
 }
 
 // RecheckConflict tells a conflict that one of its bookings changed. A conflict that is over does not care.
@@ -193,38 +158,22 @@ func (c *Client) RecheckConflict(ctx context.Context, id domain.ConflictID, s co
 
 // Pause stops an integration from applying and writing; what arrives meanwhile is kept.
 func (c *Client) Pause(ctx context.Context, ref IntegrationRef, r contract.PauseRequest) (contract.StateResult, error) {
-	return updateIntegration[contract.StateResult](ctx, c, ref, contract.UpdatePause, "", r)
+	return ask[contract.StateResult](ctx, c, ref.story(), contract.UpdatePause, "", r)
 }
 
 // Resume lets a paused integration go on.
 func (c *Client) Resume(ctx context.Context, ref IntegrationRef, r contract.ResumeRequest) (contract.StateResult, error) {
-	return updateIntegration[contract.StateResult](ctx, c, ref, contract.UpdateResume, "", r)
+	return ask[contract.StateResult](ctx, c, ref.story(), contract.UpdateResume, "", r)
 }
 
 // Resync asks an integration for a sync run. It returns when the run is accepted; follow it by SyncProgress.
 func (c *Client) Resync(ctx context.Context, ref IntegrationRef, r contract.ResyncRequest) (contract.ResyncResult, error) {
-	return updateIntegration[contract.ResyncResult](ctx, c, ref, contract.UpdateResync, "resync-"+string(r.RunID), r)
-}
-
-func updateIntegration[R any](ctx context.Context, c *Client, ref IntegrationRef, name, id string, arg any) (R, error) {
-	return update[R](ctx, "update integration", func() (client.WorkflowUpdateHandle, error) {
-		return c.temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
-			StartWorkflowOperation: c.temporal.NewWithStartWorkflowOperation(ref.StartOptions(), contract.IntegrationWorkflow, ref.Input()),
-			UpdateOptions: client.UpdateWorkflowOptions{
-				UpdateID: id, UpdateName: name, Args: []any{arg}, WaitForStage: client.WorkflowUpdateStageCompleted,
-			},
-		})
-	})
+	return ask[contract.ResyncResult](ctx, c, ref.story(), contract.UpdateResync, "resync-"+string(r.RunID), r)
 }
 
 // Resolve hands a stored decision to a conflict. It returns when the decision is accepted; carrying it out goes on.
 func (c *Client) Resolve(ctx context.Context, id domain.ConflictID, r contract.ResolveRequest) (contract.ResolveResult, error) {
-	return update[contract.ResolveResult](ctx, "update conflict", func() (client.WorkflowUpdateHandle, error) {
-		return c.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
-			WorkflowID: contract.ConflictWorkflowID(id), UpdateID: "resolve-" + r.DecisionID, UpdateName: contract.UpdateResolve,
-			Args: []any{r}, WaitForStage: client.WorkflowUpdateStageCompleted,
-		})
-	})
+	return askRunning[contract.ResolveResult](ctx, c, "conflict", contract.ConflictWorkflowID(id), contract.UpdateResolve, "resolve-"+r.DecisionID, r)
 }
 
 // SyncProgress asks a sync run how far it is. A finished run answers as long as Temporal keeps its history.
@@ -240,15 +189,6 @@ func (c *Client) IntegrationStatus(ctx context.Context, id domain.IntegrationID)
 // ConflictStatus asks a conflict's workflow where it stands.
 func (c *Client) ConflictStatus(ctx context.Context, id domain.ConflictID) (contract.ConflictStatus, error) {
 	return query[contract.ConflictStatus](ctx, c, contract.ConflictWorkflowID(id), contract.QueryStatus)
-}
-
-func query[R any](ctx context.Context, c *Client, workflowID, name string) (R, error) {
-	var out R
-	value, err := c.temporal.QueryWorkflow(ctx, workflowID, "", name)
-	if err == nil {
-		err = value.Get(&out)
-	}
-	return out, translate("query workflow", err)
 }
 
 // translate gives Temporal's errors their domain kind.

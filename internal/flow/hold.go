@@ -3,8 +3,6 @@ package flow
 import (
 	"context"
 
-	"go.temporal.io/api/enums/v1"
-	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/wedsync/wedsync/internal/contract"
@@ -13,16 +11,6 @@ import (
 
 // TellHold tells the workflow of a hold that the hold was made, extended or ended, and starts it when it does not run.
 func (c *Client) TellHold(ctx context.Context, in contract.HoldInput) error {
-	o := client.StartWorkflowOptions{
-		ID:                    contract.HoldWorkflowID(in.BookingID),
-		TaskQueue:             contract.QueueCore,
-		WorkflowTaskTimeout:   TaskTimeout,
-		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
-		StaticSummary:         "hold of a time",
-		TypedSearchAttributes: temporal.NewSearchAttributes(temporal.NewSearchAttributeKeyKeyword(contract.AttrOrg).ValueSet(string(in.OrgID)),
-			temporal.NewSearchAttributeKeyKeyword(contract.AttrState).ValueSet(string(domain.HoldLive))),
-		Priority: temporal.Priority{FairnessKey: string(in.OrgID)},
-	}
-	_, err := c.temporal.SignalWithStartWorkflow(ctx, o.ID, contract.SignalHold, nil, o, contract.HoldWorkflow, in)
-	return translate("tell hold", err)
+	return c.tell(ctx, story{name: contract.HoldWorkflow, id: contract.HoldWorkflowID(in.BookingID), input: in, org: in.OrgID, summary: "hold of a time",
+		attrs: []temporal.SearchAttributeUpdate{keyword(contract.AttrState, domain.HoldLive)}}, contract.SignalHold, nil)
 }

@@ -2,30 +2,17 @@ package flow
 
 import (
 	"context"
-	"errors"
 	"strconv"
 
 	"go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/client"
 
 	"github.com/wedsync/wedsync/internal/contract"
 )
 
 // StartProbe starts the workflow that probes a shard; one that runs is left alone.
 func (c *Client) StartProbe(ctx context.Context, shard int) error {
-	_, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID:                    contract.ProbeWorkflowID(shard),
-		TaskQueue:             contract.QueueCore,
-		WorkflowTaskTimeout:   TaskTimeout,
-		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
-		StaticSummary:         "probes of shard " + strconv.Itoa(shard),
-	}, contract.ProbeWorkflow, contract.ProbeInput{Shard: shard})
-	var started *serviceerror.WorkflowExecutionAlreadyStarted
-	if errors.As(err, &started) {
-		return nil
-	}
-	return translate("start probes", err)
+	return c.start(ctx, story{name: contract.ProbeWorkflow, id: contract.ProbeWorkflowID(shard), input: contract.ProbeInput{Shard: shard},
+		summary: "probes of shard " + strconv.Itoa(shard)}, enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE)
 }
 
 // ProbeStatus asks the workflow of a shard where it stands.

@@ -2,11 +2,8 @@ package flow
 
 import (
 	"context"
-	"errors"
 
 	"go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/wedsync/wedsync/internal/contract"
@@ -15,23 +12,8 @@ import (
 
 // StartReplay starts a replay of deliveries; one that was started already is left alone.
 func (c *Client) StartReplay(ctx context.Context, in contract.ReplayInput) error {
-	_, err := c.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID:                    contract.ReplayWorkflowID(in.ReplayID),
-		TaskQueue:             contract.QueueCore,
-		WorkflowTaskTimeout:   TaskTimeout,
-		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		StaticSummary:         "replay of deliveries",
-		TypedSearchAttributes: temporal.NewSearchAttributes(
-			temporal.NewSearchAttributeKeyKeyword(contract.AttrOrg).ValueSet(string(in.OrgID)),
-			temporal.NewSearchAttributeKeyKeyword(contract.AttrState).ValueSet(string(domain.ReplayRunning)),
-		),
-		Priority: temporal.Priority{FairnessKey: string(in.OrgID)},
-	}, contract.ReplayWorkflow, in)
-	var started *serviceerror.WorkflowExecutionAlreadyStarted
-	if errors.As(err, &started) {
-		return nil
-	}
-	return translate("start replay", err)
+	return c.start(ctx, story{name: contract.ReplayWorkflow, id: contract.ReplayWorkflowID(in.ReplayID), input: in, org: in.OrgID, summary: "replay of deliveries",
+		attrs: []temporal.SearchAttributeUpdate{keyword(contract.AttrState, domain.ReplayRunning)}}, enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE)
 }
 
 // PauseReplay asks a replay to stop for a while, and returns when it has done so.
@@ -50,10 +32,7 @@ func (c *Client) CancelReplay(ctx context.Context, id domain.ReplayID, r contrac
 }
 
 func (c *Client) updateReplay(ctx context.Context, id domain.ReplayID, name string, arg any) (contract.ReplayStateResult, error) {
-	return update[contract.ReplayStateResult](ctx, "update replay", func() (client.WorkflowUpdateHandle, error) {
-		return c.temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: contract.ReplayWorkflowID(id), UpdateName: name,
-			Args: []any{arg}, WaitForStage: client.WorkflowUpdateStageCompleted})
-	})
+	return askRunning[contract.ReplayStateResult](ctx, c, "replay", contract.ReplayWorkflowID(id), name, "", arg)
 }
 
 // ReplayProgress asks a replay how far it is. A finished one answers as long as Temporal keeps its history.
