@@ -67,16 +67,8 @@ type AlertFilter struct {
 
 // Alerts lists alerts, newest first.
 func (tx *Tx) Alerts(ctx context.Context, f AlertFilter, p Page) ([]domain.Alert, string, error) {
-	limit, err := p.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	before, err := p.afterID(lastUUID)
-	if err != nil {
-		return nil, "", err
-	}
 	q := newQuery("SELECT " + alertColumns + " FROM alerts")
-	q.where("org_id = %s AND id < %s", tx.Org, before)
+	q.where("org_id = %s", tx.Org)
 	switch {
 	case f.State != "":
 		q.where("state = %s", string(f.State))
@@ -86,14 +78,7 @@ func (tx *Tx) Alerts(ctx context.Context, f AlertFilter, p Page) ([]domain.Alert
 	if f.Target != "" {
 		q.where("target = %s", f.Target)
 	}
-	q.add(" ORDER BY id DESC LIMIT %s", limit+1)
-	rows, err := tx.Query(ctx, q.text(), q.args...)
-	all, err := collect(rows, err, scanAlert)
-	if err != nil {
-		return nil, "", fault("list alerts", err)
-	}
-	all, next := cut(all, limit, func(a domain.Alert) string { return string(a.ID) })
-	return all, next, nil
+	return newestFirst(ctx, tx, "alerts", q, p, scanAlert, func(a domain.Alert) string { return string(a.ID) })
 }
 
 // SaveAlert stores an alert as it is to be: a new one, or one whose stored version is still the one that was read. It tells the

@@ -209,21 +209,9 @@ func (tx *Tx) Silence(ctx context.Context, id domain.SilenceID) (domain.Silence,
 
 // Silences lists silences, newest first.
 func (tx *Tx) Silences(ctx context.Context, p Page) ([]domain.Silence, string, error) {
-	limit, err := p.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	before, err := p.afterID(lastUUID)
-	if err != nil {
-		return nil, "", err
-	}
-	rows, err := tx.Query(ctx, "SELECT "+silenceColumns+" FROM silences WHERE org_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3", tx.Org, before, limit+1)
-	all, err := collect(rows, err, scanSilence)
-	if err != nil {
-		return nil, "", fault("list silences", err)
-	}
-	all, next := cut(all, limit, func(s domain.Silence) string { return string(s.ID) })
-	return all, next, nil
+	q := newQuery("SELECT " + silenceColumns + " FROM silences")
+	q.where("org_id = %s", tx.Org)
+	return newestFirst(ctx, tx, "silences", q, p, scanSilence, func(s domain.Silence) string { return string(s.ID) })
 }
 
 // SilencesInForce returns those that nobody ended and that are not over for good.

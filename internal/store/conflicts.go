@@ -65,17 +65,8 @@ type ConflictFilter struct {
 
 // Conflicts lists conflicts, newest first.
 func (tx *Tx) Conflicts(ctx context.Context, f ConflictFilter, p Page) ([]domain.Conflict, string, error) {
-	limit, err := p.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	before, err := p.afterID(lastUUID)
-	if err != nil {
-		return nil, "", err
-	}
 	q := newQuery("SELECT " + conflictColumns + " FROM conflicts")
 	q.where("org_id = %s", tx.Org)
-	q.where("id < %s", before)
 	switch {
 	case f.State == "":
 	case slices.Contains(domain.ConflictStates(), f.State):
@@ -86,14 +77,7 @@ func (tx *Tx) Conflicts(ctx context.Context, f ConflictFilter, p Page) ([]domain
 	if f.Resource != "" {
 		q.where("resource_id = %s", f.Resource)
 	}
-	q.add(" ORDER BY id DESC LIMIT %s", limit+1)
-	rows, err := tx.Query(ctx, q.text(), q.args...)
-	all, err := collect(rows, err, scanConflict)
-	if err != nil {
-		return nil, "", fault("list conflicts", err)
-	}
-	all, next := cut(all, limit, func(c domain.Conflict) string { return string(c.ID) })
-	return all, next, nil
+	return newestFirst(ctx, tx, "conflicts", q, p, scanConflict, func(c domain.Conflict) string { return string(c.ID) })
 }
 
 // UpdateConflict stores state, severity, explanation, alternatives, resolution, closing time, and what belongs to waiting for

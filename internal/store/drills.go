@@ -93,28 +93,12 @@ func (tx *Tx) SaveDrill(ctx context.Context, d domain.Drill) error {
 
 // Drills lists those of an integration, or of all for "", newest first.
 func (tx *Tx) Drills(ctx context.Context, integration domain.IntegrationID, p Page) ([]domain.Drill, string, error) {
-	limit, err := p.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	before, err := p.afterID(lastUUID)
-	if err != nil {
-		return nil, "", err
-	}
 	q := newQuery("SELECT " + drillColumns + " FROM drills")
 	q.where("org_id = %s", tx.Org)
 	if integration != "" {
 		q.where("integration_id = %s", integration)
 	}
-	q.where("id < %s", before)
-	q.add(" ORDER BY id DESC LIMIT %s", limit+1)
-	rows, err := tx.Query(ctx, q.text(), q.args...)
-	all, err := collect(rows, err, scanDrill)
-	if err != nil {
-		return nil, "", fault("list drills", err)
-	}
-	all, next := cut(all, limit, func(d domain.Drill) string { return string(d.ID) })
-	return all, next, nil
+	return newestFirst(ctx, tx, "drills", q, p, scanDrill, func(d domain.Drill) string { return string(d.ID) })
 }
 
 // Lain is a webhook that a drill let lie, and what became of it afterwards.

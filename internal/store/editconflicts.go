@@ -51,17 +51,8 @@ type EditConflictFilter struct {
 
 // EditConflicts lists edit conflicts, newest first.
 func (tx *Tx) EditConflicts(ctx context.Context, f EditConflictFilter, p Page) ([]domain.EditConflict, string, error) {
-	limit, err := p.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	before, err := p.afterID(lastUUID)
-	if err != nil {
-		return nil, "", err
-	}
 	q := newQuery("SELECT " + editColumns + " FROM edit_conflicts")
 	q.where("org_id = %s", tx.Org)
-	q.where("id < %s", before)
 	switch f.State {
 	case "":
 	case domain.EditOpen, domain.EditResolved, domain.EditCleared:
@@ -72,14 +63,7 @@ func (tx *Tx) EditConflicts(ctx context.Context, f EditConflictFilter, p Page) (
 	if f.Integration != "" {
 		q.where("integration_id = %s", f.Integration)
 	}
-	q.add(" ORDER BY id DESC LIMIT %s", limit+1)
-	rows, err := tx.Query(ctx, q.text(), q.args...)
-	all, err := collect(rows, err, tx.scanEdit)
-	if err != nil {
-		return nil, "", fault("list edit conflicts", err)
-	}
-	all, next := cut(all, limit, func(e domain.EditConflict) string { return string(e.ID) })
-	return all, next, nil
+	return newestFirst(ctx, tx, "edit conflicts", q, p, tx.scanEdit, func(e domain.EditConflict) string { return string(e.ID) })
 }
 
 // ResolveEditConflict closes an open one with a person's choice. One that is not open, or has another version, is

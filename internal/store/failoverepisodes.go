@@ -44,28 +44,12 @@ func (tx *Tx) EndEpisode(ctx context.Context, id domain.EpisodeID) (domain.Failo
 
 // Episodes lists those of an integration, or of all for "", newest first.
 func (tx *Tx) Episodes(ctx context.Context, integration domain.IntegrationID, p Page) ([]domain.FailoverEpisode, string, error) {
-	limit, err := p.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	before, err := p.afterID(lastUUID)
-	if err != nil {
-		return nil, "", err
-	}
 	q := newQuery("SELECT " + episodeColumns + " FROM failover_episodes")
 	q.where("org_id = %s", tx.Org)
 	if integration != "" {
 		q.where("integration_id = %s", integration)
 	}
-	q.where("id < %s", before)
-	q.add(" ORDER BY id DESC LIMIT %s", limit+1)
-	rows, err := tx.Query(ctx, q.text(), q.args...)
-	all, err := collect(rows, err, scanEpisode)
-	if err != nil {
-		return nil, "", fault("list episodes", err)
-	}
-	all, next := cut(all, limit, func(e domain.FailoverEpisode) string { return string(e.ID) })
-	return all, next, nil
+	return newestFirst(ctx, tx, "episodes", q, p, scanEpisode, func(e domain.FailoverEpisode) string { return string(e.ID) })
 }
 
 // WantCatchUp has a connection read at once after an outage, from where the last complete reading stopped, and notes the episode.

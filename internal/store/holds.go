@@ -103,26 +103,10 @@ func (tx *Tx) SaveHold(ctx context.Context, h domain.Hold) (domain.Hold, error) 
 
 // Holds lists holds in the order in which they were made, the newest first; state "" is all.
 func (tx *Tx) Holds(ctx context.Context, state domain.HoldState, p Page) ([]domain.Hold, string, error) {
-	limit, err := p.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	before, err := p.afterID(lastUUID)
-	if err != nil {
-		return nil, "", err
-	}
 	q := newQuery("SELECT " + holdColumns + " FROM holds")
 	q.where("org_id = %s", tx.Org)
 	if state != "" {
 		q.where("state = %s", string(state))
 	}
-	q.where("id < %s", before)
-	q.add(" ORDER BY id DESC LIMIT %s", limit+1)
-	rows, err := tx.Query(ctx, q.text(), q.args...)
-	all, err := collect(rows, err, scanHold)
-	if err != nil {
-		return nil, "", fault("list holds", err)
-	}
-	all, next := cut(all, limit, func(h domain.Hold) string { return string(h.ID) })
-	return all, next, nil
+	return newestFirst(ctx, tx, "holds", q, p, scanHold, func(h domain.Hold) string { return string(h.ID) })
 }

@@ -55,30 +55,15 @@ type MaintenanceFilter struct {
 
 // Maintenances lists windows in the order in which they were made, the newest first.
 func (tx *Tx) Maintenances(ctx context.Context, f MaintenanceFilter, p Page) ([]domain.Maintenance, string, error) {
-	limit, err := p.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	before, err := p.afterID(lastUUID)
-	if err != nil {
-		return nil, "", err
-	}
 	q := newQuery("SELECT " + maintenanceColumns + " FROM maintenance_windows")
-	q.where("org_id = %s AND id < %s", tx.Org, before)
+	q.where("org_id = %s", tx.Org)
 	if f.State != "" {
 		q.where("state = %s", string(f.State))
 	}
 	if f.Open {
 		q.where("ended_at IS NULL")
 	}
-	q.add(" ORDER BY id DESC LIMIT %s", limit+1)
-	rows, err := tx.Query(ctx, q.text(), q.args...)
-	all, err := collect(rows, err, scanMaintenance)
-	if err != nil {
-		return nil, "", fault("list maintenance", err)
-	}
-	all, next := cut(all, limit, func(m domain.Maintenance) string { return string(m.ID) })
-	return all, next, nil
+	return newestFirst(ctx, tx, "maintenance", q, p, scanMaintenance, func(m domain.Maintenance) string { return string(m.ID) })
 }
 
 // OpenMaintenances returns every window that has not ended, in the order of their beginnings.

@@ -173,19 +173,11 @@ type NotificationFilter struct {
 
 // Notifications lists notifications, newest first.
 func (tx *Tx) Notifications(ctx context.Context, f NotificationFilter, p Page) ([]domain.Notification, string, error) {
-	limit, err := p.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	before, err := p.afterID(lastUUID)
-	if err != nil {
-		return nil, "", err
-	}
 	if f.State != "" && !f.State.Valid() {
 		return nil, "", domain.Invalid("state", "must be queued, held, retrying, sent, failed or suppressed")
 	}
 	q := newQuery("SELECT " + notificationColumns + " FROM notifications")
-	q.where("org_id = %s AND id < %s", tx.Org, before)
+	q.where("org_id = %s", tx.Org)
 	if f.Recipient != "" {
 		q.where("recipient_id = %s", f.Recipient)
 	}
@@ -195,14 +187,7 @@ func (tx *Tx) Notifications(ctx context.Context, f NotificationFilter, p Page) (
 	if f.Subject != "" {
 		q.where("subject = %s", f.Subject)
 	}
-	q.add(" ORDER BY id DESC LIMIT %s", limit+1)
-	rows, err := tx.Query(ctx, q.text(), q.args...)
-	all, err := collect(rows, err, scanNotification)
-	if err != nil {
-		return nil, "", fault("list notifications", err)
-	}
-	all, next := cut(all, limit, func(n domain.Notification) string { return string(n.ID) })
-	return all, next, nil
+	return newestFirst(ctx, tx, "notifications", q, p, scanNotification, func(n domain.Notification) string { return string(n.ID) })
 }
 
 // Acknowledge notes that somebody knows. What waits about the same subject for the same person is suppressed. A repeat

@@ -1,10 +1,13 @@
 package store
 
 import (
+	"context"
 	"encoding/base64"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/wedsync/wedsync/internal/domain"
 )
@@ -51,6 +54,28 @@ func cut[T any](rows []T, limit int, cursor func(T) string) ([]T, string) {
 	}
 	rows = rows[:limit]
 	return rows, cursor(rows[limit-1])
+}
+
+// newestFirst reads a page of the rows that q selects so far, newest first: their ids, which id returns, order by time. what names
+// the list in errors.
+func newestFirst[T any](ctx context.Context, tx *Tx, what string, q *query, p Page, scan func(pgx.Row) (T, error), id func(T) string) ([]T, string, error) {
+	limit, err := p.limit()
+	if err != nil {
+		return nil, "", err
+	}
+	before, err := p.afterID(lastUUID)
+	if err != nil {
+		return nil, "", err
+	}
+	q.where("id < %s", before)
+	q.add(" ORDER BY id DESC LIMIT %s", limit+1)
+	rows, err := tx.Query(ctx, q.text(), q.args...)
+	all, err := collect(rows, err, scan)
+	if err != nil {
+		return nil, "", fault("list "+what, err)
+	}
+	all, next := cut(all, limit, id)
+	return all, next, nil
 }
 
 // timeCursor orders by an instant, then by identifier.

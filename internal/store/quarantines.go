@@ -178,14 +178,6 @@ type QuarantineFilter struct {
 
 // Quarantines lists quarantines, newest first.
 func (tx *Tx) Quarantines(ctx context.Context, f QuarantineFilter, p Page) ([]domain.Quarantine, string, error) {
-	limit, err := p.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	before, err := p.afterID(lastUUID)
-	if err != nil {
-		return nil, "", err
-	}
 	q := newQuery("SELECT " + quarantineColumns + " FROM quarantines q")
 	q.where("org_id = %s", tx.Org)
 	if f.State != "" {
@@ -194,15 +186,7 @@ func (tx *Tx) Quarantines(ctx context.Context, f QuarantineFilter, p Page) ([]do
 	if f.Integration != "" {
 		q.where("integration_id = %s", f.Integration)
 	}
-	q.where("id < %s", before)
-	q.add(" ORDER BY id DESC LIMIT %s", limit+1)
-	rows, err := tx.Query(ctx, q.text(), q.args...)
-	all, err := collect(rows, err, scanQuarantine)
-	if err != nil {
-		return nil, "", fault("list quarantines", err)
-	}
-	all, next := cut(all, limit, func(x domain.Quarantine) string { return string(x.ID) })
-	return all, next, nil
+	return newestFirst(ctx, tx, "quarantines", q, p, scanQuarantine, func(x domain.Quarantine) string { return string(x.ID) })
 }
 
 // HeldRow is a held removal with the link that it is about.

@@ -51,26 +51,13 @@ func (s *Store) RecordRefusals(ctx context.Context, batch []RefusedWebhook) erro
 
 // Refusals lists an integration's refused webhooks that were kept, newest first.
 func (tx *Tx) Refusals(ctx context.Context, integration domain.IntegrationID, p Page) ([]RefusedWebhook, string, error) {
-	limit, err := p.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	before, err := p.afterID(lastUUID)
-	if err != nil {
-		return nil, "", err
-	}
-	rows, err := tx.Query(ctx, `SELECT id, org_id, integration_id, at, network, scheme, code, reason, others FROM refused_webhooks
-		WHERE org_id = $1 AND integration_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4`, tx.Org, integration, before, limit+1)
-	all, err := collect(rows, err, func(row pgx.Row) (r RefusedWebhook, err error) {
+	q := newQuery("SELECT id, org_id, integration_id, at, network, scheme, code, reason, others FROM refused_webhooks")
+	q.where("org_id = %s AND integration_id = %s", tx.Org, integration)
+	return newestFirst(ctx, tx, "refused webhooks", q, p, func(row pgx.Row) (r RefusedWebhook, err error) {
 		err = row.Scan(&r.ID, &r.OrgID, &r.IntegrationID, &r.At, &r.Network, &r.Scheme, &r.Code, &r.Reason, &r.Others)
 		r.At = r.At.UTC()
 		return r, err
-	})
-	if err != nil {
-		return nil, "", fault("list refused webhooks", err)
-	}
-	all, next := cut(all, limit, func(r RefusedWebhook) string { return r.ID })
-	return all, next, nil
+	}, func(r RefusedWebhook) string { return r.ID })
 }
 
 // PurgeRefusals removes up to limit refused webhooks that happened before a time, and returns how many.

@@ -112,22 +112,10 @@ func (tx *Tx) KeepSnapshot(ctx context.Context, s domain.Snapshot, page []byte) 
 
 // Snapshots lists the kept pages of an integration, newest first, without the pages themselves.
 func (tx *Tx) Snapshots(ctx context.Context, integration domain.IntegrationID, p Page) ([]domain.Snapshot, string, error) {
-	limit, err := p.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	before, err := p.afterID(lastUUID)
-	if err != nil {
-		return nil, "", err
-	}
-	rows, err := tx.Query(ctx, "SELECT "+snapshotColumns+" FROM scrape_snapshots WHERE org_id = $1 AND integration_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4",
-		tx.Org, integration, before, limit+1)
-	all, err := collect(rows, err, func(row pgx.Row) (domain.Snapshot, error) { return scanSnapshotWith(row) })
-	if err != nil {
-		return nil, "", fault("list snapshots", err)
-	}
-	all, next := cut(all, limit, func(s domain.Snapshot) string { return string(s.ID) })
-	return all, next, nil
+	q := newQuery("SELECT " + snapshotColumns + " FROM scrape_snapshots")
+	q.where("org_id = %s AND integration_id = %s", tx.Org, integration)
+	return newestFirst(ctx, tx, "snapshots", q, p, func(row pgx.Row) (domain.Snapshot, error) { return scanSnapshotWith(row) },
+		func(s domain.Snapshot) string { return string(s.ID) })
 }
 
 // Snapshot reads one kept page; KindNotFound when the integration has none of this id.

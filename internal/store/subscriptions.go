@@ -306,26 +306,13 @@ func (tx *Tx) SaveAttempt(ctx context.Context, id domain.SubscriptionID, a domai
 
 // SubscriptionAttempts lists the attempts that are kept, newest first.
 func (tx *Tx) SubscriptionAttempts(ctx context.Context, id domain.SubscriptionID, p Page) ([]domain.SubscriptionAttempt, string, error) {
-	limit, err := p.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	before, err := p.afterID(lastUUID)
-	if err != nil {
-		return nil, "", err
-	}
-	rows, err := tx.Query(ctx, `SELECT id, message_id, topic, number, at, status, error, took_ms FROM subscription_attempts
-		WHERE org_id = $1 AND subscription_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4`, tx.Org, id, before, limit+1)
-	all, err := collect(rows, err, func(row pgx.Row) (a domain.SubscriptionAttempt, err error) {
+	q := newQuery("SELECT id, message_id, topic, number, at, status, error, took_ms FROM subscription_attempts")
+	q.where("org_id = %s AND subscription_id = %s", tx.Org, id)
+	return newestFirst(ctx, tx, "attempts", q, p, func(row pgx.Row) (a domain.SubscriptionAttempt, err error) {
 		err = row.Scan(&a.ID, &a.MessageID, &a.Topic, &a.Number, &a.At, &a.Status, &a.Error, &a.Took)
 		a.At = a.At.UTC()
 		return a, err
-	})
-	if err != nil {
-		return nil, "", fault("list attempts", err)
-	}
-	all, next := cut(all, limit, func(a domain.SubscriptionAttempt) string { return string(a.ID) })
-	return all, next, nil
+	}, func(a domain.SubscriptionAttempt) string { return string(a.ID) })
 }
 
 // CloseSubscription notes that the workflow of a deleted subscription has ended, so that no sweep tells it again.

@@ -161,28 +161,12 @@ func (tx *Tx) SyncRunCursor(ctx context.Context, id domain.SyncRunID) (run domai
 
 // SyncRuns lists the runs of an integration, or of all for "", newest first.
 func (tx *Tx) SyncRuns(ctx context.Context, integration domain.IntegrationID, p Page) ([]domain.SyncRun, string, error) {
-	limit, err := p.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	before, err := p.afterID(lastUUID)
-	if err != nil {
-		return nil, "", err
-	}
 	q := newQuery("SELECT " + syncColumns + " FROM sync_runs")
 	q.where("org_id = %s", tx.Org)
 	if integration != "" {
 		q.where("integration_id = %s", integration)
 	}
-	q.where("id < %s", before)
-	q.add(" ORDER BY id DESC LIMIT %s", limit+1)
-	rows, err := tx.Query(ctx, q.text(), q.args...)
-	all, err := collect(rows, err, scanSyncRun)
-	if err != nil {
-		return nil, "", fault("list sync runs", err)
-	}
-	all, next := cut(all, limit, func(r domain.SyncRun) string { return string(r.ID) })
-	return all, next, nil
+	return newestFirst(ctx, tx, "sync runs", q, p, scanSyncRun, func(r domain.SyncRun) string { return string(r.ID) })
 }
 
 // RunningSyncs returns the newest running sync of each of the integrations that has one.

@@ -220,22 +220,9 @@ func (tx *Tx) Preflight(ctx context.Context, wedding domain.BookingID, id domain
 
 // Preflights lists those of a wedding, newest first.
 func (tx *Tx) Preflights(ctx context.Context, wedding domain.BookingID, p Page) ([]domain.Preflight, string, error) {
-	limit, err := p.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	before, err := p.afterID(lastUUID)
-	if err != nil {
-		return nil, "", err
-	}
-	rows, err := tx.Query(ctx, "SELECT "+preflightColumns+" FROM wedding_preflights WHERE org_id = $1 AND booking_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4",
-		tx.Org, wedding, before, limit+1)
-	all, err := collect(rows, err, scanPreflight)
-	if err != nil {
-		return nil, "", fault("list preflights", err)
-	}
-	all, next := cut(all, limit, func(p domain.Preflight) string { return string(p.ID) })
-	return all, next, nil
+	q := newQuery("SELECT " + preflightColumns + " FROM wedding_preflights")
+	q.where("org_id = %s AND booking_id = %s", tx.Org, wedding)
+	return newestFirst(ctx, tx, "preflights", q, p, scanPreflight, func(p domain.Preflight) string { return string(p.ID) })
 }
 
 // CareTotals are the weddings of all tenants, for metrics.
