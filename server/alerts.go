@@ -21,16 +21,9 @@ type listAlertsInput struct {
 }
 
 func (s *Server) listAlerts(ctx context.Context, in *listAlertsInput) (*listOutput[domain.Alert], error) {
-	var out []domain.Alert
-	var next string
-	err := s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) (err error) {
-		out, next, err = tx.Alerts(ctx, store.AlertFilter{State: domain.AlertState(in.State), Target: in.Target}, in.page())
-		return err
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]domain.Alert, string, error) {
+		return tx.Alerts(ctx, store.AlertFilter{State: domain.AlertState(in.State), Target: in.Target}, in.page())
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(out, next), nil
 }
 
 type alertOutput struct{ Body domain.Alert }

@@ -330,20 +330,10 @@ func (s *Server) createSilence(ctx context.Context, in *createSilenceInput) (*si
 }
 
 func (s *Server) listSilences(ctx context.Context, in *PageParams) (*listOutput[silenceView], error) {
-	out := []silenceView{}
-	var next string
-	err := s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
-		all, after, err := tx.Silences(ctx, in.page())
-		next = after
-		for _, one := range all {
-			out = append(out, viewSilence(one, tx.Now))
-		}
-		return err
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]silenceView, string, error) {
+		all, next, err := tx.Silences(ctx, in.page())
+		return views(all, func(one domain.Silence) silenceView { return viewSilence(one, tx.Now) }), next, err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(out, next), nil
 }
 
 func (s *Server) getSilence(ctx context.Context, in *IDParam) (*silenceOutput, error) {

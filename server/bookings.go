@@ -91,16 +91,9 @@ func (s *Server) listBookings(ctx context.Context, in *listBookingsInput) (*list
 		return nil, err
 	}
 	f := store.BookingFilter{From: in.From, To: in.To, Resource: resource, Category: in.Category, Status: in.Status}
-	var out []domain.Booking
-	var next string
-	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
-		out, next, err = tx.Bookings(ctx, f, in.page())
-		return err
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]domain.Booking, string, error) {
+		return tx.Bookings(ctx, f, in.page())
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(out, next), nil
 }
 
 func (s *Server) getBooking(ctx context.Context, in *IDParam) (*bookingOutput, error) {

@@ -36,16 +36,9 @@ func (s *Server) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*
 	if err != nil {
 		return nil, err
 	}
-	var out []domain.Delivery
-	var next string
-	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
-		out, next, err = tx.Deliveries(ctx, filter, in.page())
-		return err
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]domain.Delivery, string, error) {
+		return tx.Deliveries(ctx, filter, in.page())
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(out, next), nil
 }
 
 type deliveryOutput struct{ Body domain.Delivery }
@@ -144,14 +137,7 @@ func (s *Server) getDeliveryContent(ctx context.Context, in *contentInput) (*con
 }
 
 func (s *Server) listAudit(ctx context.Context, in *PageParams) (*listOutput[domain.AuditEntry], error) {
-	var out []domain.AuditEntry
-	var next string
-	err := s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) (err error) {
-		out, next, err = tx.AuditEntries(ctx, in.page())
-		return err
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]domain.AuditEntry, string, error) {
+		return tx.AuditEntries(ctx, in.page())
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(out, next), nil
 }

@@ -42,20 +42,10 @@ func (s *Server) listEditConflicts(ctx context.Context, in *listEditConflictsInp
 	if err != nil {
 		return nil, err
 	}
-	var out []editConflictView
-	var next string
-	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
-		all, more, err := tx.EditConflicts(ctx, store.EditConflictFilter{State: in.State, Integration: integration}, in.page())
-		out, next = out[:0], more
-		for _, e := range all {
-			out = append(out, viewEdit(e))
-		}
-		return err
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]editConflictView, string, error) {
+		all, next, err := tx.EditConflicts(ctx, store.EditConflictFilter{State: in.State, Integration: integration}, in.page())
+		return views(all, viewEdit), next, err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(out, next), nil
 }
 
 type editConflictOutput struct {

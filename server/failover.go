@@ -140,20 +140,10 @@ func (s *Server) listDrills(ctx context.Context, in *listDrillsInput) (*listOutp
 			return nil, err
 		}
 	}
-	var out []drillView
-	var next string
-	err := s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
-		all, more, err := tx.Drills(ctx, id, in.page())
-		out, next = out[:0], more
-		for _, d := range all {
-			out = append(out, viewDrill(d))
-		}
-		return err
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]drillView, string, error) {
+		all, next, err := tx.Drills(ctx, id, in.page())
+		return views(all, viewDrill), next, err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(out, next), nil
 }
 
 type drillScheduleBody struct {

@@ -105,19 +105,12 @@ func (s *Server) listFeeds(ctx context.Context, in *listFeedsInput) (*listOutput
 	if err != nil {
 		return nil, err
 	}
-	var all []domain.Feed
-	var next string
-	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]domain.Feed, string, error) {
 		if _, err := tx.Resource(ctx, id); err != nil {
-			return err
+			return nil, "", err
 		}
-		all, next, err = tx.Feeds(ctx, id, in.page())
-		return err
+		return tx.Feeds(ctx, id, in.page())
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(all, next), nil
 }
 
 type revokeFeedInput struct {

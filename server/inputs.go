@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"net/http"
@@ -38,6 +39,29 @@ func list[T any](items []T, next string) *listOutput[T] {
 		items = []T{}
 	}
 	return &listOutput[T]{Body: listBody[T]{Items: items, Next: next}}
+}
+
+// listPage answers with a page that read takes in one transaction of the caller's tenant.
+func listPage[T any](ctx context.Context, s *Server, read func(ctx context.Context, tx *store.Tx) ([]T, string, error)) (*listOutput[T], error) {
+	var out []T
+	var next string
+	err := s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) (err error) {
+		out, next, err = read(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list(out, next), nil
+}
+
+// views shows all of a list.
+func views[T, V any](all []T, view func(T) V) []V {
+	out := make([]V, len(all))
+	for i, one := range all {
+		out[i] = view(one)
+	}
+	return out
 }
 
 // IDParam is the id in a path.

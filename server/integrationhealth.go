@@ -114,20 +114,10 @@ func (s *Server) getIntegrationHealth(ctx context.Context, in *IDParam) (*integr
 }
 
 func (s *Server) listHealth(ctx context.Context, in *PageParams) (*listOutput[healthView], error) {
-	var out []healthView
-	var next string
-	err := s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
-		all, more, err := tx.Healths(ctx, in.page())
-		out, next = out[:0], more
-		for _, h := range all {
-			out = append(out, viewHealth(tx.Now, h))
-		}
-		return err
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]healthView, string, error) {
+		all, next, err := tx.Healths(ctx, in.page())
+		return views(all, func(h domain.Health) healthView { return viewHealth(tx.Now, h) }), next, err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(out, next), nil
 }
 
 // healthMark is how the dashboard shows health: a shape and a word, so that colour is never all.

@@ -156,21 +156,11 @@ func (s *Server) listLeads(ctx context.Context, in *listLeadsInput) (*listOutput
 	if err != nil {
 		return nil, err
 	}
-	out := []leadView{}
-	var next string
-	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]leadView, string, error) {
 		if _, err := present(ctx, tx, id); err != nil {
-			return err
+			return nil, "", err
 		}
-		all, more, err := tx.Leads(ctx, id, in.page())
-		out, next = out[:0], more
-		for _, l := range all {
-			out = append(out, viewLead(l))
-		}
-		return err
+		all, next, err := tx.Leads(ctx, id, in.page())
+		return views(all, viewLead), next, err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(out, next), nil
 }

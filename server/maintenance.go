@@ -75,16 +75,9 @@ type listMaintenanceInput struct {
 }
 
 func (s *Server) listMaintenance(ctx context.Context, in *listMaintenanceInput) (*listOutput[domain.Maintenance], error) {
-	var out []domain.Maintenance
-	var next string
-	err := s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) (err error) {
-		out, next, err = tx.Maintenances(ctx, store.MaintenanceFilter{State: domain.MaintenanceState(in.State), Open: in.Open}, in.page())
-		return err
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]domain.Maintenance, string, error) {
+		return tx.Maintenances(ctx, store.MaintenanceFilter{State: domain.MaintenanceState(in.State), Open: in.Open}, in.page())
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(out, next), nil
 }
 
 func (s *Server) getMaintenance(ctx context.Context, in *IDParam) (*maintenanceOutput, error) {

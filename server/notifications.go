@@ -22,16 +22,9 @@ func (s *Server) listNotifications(ctx context.Context, in *listNotificationsInp
 	if err != nil {
 		return nil, err
 	}
-	var out []domain.Notification
-	var next string
-	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) (err error) {
-		out, next, err = tx.Notifications(ctx, store.NotificationFilter{Recipient: who, State: domain.NotificationState(in.State), Subject: in.Subject}, in.page())
-		return err
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]domain.Notification, string, error) {
+		return tx.Notifications(ctx, store.NotificationFilter{Recipient: who, State: domain.NotificationState(in.State), Subject: in.Subject}, in.page())
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(out, next), nil
 }
 
 type notificationOutput struct{ Body domain.Notification }

@@ -37,16 +37,9 @@ func (s *Server) listQuarantines(ctx context.Context, in *listQuarantinesInput) 
 	if err != nil {
 		return nil, err
 	}
-	var out []domain.Quarantine
-	var next string
-	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
-		out, next, err = tx.Quarantines(ctx, store.QuarantineFilter{State: in.State, Integration: id}, in.page())
-		return err
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]domain.Quarantine, string, error) {
+		return tx.Quarantines(ctx, store.QuarantineFilter{State: in.State, Integration: id}, in.page())
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(out, next), nil
 }
 
 type heldView struct {

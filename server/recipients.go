@@ -175,16 +175,9 @@ func (s *Server) readRecipient(ctx context.Context, text string) (r domain.Recip
 }
 
 func (s *Server) listRecipients(ctx context.Context, in *PageParams) (*listOutput[domain.Recipient], error) {
-	var out []domain.Recipient
-	var next string
-	err := s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) (err error) {
-		out, next, err = tx.Recipients(ctx, in.page())
-		return err
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]domain.Recipient, string, error) {
+		return tx.Recipients(ctx, in.page())
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(out, next), nil
 }
 
 func (s *Server) getRecipient(ctx context.Context, in *IDParam) (*recipientOutput, error) {

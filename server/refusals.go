@@ -185,17 +185,10 @@ func (s *Server) listRefusals(ctx context.Context, in *listRefusalsInput) (*list
 	if err != nil {
 		return nil, err
 	}
-	var out []store.RefusedWebhook
-	var next string
-	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]store.RefusedWebhook, string, error) {
 		if _, err := tx.Integration(ctx, id); err != nil {
-			return err
+			return nil, "", err
 		}
-		out, next, err = tx.Refusals(ctx, id, in.page())
-		return err
+		return tx.Refusals(ctx, id, in.page())
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(out, next), nil
 }

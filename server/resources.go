@@ -114,20 +114,10 @@ func (s *Server) readResource(ctx context.Context, id domain.ResourceID) (r doma
 }
 
 func (s *Server) listResources(ctx context.Context, in *PageParams) (*listOutput[resourceView], error) {
-	var out []resourceView
-	var next string
-	err := s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
-		all, more, err := tx.Resources(ctx, in.page())
-		out, next = out[:0], more
-		for _, r := range all {
-			out = append(out, viewResource(r))
-		}
-		return err
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]resourceView, string, error) {
+		all, next, err := tx.Resources(ctx, in.page())
+		return views(all, viewResource), next, err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(out, next), nil
 }
 
 func (s *Server) getResource(ctx context.Context, in *IDParam) (*resourceOutput, error) {

@@ -17,19 +17,12 @@ func (s *Server) listScrapeConsents(ctx context.Context, in *listConsentsInput) 
 	if err != nil {
 		return nil, err
 	}
-	var out []domain.ScrapeConsent
-	var next string
-	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]domain.ScrapeConsent, string, error) {
 		if _, err := tx.Integration(ctx, id); err != nil {
-			return err
+			return nil, "", err
 		}
-		out, next, err = tx.ScrapeConsents(ctx, id, in.page())
-		return err
+		return tx.ScrapeConsents(ctx, id, in.page())
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(out, next), nil
 }
 
 type giveConsentInput struct {
@@ -120,19 +113,12 @@ func (s *Server) listSnapshots(ctx context.Context, in *listSnapshotsInput) (*li
 	if err != nil {
 		return nil, err
 	}
-	var out []domain.Snapshot
-	var next string
-	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]domain.Snapshot, string, error) {
 		if _, err := tx.Integration(ctx, id); err != nil {
-			return err
+			return nil, "", err
 		}
-		out, next, err = tx.Snapshots(ctx, id, in.page())
-		return err
+		return tx.Snapshots(ctx, id, in.page())
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(out, next), nil
 }
 
 type getSnapshotInput struct {

@@ -114,19 +114,12 @@ func (s *Server) listShares(ctx context.Context, in *listSharesInput) (*listOutp
 	if err != nil {
 		return nil, err
 	}
-	var all []domain.Share
-	var next string
-	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]domain.Share, string, error) {
 		if _, err := tx.Booking(ctx, id); err != nil {
-			return err
+			return nil, "", err
 		}
-		all, next, err = tx.Shares(ctx, id, in.page())
-		return err
+		return tx.Shares(ctx, id, in.page())
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(all, next), nil
 }
 
 type revokeShareInput struct {

@@ -150,16 +150,9 @@ func (s *Server) readSubscription(ctx context.Context, text string) (v domain.Su
 }
 
 func (s *Server) listSubscriptions(ctx context.Context, in *PageParams) (*listOutput[domain.Subscription], error) {
-	var out []domain.Subscription
-	var next string
-	err := s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) (err error) {
-		out, next, err = tx.Subscriptions(ctx, in.page())
-		return err
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]domain.Subscription, string, error) {
+		return tx.Subscriptions(ctx, in.page())
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(out, next), nil
 }
 
 func (s *Server) getSubscription(ctx context.Context, in *IDParam) (*subscriptionOutput, error) {

@@ -17,16 +17,9 @@ type listWeddingsInput struct {
 }
 
 func (s *Server) listWeddings(ctx context.Context, in *listWeddingsInput) (*listOutput[domain.WeddingCare], error) {
-	var out []domain.WeddingCare
-	var next string
-	err := s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) (err error) {
-		out, next, err = tx.WeddingCares(ctx, store.CareFilter{State: domain.CareState(in.State), Open: in.Open, From: in.From, To: in.To}, in.page())
-		return err
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]domain.WeddingCare, string, error) {
+		return tx.WeddingCares(ctx, store.CareFilter{State: domain.CareState(in.State), Open: in.Open, From: in.From, To: in.To}, in.page())
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(out, next), nil
 }
 
 type weddingView struct {
@@ -109,19 +102,12 @@ func (s *Server) listPreflights(ctx context.Context, in *listPreflightsInput) (*
 	if err != nil {
 		return nil, err
 	}
-	var out []domain.Preflight
-	var next string
-	err = s.deps.Store.TenantRead(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
+	return listPage(ctx, s, func(ctx context.Context, tx *store.Tx) ([]domain.Preflight, string, error) {
 		if _, err := tx.WeddingCare(ctx, id, false); err != nil {
-			return err
+			return nil, "", err
 		}
-		out, next, err = tx.Preflights(ctx, id, in.page())
-		return err
+		return tx.Preflights(ctx, id, in.page())
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list(out, next), nil
 }
 
 // shownNotes is how many lines of a log are shown at once.
