@@ -120,13 +120,8 @@ func slaCSVCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "csv PERIOD", Short: "Print the report of a month or a year as CSV", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := r.client()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
 			var report sla.Report
-			if _, err := c.Do(cmd.Context(), http.MethodGet, "/v1/sla/"+url.PathEscape(args[0]), nil, &report); err != nil {
+			if err := r.do(cmd, http.MethodGet, "/v1/sla/"+url.PathEscape(args[0]), nil, &report); err != nil {
 				return err
 			}
 			return sla.WriteCSV(cmd.OutOrStdout(), report)

@@ -79,35 +79,12 @@ func purgeCommand() *cobra.Command {
 }
 
 func planCommand() *cobra.Command {
-	r := &remote{}
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use: "plan ID", Short: "Show what reading a system now would do; nothing is stored", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			path := "/v1/integrations/" + url.PathEscape(args[0]) + "/plan"
-			if asJSON {
-				return r.call(cmd, http.MethodPost, path, nil)
-			}
-			c, err := r.client()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			var p guard.Plan
-			if _, err := c.Do(cmd.Context(), http.MethodPost, path, nil, &p); err != nil {
-				return err
-			}
-			return printPlan(cmd.OutOrStdout(), p)
-		},
-	}
-	settings(cmd, &app.Config{}, r.flags, func(f *pflag.FlagSet, _ *app.Config) {
-		f.BoolVar(&asJSON, "json", false, "print the answer as it is")
-	})
-	return cmd
+	return textCommand("plan ID", "Show what reading a system now would do; nothing is stored", 1, http.MethodPost,
+		func(args []string) string { return "/v1/integrations/" + url.PathEscape(args[0]) + "/plan" }, printPlan, nil)
 }
 
 // printPlan writes a line for each entry and the counts below.
-func printPlan(w io.Writer, p guard.Plan) error {
+func printPlan(w io.Writer, p *guard.Plan) error {
 	var b strings.Builder
 	for _, e := range p.Entries {
 		when := ""

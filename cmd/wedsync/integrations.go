@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -152,85 +151,4 @@ func batch(ctx context.Context, out io.Writer, c *apiclient.Client, body map[str
 		return domain.E(domain.KindConflict, "%d of the integrations are not as they should be", wrong)
 	}
 	return nil
-}
-
-func disconnectCommand() *cobra.Command {
-	r := &remote{}
-	var remove, dry, status, leave bool
-	var reason string
-	cmd := &cobra.Command{
-		Use:   "disconnect ID",
-		Short: "End a connection for good: hooks are taken back, and with --remove-copies what WedSync wrote there",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			path := "/v1/integrations/" + url.PathEscape(args[0]) + "/disconnect"
-			if status {
-				return r.call(cmd, http.MethodGet, path, nil)
-			}
-			body := map[string]any{"copies": map[bool]string{true: "remove", false: "keep"}[remove], "dry_run": dry, "reason": reason}
-			if dry || leave {
-				return r.call(cmd, http.MethodPost, path, body)
-			}
-			c, err := r.client()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			if _, err := c.Do(cmd.Context(), http.MethodPost, path, body, nil); err != nil {
-				return err
-			}
-			return followDisconnect(cmd.Context(), cmd.OutOrStdout(), c, path)
-		},
-	}
-	settings(cmd, &app.Config{}, r.flags, func(f *pflag.FlagSet, _ *app.Config) {
-		f.BoolVar(&remove, "remove-copies", false, "take the copies that WedSync wrote out of the system first; its own entries are not touched")
-		f.BoolVar(&dry, "dry-run", false, "only tell what it would do")
-		f.BoolVar(&status, "status", false, "only show how far it is")
-		f.BoolVar(&leave, "no-follow", false, "do not follow it; it goes on by itself")
-		f.StringVar(&reason, "reason", "", "why, for the audit trail")
-		r.overrideFlag(f)
-	})
-	return cmd
-}
-
-// followDisconnect shows how far disconnecting is until it is done. It goes on if this is interrupted.
-func followDisconnect(ctx context.Context, out io.Writer, c *apiclient.Client, path string) error {
-	line := newLiveLine(out)
-	defer line.end()
-	tick := time.NewTicker(500 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		var v struct {
-			Stage  string `json:"stage"`
-			Copies struct {
-				There   int `json:"there"`
-				Removed int `json:"removed"`
-				Failed  int `json:"failed"`
-			} `json:"copies"`
-			Hooks []struct{} `json:"hooks"`
-			Note  string     `json:"note"`
-		}
-		if _, err := c.Do(ctx, http.MethodGet, path, nil, &v); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-		text := fmt.Sprintf("%s: copies removed %d, there %d, hooks %d", strings.ReplaceAll(v.Stage, "_", " "), v.Copies.Removed, v.Copies.There, len(v.Hooks))
-		if v.Copies.Failed > 0 {
-			text += fmt.Sprintf(", could not be removed %d", v.Copies.Failed)
-		}
-		if v.Note != "" {
-			text += "; " + v.Note
-		}
-		line.show(text)
-		if v.Stage == "done" {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
 }

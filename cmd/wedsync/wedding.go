@@ -42,69 +42,30 @@ type shownWedding struct {
 	HandOver *domain.HandOver  `json:"handover"`
 }
 
-// weddingText makes one request and prints the answer as text, or as JSON.
+// weddingText is a textCommand about one wedding.
 func weddingText[T any](use, short, suffix string, print func(w io.Writer, answer *T) error) *cobra.Command {
-	r := &remote{}
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use: use, Short: short, Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if asJSON {
-				return r.call(cmd, http.MethodGet, weddingPath(args[0])+suffix, nil)
-			}
-			c, err := r.client()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			var answer T
-			if _, err := c.Do(cmd.Context(), http.MethodGet, weddingPath(args[0])+suffix, nil, &answer); err != nil {
-				return err
-			}
-			return print(cmd.OutOrStdout(), &answer)
-		},
-	}
-	settings(cmd, &app.Config{}, r.flags, func(f *pflag.FlagSet, _ *app.Config) { f.BoolVar(&asJSON, "json", false, "print the answer as JSON") })
-	return cmd
+	return textCommand(use, short, 1, http.MethodGet, func(args []string) string { return weddingPath(args[0]) + suffix }, print, nil)
 }
 
 func weddingListCommand() *cobra.Command {
-	r := &remote{}
-	var all, asJSON bool
-	cmd := &cobra.Command{
-		Use: "list", Short: "List the weddings to come, by their day", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			path := "/v1/weddings?limit=200&open=true"
-			if all {
-				path = "/v1/weddings?limit=200"
-			}
-			if asJSON {
-				return r.call(cmd, http.MethodGet, path, nil)
-			}
-			c, err := r.client()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			var answer struct {
-				Items []domain.WeddingCare `json:"items"`
-			}
-			if _, err := c.Do(cmd.Context(), http.MethodGet, path, nil, &answer); err != nil {
-				return err
-			}
-			for _, w := range answer.Items {
-				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  %-24s %-12s %s\n", w.BookingID, weddingcare.Moment(w.StartsAt, w.Zone), w.State, outcomeOf(w)); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
+	type weddings struct {
+		Items []domain.WeddingCare `json:"items"`
 	}
-	settings(cmd, &app.Config{}, r.flags, func(f *pflag.FlagSet, _ *app.Config) {
-		f.BoolVar(&all, "all", false, "those that are over too")
-		f.BoolVar(&asJSON, "json", false, "print the answer as JSON")
-	})
-	return cmd
+	var all bool
+	path := func([]string) string {
+		if all {
+			return "/v1/weddings?limit=200"
+		}
+		return "/v1/weddings?limit=200&open=true"
+	}
+	return textCommand("list", "List the weddings to come, by their day", 0, http.MethodGet, path, func(out io.Writer, answer *weddings) error {
+		for _, w := range answer.Items {
+			if _, err := fmt.Fprintf(out, "%s  %-24s %-12s %s\n", w.BookingID, weddingcare.Moment(w.StartsAt, w.Zone), w.State, outcomeOf(w)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, func(f *pflag.FlagSet) { f.BoolVar(&all, "all", false, "those that are over too") })
 }
 
 func outcomeOf(w domain.WeddingCare) string {
