@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"reflect"
 	"slices"
 	"time"
 
@@ -81,10 +80,10 @@ func (a *Onboardings) check(ctx context.Context, in OnboardRef) (out OnboardStep
 			return err
 		}
 		before := now.Settings
-		if !sameSettings(before, i.Settings) {
+		if !provider.SameSettings(before, i.Settings) {
 			return domain.E(domain.KindConflict, "the settings changed while the system was asked")
 		}
-		if !sameSettings(before, settings) {
+		if !provider.SameSettings(before, settings) {
 			now.Settings = settings
 			if err := tx.UpdateIntegration(ctx, now, nil, now.Version); err != nil {
 				return err
@@ -96,22 +95,6 @@ func (a *Onboardings) check(ctx context.Context, in OnboardRef) (out OnboardStep
 		_, err = guard.Settle(ctx, tx, before, now, by)
 		return err
 	})
-}
-
-// sameSettings compares JSON by what it says.
-func sameSettings(a, b json.RawMessage) bool {
-	var x, y any
-	for _, one := range []struct {
-		raw json.RawMessage
-		out *any
-	}{{a, &x}, {b, &y}} {
-		d := json.NewDecoder(bytes.NewReader(one.raw))
-		d.UseNumber() // ids may be longer than a float is exact
-		if d.Decode(one.out) != nil {
-			return false
-		}
-	}
-	return reflect.DeepEqual(x, y)
 }
 
 // ProbeConnection makes the system's cheapest call. Running it again asks again.

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"maps"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/freeze"
+	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/store"
 )
 
@@ -165,26 +165,10 @@ func riskyChanges(was, now domain.Integration, settings bool, g *domain.Guard) (
 			out = append(out, riskyChange{act, field})
 		}
 	}
-	add(settings && !sameMeaning(was.Settings, now.Settings), freeze.ActSettings, "body.settings")
+	add(settings && !provider.SameSettings(was.Settings, now.Settings), freeze.ActSettings, "body.settings")
 	add(was.Direction != now.Direction, freeze.ActDirection, "body.direction")
 	add(was.ResourceID != now.ResourceID, freeze.ActResource, "body.resource_id")
 	add(!reflect.DeepEqual(was.Sync, now.Sync), freeze.ActSync, "body.sync")
 	add(g != nil && *g != was.Guard, freeze.ActGuard, "body.guard")
 	return out
-}
-
-// sameMeaning reports whether two texts mean the same.
-func sameMeaning(a, b json.RawMessage) bool {
-	var x, y any
-	for _, one := range []struct {
-		raw json.RawMessage
-		out *any
-	}{{a, &x}, {b, &y}} {
-		d := json.NewDecoder(bytes.NewReader(one.raw))
-		d.UseNumber() // ids may be longer than a float is exact
-		if d.Decode(one.out) != nil {
-			return bytes.Equal(a, b)
-		}
-	}
-	return reflect.DeepEqual(x, y)
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"strings"
 
 	"github.com/wedsync/wedsync/internal/domain"
@@ -35,6 +36,22 @@ func DecodeSettings(raw json.RawMessage, into any) error {
 		return domain.Invalid("settings", "must be one JSON object")
 	}
 	return nil
+}
+
+// SameSettings reports whether two settings say the same, however they are written. Text that is no JSON is the same as itself only.
+func SameSettings(a, b json.RawMessage) bool {
+	var x, y any
+	for _, one := range []struct {
+		raw json.RawMessage
+		out *any
+	}{{a, &x}, {b, &y}} {
+		d := json.NewDecoder(bytes.NewReader(one.raw))
+		d.UseNumber() // ids may be longer than a float is exact
+		if d.Decode(one.out) != nil {
+			return bytes.Equal(a, b)
+		}
+	}
+	return reflect.DeepEqual(x, y)
 }
 
 // CategoryRule gives entries a category by their words: calendars know none of ours. Settings of calendars hold a list of

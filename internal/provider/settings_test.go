@@ -95,3 +95,22 @@ func TestCategoryRulesAreBounded(t *testing.T) {
 		}
 	}
 }
+
+func TestSettingsAreComparedByWhatTheySay(t *testing.T) {
+	t.Parallel()
+	for name, v := range map[string]struct {
+		a, b string
+		same bool
+	}{
+		"another order and other spaces":       {`{"a":1,"b":[true]}`, `{ "b": [true], "a": 1 }`, true},
+		"another value":                        {`{"a":1}`, `{"a":2}`, false},
+		"another order of a list":              {`[1,2]`, `[2,1]`, false},
+		"numbers that a float cannot separate": {`{"id":9007199254740993}`, `{"id":9007199254740992}`, false},
+		"nothing that can be read":             {``, `{}`, false},
+		"twice the same that cannot be read":   {`{`, `{`, true},
+	} {
+		if got := provider.SameSettings(json.RawMessage(v.a), json.RawMessage(v.b)); got != v.same {
+			t.Errorf("%s: %t, want %t", name, got, v.same)
+		}
+	}
+}
