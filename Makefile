@@ -113,18 +113,6 @@ bench-conflict: ## measure apply with detection at 100,000 and 1,000,000 booking
 bench-conflict-10m: ## the same, and apply with detection at 10,000,000 bookings
 	@$(GO) run $(PGO) ./internal/bench/cmd/bench conflict --huge 10000000
 
-.PHONY: chaos-ingest
-chaos-ingest: ## kill server, Postgres and Temporal under load, 20 times per point, and check (10 minutes)
-	@$(GO) run ./internal/chaos/cmd/chaos ingest
-
-.PHONY: chaos-failover
-chaos-failover: ## take hooks, systems and credentials away under load, 30 times, and check that each change arrived once (7 minutes)
-	@$(GO) run ./internal/chaos/cmd/chaos failover
-
-.PHONY: chaos-ingest-check
-chaos-ingest-check: ## the same with one hit per point, and with programs that are wrong on purpose
-	@$(GO) test ./internal/chaos/... -count=1 -v
-
 .PHONY: bench-stream
 bench-stream: ## measure 5,000 idle live streams: memory, processor, time until an event reaches all
 	@$(GO) run $(PGO) ./internal/bench/cmd/bench stream
@@ -140,6 +128,18 @@ bench-sync: ## measure syncs of 10,000 events from CalDAV and from a simulated G
 .PHONY: bench-vendors
 bench-vendors: ## measure 5,000 connected systems with one change each a minute: applied p99, processor, memory (15 minutes)
 	@$(GO) run $(PGO) ./internal/bench/cmd/bench vendors
+
+.PHONY: chaos-ingest
+chaos-ingest: ## kill server, Postgres and Temporal under load, 20 times per point, and check (10 minutes)
+	@$(GO) run ./internal/chaos/cmd/chaos ingest
+
+.PHONY: chaos-failover
+chaos-failover: ## take hooks, systems and credentials away under load, 30 times, and check that each change arrived once (7 minutes)
+	@$(GO) run ./internal/chaos/cmd/chaos failover
+
+.PHONY: chaos-check
+chaos-check: ## a short run of both, and of programs that are wrong on purpose, which must be found out (5 minutes)
+	@$(GO) test ./internal/chaos/... -count=1 -v
 
 .PHONY: zone-tables
 zone-tables: ## write the Windows and IANA zone names anew from CLDR (needs npm)

@@ -1,8 +1,12 @@
 package archtest
 
 import (
+	"os"
 	"path"
+	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -150,6 +154,69 @@ func TestNoPatternOfTheFloorsIsLeftOver(t *testing.T) {
 			}
 		}
 	}
+}
+
+var quoted = regexp.MustCompile("`([^`]+)`")
+
+func TestTheDocumentShowsTheSameFloors(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join(root, "docs", "architecture.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "\n## Floors\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	shown := map[int][]string{}
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 4 {
+			continue
+		}
+		number, err := strconv.Atoi(strings.TrimSpace(cells[1]))
+		if err != nil {
+			continue // the head, and what stands beside
+		}
+		for _, m := range quoted.FindAllStringSubmatch(cells[2], -1) {
+			pattern := m[1]
+			if first, _, _ := strings.Cut(pattern, "/"); !exists(filepath.Join(root, first)) {
+				pattern = "internal/" + pattern
+			}
+			shown[number] = append(shown[number], pattern)
+		}
+	}
+	used := map[string]bool{}
+	for _, pkg := range packages(t) {
+		h, ok := heightOf(pkg.path)
+		if !ok {
+			continue
+		}
+		for number, patterns := range shown {
+			for _, p := range patterns {
+				if !matches([]string{p}, pkg.path) {
+					continue
+				}
+				used[p] = true
+				if number != floors[h.floor].number {
+					t.Errorf("the document has %s on floor %d; it is on floor %d", pkg.path, number, floors[h.floor].number)
+				}
+			}
+		}
+		if number := floors[h.floor].number; !matches(shown[number], pkg.path) {
+			t.Errorf("the document does not have %s on floor %d", pkg.path, number)
+		}
+	}
+	for number, patterns := range shown {
+		for _, p := range patterns {
+			if !used[p] {
+				t.Errorf("the document has %s on floor %d, which does not exist", p, number)
+			}
+		}
+	}
+}
+
+func exists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
 }
 
 func TestOutsideLibrariesAreImportedInOnePlace(t *testing.T) {
