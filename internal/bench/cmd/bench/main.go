@@ -18,14 +18,11 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
-	"time"
 
 	"github.com/wedsync/wedsync/internal/bench/ingest"
 	"github.com/wedsync/wedsync/internal/bench/load"
@@ -35,8 +32,6 @@ import (
 	"github.com/wedsync/wedsync/internal/bench/vendors"
 	"github.com/wedsync/wedsync/internal/devstack"
 	"github.com/wedsync/wedsync/internal/inbox"
-	"github.com/wedsync/wedsync/internal/providers/custom"
-	"github.com/wedsync/wedsync/internal/sim/crmsim"
 )
 
 func main() {
@@ -83,69 +78,4 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		}
 	}
 	return errors.New("usage: bench ingest|schemes|flow|conflict|fairness|stream|sync|monitor|vendors [flags]; -h lists them")
-}
-
-func runIngest(ctx context.Context, args []string, out, progress io.Writer) error {
-	var o ingest.Options
-	flags := flag.NewFlagSet("bench ingest", flag.ContinueOnError)
-	flags.SetOutput(progress)
-	only := flags.String("only", "", "measurements to run, parted by commas: accept, full, naive, raw; all by default")
-	bars := flags.Bool("bars", false, "exit 1 when a bar of the project is missed")
-	flags.IntVar(&o.Connections, "connections", 64, "connections of the load generator")
-	flags.IntVar(&o.Targets, "integrations", 64, "integrations that the connections post to")
-	flags.IntVar(&o.BodyBytes, "body", 1024, "bytes of a body, at least 512")
-	flags.DurationVar(&o.Duration, "duration", 20*time.Second, "time measured, each")
-	flags.DurationVar(&o.Warmup, "warmup", 5*time.Second, "time before that, each")
-	flags.StringVar(&o.Dir, "dir", "", "folder for the private stacks; the system's temporary folder by default")
-	flags.StringVar(&o.Profile, "profile", "", "folder for CPU profiles of the server")
-	flags.IntVar(&o.Writer.Committers, "committers", 0, "batches committed at the same time; 0 is the server's default")
-	flags.IntVar(&o.Writer.MinRows, "min-rows", 0, "rows a further committer waits for; 0 is the server's default")
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return nil
-		}
-		return err
-	}
-	if *only != "" {
-		o.Only = strings.Split(*only, ",")
-	}
-	o.Provider = ingest.Provider{Registration: custom.Registration, Settings: crmsim.MinimalWebhookSettings(), SecretName: "webhook_secret"}
-	o.Say = func(line string) { fmt.Fprintln(progress, line) }
-	result, err := ingest.Run(ctx, o)
-	if err != nil {
-		return err
-	}
-	missed := result.Bars()
-	if len(o.Only) == 0 {
-		for _, m := range missed {
-			fmt.Fprintln(progress, "missed:", m)
-		}
-	}
-	fmt.Fprintln(out, result.Line())
-	if *bars && len(missed) > 0 {
-		return fmt.Errorf("%d bars missed", len(missed))
-	}
-	return nil
-}
-
-func runStream(ctx context.Context, args []string, out, progress io.Writer) error {
-	var o streams.Options
-	flags := flag.NewFlagSet("bench stream", flag.ContinueOnError)
-	flags.SetOutput(progress)
-	flags.IntVar(&o.Subscribers, "subscribers", 5000, "idle connections")
-	flags.DurationVar(&o.Idle, "idle", 20*time.Second, "how long idling is watched")
-	flags.IntVar(&o.Rounds, "rounds", 50, "events sent to all")
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return nil
-		}
-		return err
-	}
-	o.Say = func(line string) { fmt.Fprintln(progress, line) }
-	result, err := streams.Run(ctx, o)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(out, result.Line())
-	return nil
 }

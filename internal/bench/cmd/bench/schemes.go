@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -86,10 +85,7 @@ func runSchemes(ctx context.Context, args []string, out, progress io.Writer) err
 	flags.StringVar(&o.Dir, "dir", "", "folder for the private stacks; the system's temporary folder by default")
 	flags.StringVar(&o.Profile, "profile", "", "folder for CPU profiles of the server, of the last scheme measured")
 	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return nil
-		}
-		return err
+		return helped(err)
 	}
 	list, err := schemes()
 	if err != nil {
@@ -105,14 +101,6 @@ func runSchemes(ctx context.Context, args []string, out, progress io.Writer) err
 	if err != nil {
 		return err
 	}
-	missed := result.Bars()
-	for _, m := range missed {
-		fmt.Fprintln(progress, "missed:", m)
-	}
 	fmt.Fprint(out, result.Table())
-	fmt.Fprintln(out, result.Line())
-	if *bars && len(missed) > 0 {
-		return fmt.Errorf("%d bars missed", len(missed))
-	}
-	return nil
+	return report(out, progress, result, *bars)
 }

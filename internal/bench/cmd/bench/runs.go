@@ -2,20 +2,22 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"runtime/pprof"
+	"strings"
 	"time"
 
 	"github.com/wedsync/wedsync/internal/bench/conflicts"
 	"github.com/wedsync/wedsync/internal/bench/fairness"
 	"github.com/wedsync/wedsync/internal/bench/flows"
+	"github.com/wedsync/wedsync/internal/bench/ingest"
+	"github.com/wedsync/wedsync/internal/bench/monitors"
+	"github.com/wedsync/wedsync/internal/bench/streams"
 	"github.com/wedsync/wedsync/internal/bench/syncs"
 	"github.com/wedsync/wedsync/internal/bench/vendors"
+	"github.com/wedsync/wedsync/internal/providers/custom"
+	"github.com/wedsync/wedsync/internal/sim/crmsim"
 )
 
 func runFlow(ctx context.Context, args []string, out, progress io.Writer) error {
@@ -121,55 +123,81 @@ func runVendors(ctx context.Context, args []string, out, progress io.Writer) err
 	return more.run(out, progress, "vendors-load", func() (figures, error) { return vendors.Run(ctx, o) })
 }
 
-func helped(err error) error {
-	if errors.Is(err, flag.ErrHelp) {
-		return nil
+func runIngest(ctx context.Context, args []string, out, progress io.Writer) error {
+	var o ingest.Options
+	flags := flag.NewFlagSet("bench ingest", flag.ContinueOnError)
+	flags.SetOutput(progress)
+	only := flags.String("only", "", "measurements to run, parted by commas: accept, full, naive, raw; all by default")
+	bars := flags.Bool("bars", false, "exit 1 when a bar of the project is missed")
+	flags.IntVar(&o.Connections, "connections", 64, "connections of the load generator")
+	flags.IntVar(&o.Targets, "integrations", 64, "integrations that the connections post to")
+	flags.IntVar(&o.BodyBytes, "body", 1024, "bytes of a body, at least 512")
+	flags.DurationVar(&o.Duration, "duration", 20*time.Second, "time measured, each")
+	flags.DurationVar(&o.Warmup, "warmup", 5*time.Second, "time before that, each")
+	flags.StringVar(&o.Dir, "dir", "", "folder for the private stacks; the system's temporary folder by default")
+	flags.StringVar(&o.Profile, "profile", "", "folder for CPU profiles of the server")
+	flags.IntVar(&o.Writer.Committers, "committers", 0, "batches committed at the same time; 0 is the server's default")
+	flags.IntVar(&o.Writer.MinRows, "min-rows", 0, "rows a further committer waits for; 0 is the server's default")
+	if err := flags.Parse(args); err != nil {
+		return helped(err)
 	}
-	return err
-}
-
-// figures is a benchmark's result.
-type figures interface {
-	Line() string
-	Bars() []string
-}
-
-// shared are the flags of every benchmark here.
-type shared struct {
-	bars    bool
-	profile string
-}
-
-func common(flags *flag.FlagSet) *shared {
-	s := &shared{}
-	flags.BoolVar(&s.bars, "bars", false, "exit 1 when a bar of the project is missed")
-	flags.StringVar(&s.profile, "profile", "", "folder for a CPU profile")
-	return s
-}
-
-func (s *shared) run(out, progress io.Writer, name string, measure func() (figures, error)) error {
-	if s.profile != "" {
-		f, err := os.Create(filepath.Join(s.profile, name+".cpu.pprof"))
-		if err != nil {
-			return fmt.Errorf("write a profile: %w", err)
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return fmt.Errorf("write a profile: %w", err)
-		}
-		defer pprof.StopCPUProfile()
+	if *only != "" {
+		o.Only = strings.Split(*only, ",")
 	}
-	result, err := measure()
+	o.Provider = ingest.Provider{Registration: custom.Registration, Settings: crmsim.MinimalWebhookSettings(), SecretName: "webhook_secret"}
+	o.Say = func(line string) { fmt.Fprintln(progress, line) }
+	result, err := ingest.Run(ctx, o)
 	if err != nil {
 		return err
 	}
 	missed := result.Bars()
-	for _, m := range missed {
-		fmt.Fprintln(progress, "missed:", m)
+	if len(o.Only) == 0 {
+		for _, m := range missed {
+			fmt.Fprintln(progress, "missed:", m)
+		}
 	}
 	fmt.Fprintln(out, result.Line())
-	if s.bars && len(missed) > 0 {
+	if *bars && len(missed) > 0 {
 		return fmt.Errorf("%d bars missed", len(missed))
 	}
 	return nil
+}
+
+func runStream(ctx context.Context, args []string, out, progress io.Writer) error {
+	var o streams.Options
+	flags := flag.NewFlagSet("bench stream", flag.ContinueOnError)
+	flags.SetOutput(progress)
+	flags.IntVar(&o.Subscribers, "subscribers", 5000, "idle connections")
+	flags.DurationVar(&o.Idle, "idle", 20*time.Second, "how long idling is watched")
+	flags.IntVar(&o.Rounds, "rounds", 50, "events sent to all")
+	if err := flags.Parse(args); err != nil {
+		return helped(err)
+	}
+	o.Say = func(line string) { fmt.Fprintln(progress, line) }
+	result, err := streams.Run(ctx, o)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out, result.Line())
+	return nil
+}
+
+func runMonitor(ctx context.Context, args []string, out, progress io.Writer) error {
+	var o monitors.Options
+	flags := flag.NewFlagSet("bench monitor", flag.ContinueOnError)
+	flags.SetOutput(progress)
+	bars := flags.Bool("bars", false, "exit 1 when a bar of the project is missed")
+	flags.IntVar(&o.Endpoints, "endpoints", 0, "connections; 0 is 5000")
+	flags.IntVar(&o.Platforms, "platforms", 0, "platforms that they are of; 0 is 10")
+	flags.DurationVar(&o.Every, "every", 0, "time between two probes; 0 is 30s")
+	flags.DurationVar(&o.For, "for", 0, "time altogether; 0 is 10m")
+	if err := flags.Parse(args); err != nil {
+		return helped(err)
+	}
+	o.Say = func(line string) { fmt.Fprintln(progress, line) }
+	result, err := monitors.Run(ctx, o)
+	if err != nil {
+		return err
+	}
+	return report(out, progress, result, *bars)
 }
