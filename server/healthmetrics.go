@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,18 +16,11 @@ import (
 // of other builds, has the rest together under "other".
 const mostPlatforms = 60
 
-// healthCollector shows how connected systems do. Workers have no port, so the figures are read from storage, as those of lags
-// are: every server shows those of all. An integration's id is never a label.
+// healthCollector shows how connected systems do. An integration's id is never a label.
 type healthCollector struct {
-	read func(ctx context.Context) (map[string]store.HealthTotals, error)
-	now  func() time.Time
-	log  *slog.Logger
+	storedFigures[map[string]store.HealthTotals]
 
 	states, probes, took, lag *prometheus.Desc
-
-	mu     sync.Mutex
-	readAt time.Time
-	totals map[string]store.HealthTotals
 }
 
 // NewHealthCollector makes wedsync_integrations, wedsync_probes_total, wedsync_probe_seconds and wedsync_probe_lag_seconds by
@@ -38,7 +30,7 @@ func NewHealthCollector(read func(ctx context.Context) (map[string]store.HealthT
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help+" Every server shows the figures of all.", append([]string{"platform"}, labels...), nil)
 	}
-	return &healthCollector{read: read, now: now, log: log,
+	return &healthCollector{storedFigures: storedFigures[map[string]store.HealthTotals]{what: "health", read: read, now: now, log: log},
 		states: desc("wedsync_integrations", "Connections by platform and health.", "state"),
 		probes: desc("wedsync_probes_total", "Probes by platform and outcome; only ok and failed say anything of the system.", "outcome"),
 		took:   desc("wedsync_probe_seconds", "Time that answers to probes took."),
@@ -54,20 +46,7 @@ func (c *healthCollector) Describe(out chan<- *prometheus.Desc) {
 
 // Collect is for the registry.
 func (c *healthCollector) Collect(out chan<- prometheus.Metric) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now := c.now(); c.readAt.IsZero() || now.Sub(c.readAt) >= lagsFreshFor {
-		ctx, cancel := context.WithTimeout(context.Background(), lagsTimeout)
-		totals, err := c.read(ctx)
-		cancel()
-		if err != nil {
-			c.log.Warn("health for metrics could not be read; the last figures are shown", "error", err)
-		} else {
-			c.totals = bounded(totals)
-		}
-		c.readAt = now
-	}
-	for platform, t := range c.totals {
+	for platform, t := range bounded(c.newest()) {
 		for _, state := range domain.HealthStates() {
 			out <- prometheus.MustNewConstMetric(c.states, prometheus.GaugeValue, float64(t.States[state]), platform, string(state))
 		}
