@@ -1,5 +1,5 @@
 // Package notify tells people of what concerns them: it finds out whom, says it in words, and hands it to mail, Slack, a signed
-// webhook or the live stream.
+// webhook, the live stream or PagerDuty.
 //
 //	planned, err := notify.Plan(ctx, tx, look)            // facts become notifications, in the caller's transaction
 //	view, over, err := notify.Load(ctx, tx, person, n, url) // what one says, from ids, at the time of sending
