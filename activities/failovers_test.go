@@ -266,6 +266,47 @@ func TestAfterAnOutageWhatWasMissedIsReadAndCounted(t *testing.T) {
 	}
 }
 
+func TestAnOutageThatEndsBehindOneOfOurOwnIsReadToo(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	d.shows()
+	d.read(d.crm)
+	move := func(to domain.HealthState, code domain.HealthCode) {
+		d.advance(time.Minute)
+		d.tenant(func(ctx context.Context, tx *store.Tx) error {
+			_, _, err := tx.MoveHealth(ctx, store.HealthMove{Integration: d.crm.ID, To: to, Reason: domain.HealthReason{Code: code, Text: "for the test"}})
+			return err
+		})
+	}
+	move(domain.HealthUp, domain.HealthAnswers)
+	move(domain.HealthUnknown, domain.HealthOurOutage)
+	move(domain.HealthUp, domain.HealthAnswers)
+	if !d.config(d.crm).PullWanted.IsZero() {
+		t.Error("it is to be read although it was never down")
+	}
+	move(domain.HealthDown, domain.HealthNoAnswer)
+	went := d.clock().Truncate(time.Microsecond)
+	move(domain.HealthUnknown, domain.HealthOurOutage)
+	move(domain.HealthDown, domain.HealthNoAnswer)
+	move(domain.HealthUnknown, domain.HealthOurOutage)
+	if !d.config(d.crm).PullWanted.IsZero() {
+		t.Error("it is to be read while nobody knows how it is")
+	}
+	move(domain.HealthUp, domain.HealthAnswers)
+	if d.config(d.crm).PullWanted.IsZero() {
+		t.Error("it is not to be read after the outage")
+	}
+	d.read(d.crm)
+	if list := d.episodes(d.crm); len(list) != 1 || list[0].Kind != domain.EpisodeOutage || list[0].EndedAt == nil || !list[0].BeganAt.Equal(went) {
+		t.Errorf("episodes are %+v, it went down %s", list, went)
+	}
+	move(domain.HealthUnknown, domain.HealthOurOutage)
+	move(domain.HealthUp, domain.HealthAnswers)
+	if !d.config(d.crm).PullWanted.IsZero() {
+		t.Error("the outage is read twice")
+	}
+}
+
 // drilled begins a drill as package drills does once it found nothing against it.
 func (d *desk) drilled(i domain.Integration) domain.DrillID {
 	d.t.Helper()

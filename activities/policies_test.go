@@ -272,6 +272,22 @@ func TestPolicyTouchesNothingWithin48HoursOfAWeddingNorAConfirmedWedding(t *test
 	}
 }
 
+func TestPolicyDecidesUpToTheFreezeOfTheOrganisation(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	d.tenant(func(ctx context.Context, tx *store.Tx) error {
+		_, err := tx.PutFreezeSettings(ctx, domain.FreezeSettings{PreflightDays: 7, FreezeHours: 24, Holds: domain.FreezeHoldsAll}, "admin", 0)
+		return err
+	})
+	d.policy(domain.ConflictPolicy{Category: domain.CategoryWedding, Other: meeting, Rule: domain.PolicyHigherCategory, Then: domain.ThenCancel})
+	c, _, _ := d.clash2(12)
+	d.advance(day.Add(12*time.Hour - 47*time.Hour).Sub(d.clock()))
+	d.judged(c)
+	if now := d.conflict(c.ID); now.Policy == nil || now.Policy.Outcome != domain.PolicyDecided {
+		t.Errorf("47 hours before a wedding whose freeze has 24: %s, note %+v", now.State, now.Policy)
+	}
+}
+
 func TestPolicyWithNowhereToGoLeavesItToAPerson(t *testing.T) {
 	t.Parallel()
 	d := setup(t)

@@ -114,42 +114,6 @@ func (a *Probes) ProbeShard(ctx context.Context, in ProbeShardInput) (ProbeShard
 	return ProbeShardResult{Beat: beat}, nil
 }
 
-// ProbeNowInput names a connection to be asked at once.
-type ProbeNowInput struct {
-	Org         domain.OrgID         `json:"org"`
-	Integration domain.IntegrationID `json:"integration"`
-}
-
-// ProbeNowResult is what it said.
-type ProbeNowResult struct {
-	Outcome string           `json:"outcome,omitempty"` // of domain.ProbeOutcome; "" with Silent
-	TookMS  int64            `json:"took_ms,omitempty"`
-	Cause   domain.ErrorKind `json:"cause,omitempty"`
-	Silent  bool             `json:"silent,omitempty"` // it cannot be asked: its health says what is known otherwise
-}
-
-// ProbeNow asks one connection at once, whatever its interval and state, such as before a wedding. A failure is confirmed by a
-// second try, so it takes at most 21 s; that it failed is a result and no error. Nothing is stored: the usual probes go on. It
-// runs on contract.QueueProbe.
-func (a *Probes) ProbeNow(ctx context.Context, in ProbeNowInput) (ProbeNowResult, error) {
-	if a.Prober == nil {
-		return ProbeNowResult{Silent: true}, nil
-	}
-	t, err := a.Store.ProbeTarget(ctx, in.Org, in.Integration)
-	if err != nil {
-		return ProbeNowResult{}, fail(err)
-	}
-	asked := a.Prober.Once(ctx, t)
-	if ctx.Err() != nil {
-		return ProbeNowResult{}, fail(domain.E(domain.KindUnavailable, "probe now: %w", ctx.Err()))
-	}
-	if asked.Silent {
-		return ProbeNowResult{Silent: true}, nil
-	}
-	r := asked.Result
-	return ProbeNowResult{Outcome: r.Outcome.String(), TookMS: r.Took.Milliseconds(), Cause: r.Cause}, nil
-}
-
 // teller hands moves to the shard's workflow, few signals for many moves.
 type teller struct {
 	a     *Probes

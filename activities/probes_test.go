@@ -188,24 +188,23 @@ func TestOneConnectionIsAskedAtOnce(t *testing.T) {
 		}
 		return nil
 	})
-	ask := func(id domain.IntegrationID) (out activities.ProbeNowResult) {
+	care := &activities.Weddings{Store: w.Store, Prober: w.steps.Prober}
+	w.env.RegisterActivity(care)
+	ask := func(org domain.OrgID, ids ...domain.IntegrationID) []activities.Answer {
 		t.Helper()
-		value, err := w.env.ExecuteActivity(w.steps.ProbeNow, activities.ProbeNowInput{Org: w.org, Integration: id})
+		value, err := w.env.ExecuteActivity(care.AskConnections, activities.AskConnectionsInput{Org: org, Connections: ids})
 		w.must(err)
+		var out activities.AskConnectionsResult
 		w.must(value.Get(&out))
-		return out
+		return out.Answers
 	}
-	if got := ask(w.id); got.Outcome != "failed" || got.Cause != domain.KindUnavailable || w.system.asked.Load() != 2 {
+	if got := ask(w.org, w.id); len(got) != 1 || got[0].Outcome != domain.ProbeFailed || got[0].Cause != domain.KindUnavailable || w.system.asked.Load() != 2 {
 		t.Errorf("%+v after %d tries", got, w.system.asked.Load())
 	}
-	if got := ask(w.id); got.Outcome != "ok" || got.Silent {
+	if got := ask(w.org, w.id, w.crm.ID); len(got) != 2 || got[0].Outcome != domain.ProbeOK || got[0].Silent || !got[1].Silent {
 		t.Errorf("%+v", got)
 	}
-	if got := ask(w.crm.ID); !got.Silent {
-		t.Errorf("%+v", got)
-	}
-	_, err := w.env.ExecuteActivity(w.steps.ProbeNow, activities.ProbeNowInput{Org: domain.NewID[domain.OrgID](w.clock()), Integration: w.id})
-	if err == nil {
-		t.Error("another tenant may ask it")
+	if got := ask(domain.NewID[domain.OrgID](w.clock()), w.id); len(got) != 0 {
+		t.Errorf("another tenant may ask it: %+v", got)
 	}
 }

@@ -162,6 +162,58 @@ func TestSettingsAndAnnouncementsOfMaintenanceAreKept(t *testing.T) {
 	}
 }
 
+func TestAnAnnouncementIsProposedAtOnceAndTakenBackWithIt(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	admin := b.token(b.a.org, domain.RoleAdmin)
+	var i struct{ Provider string }
+	b.do("GET", "/v1/integrations/"+string(b.a.integration), admin, "").into(t, &i)
+	starts := nextDay(time.Wednesday)
+	var w domain.ProviderWindow
+	b.do("POST", "/v1/provider-windows", admin, fmt.Sprintf(`{"provider":%q,"starts_at":%q,"ends_at":%q,"source":"their status page"}`,
+		i.Provider, starts.Format(time.RFC3339), starts.Add(time.Hour).Format(time.RFC3339))).into(t, &w)
+	if w.MaintenanceID == "" {
+		t.Fatalf("nothing was proposed for %+v", w)
+	}
+	var m maintenanceSeen
+	b.do("GET", "/v1/maintenance/"+string(w.MaintenanceID), admin, "").into(t, &m)
+	if m.State != domain.MaintenanceProposed || m.RequestedBy != "system:maintenance" || !m.StartsAt.Equal(starts) || !m.EndsAt.Equal(starts.Add(time.Hour)) {
+		t.Errorf("%+v", m)
+	}
+	if got := b.do("DELETE", "/v1/provider-windows/"+string(w.ID), admin, ""); got.status != 204 {
+		t.Fatalf("taken back with %d", got.status)
+	}
+	b.do("GET", "/v1/maintenance/"+string(w.MaintenanceID), admin, "").into(t, &m)
+	if m.State != domain.MaintenanceCancelled {
+		t.Errorf("it is %s still", m.State)
+	}
+}
+
+func TestProposingByItselfIsASetting(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	admin := b.token(b.a.org, domain.RoleAdmin)
+	body := `{"approval":"person","notice_minutes":60,"announce_minutes":[60],"weekdays":[1,2,3],"from_minute":0,"until_minute":1440,"when_wedding":"move","version":%d%s}`
+	var s domain.MaintenanceSettings
+	b.do("GET", "/v1/maintenance-settings", admin, "").into(t, &s)
+	if s.ProposeDays != 0 || s.ProposeMinutes != 60 {
+		t.Errorf("standard: %+v", s)
+	}
+	b.do("PUT", "/v1/maintenance-settings", admin, fmt.Sprintf(body, 0, `,"propose_days":30,"propose_minutes":120`)).into(t, &s)
+	if s.ProposeDays != 30 || s.ProposeMinutes != 120 {
+		t.Errorf("stored: %+v", s)
+	}
+	// Who does not speak of it does not change it.
+	b.do("PUT", "/v1/maintenance-settings", admin, fmt.Sprintf(body, 1, "")).into(t, &s)
+	if s.ProposeDays != 30 || s.ProposeMinutes != 120 || s.Version != 2 {
+		t.Errorf("not spoken of: %+v", s)
+	}
+	p := b.do("PUT", "/v1/maintenance-settings", admin, fmt.Sprintf(body, 2, `,"propose_days":3`)).problem(t, 422, "invalid")
+	if len(p.Errors) != 1 || p.Errors[0].Field != "body.propose_days" {
+		t.Errorf("%+v", p)
+	}
+}
+
 func TestAConnectionInMaintenanceSaysSo(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

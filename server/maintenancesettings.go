@@ -8,6 +8,7 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/rules/maintenance"
 	"github.com/wedsync/wedsync/internal/store"
+	"github.com/wedsync/wedsync/internal/upkeep"
 )
 
 type maintenanceSettingsOutput struct {
@@ -35,6 +36,8 @@ type putMaintenanceSettingsInput struct {
 		Until       int                 `json:"until_minute" minimum:"1" maximum:"1440" doc:"And until which; before from_minute it reaches over midnight"`
 		Seasons     []domain.Season     `json:"seasons,omitempty" maxItems:"20" doc:"Local days without any"`
 		WhenWedding domain.WhenWedding  `json:"when_wedding" enum:"cancel,move" doc:"What becomes of a window ahead into which a wedding moves"`
+		EveryDays   *int                `json:"propose_days,omitempty" minimum:"0" maximum:"365" doc:"After how many days without one a window is proposed by itself, 7 to 365; 0 = never; as it is if absent"`
+		Minutes     *int                `json:"propose_minutes,omitempty" minimum:"5" maximum:"720" doc:"How long such a window is; as it is if absent"`
 		Version     int64               `json:"version" minimum:"0" doc:"The version that the change was made from; 0 = the standard"`
 		Reason      string              `json:"reason,omitempty" maxLength:"500" doc:"Why, for the audit trail; no personal data"`
 	}
@@ -54,12 +57,23 @@ func (s *Server) putMaintenanceSettings(ctx context.Context, in *putMaintenanceS
 	}
 	facts := func(m domain.MaintenanceSettings) map[string]string {
 		return map[string]string{"approval": string(m.Approval), "notice_minutes": strconv.Itoa(m.NoticeMinutes), "zone": m.Zone, "from_minute": strconv.Itoa(m.FromMinute),
-			"until_minute": strconv.Itoa(m.UntilMinute), "weekdays": strconv.Itoa(len(m.Weekdays)), "seasons": strconv.Itoa(len(m.Seasons)), "when_wedding": string(m.WhenWedding)}
+			"until_minute": strconv.Itoa(m.UntilMinute), "weekdays": strconv.Itoa(len(m.Weekdays)), "seasons": strconv.Itoa(len(m.Seasons)), "when_wedding": string(m.WhenWedding),
+			"propose_days": strconv.Itoa(m.ProposeDays), "propose_minutes": strconv.Itoa(m.ProposeMinutes)}
 	}
 	out := &maintenanceSettingsOutput{}
 	return out, s.deps.Store.Tenant(ctx, who.Org, func(ctx context.Context, tx *store.Tx) error {
 		was, err := tx.MaintenanceSettings(ctx)
 		if err != nil {
+			return err
+		}
+		want.ProposeDays, want.ProposeMinutes = was.ProposeDays, was.ProposeMinutes
+		if b.EveryDays != nil {
+			want.ProposeDays = *b.EveryDays
+		}
+		if b.Minutes != nil {
+			want.ProposeMinutes = *b.Minutes
+		}
+		if err := want.Validate("body."); err != nil {
 			return err
 		}
 		if out.Body, err = tx.PutMaintenanceSettings(ctx, want, who.Subject, b.Version); err != nil {
@@ -116,7 +130,8 @@ type createProviderWindowInput struct {
 
 type providerWindowOutput struct{ Body domain.ProviderWindow }
 
-// createProviderWindow notes maintenance that a provider announced; proposals prefer such times.
+// createProviderWindow notes maintenance that a provider announced, and proposes a window of ours for it where one is free; other
+// proposals prefer such times.
 func (s *Server) createProviderWindow(ctx context.Context, in *createProviderWindowInput) (*providerWindowOutput, error) {
 	who, b := callerOf(ctx), &in.Body
 	if _, ok := s.providers[b.Provider]; !ok {
@@ -145,8 +160,15 @@ func (s *Server) createProviderWindow(ctx context.Context, in *createProviderWin
 		if out.Body, err = tx.CreateProviderWindow(ctx, w); err != nil {
 			return err
 		}
-		return s.maintenanceSettingChanged(ctx, tx, "provider_window.create", b.Source, "provider_window/"+string(id), nil,
-			map[string]string{"provider": w.Provider, "starts_at": w.StartsAt.Format(time.RFC3339), "ends_at": w.EndsAt.Format(time.RFC3339)})
+		if err := s.maintenanceSettingChanged(ctx, tx, "provider_window.create", b.Source, "provider_window/"+string(id), nil,
+			map[string]string{"provider": w.Provider, "starts_at": w.StartsAt.Format(time.RFC3339), "ends_at": w.EndsAt.Format(time.RFC3339)}); err != nil {
+			return err
+		}
+		if _, err := upkeep.SuggestAnnounced(ctx, tx); err != nil {
+			return err
+		}
+		out.Body, err = tx.ProviderWindow(ctx, id)
+		return err
 	})
 }
 
@@ -160,9 +182,17 @@ func (s *Server) deleteProviderWindow(ctx context.Context, in *deleteSettingInpu
 		return nil, err
 	}
 	return nil, s.deps.Store.Tenant(ctx, callerOf(ctx).Org, func(ctx context.Context, tx *store.Tx) error {
+		if err := tx.LockMaintenance(ctx); err != nil {
+			return err
+		}
 		was, err := tx.DeleteProviderWindow(ctx, id)
 		if err != nil {
 			return err
+		}
+		if was.MaintenanceID != "" {
+			if err := upkeep.Withdraw(ctx, tx, was.MaintenanceID, callerOf(ctx).Subject); err != nil {
+				return err
+			}
 		}
 		return s.maintenanceSettingChanged(ctx, tx, "provider_window.delete", reason, "provider_window/"+string(id), map[string]string{"provider": was.Provider}, nil)
 	})

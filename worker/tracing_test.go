@@ -16,6 +16,7 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/testsuite"
 	sdkworker "go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
@@ -240,5 +241,46 @@ func TestTracesAreHandedToStepsThatExist(t *testing.T) {
 	}
 	if flow.StepOf(contract.SignalChanged) != "" || flow.TracedStep("other") != "" || flow.TracedStep(flow.TraceHeader("")) != "" {
 		t.Error("a header of somebody else is taken")
+	}
+}
+
+// outgoing notes below which span its steps ran.
+type outgoing struct{ below map[string]domain.Trace }
+
+func (o *outgoing) SendEvents(ctx context.Context) error {
+	o.below["SendEvents"] = tracing.Of(ctx)
+	return nil
+}
+
+func (o *outgoing) SendNotifications(ctx context.Context) error {
+	o.below["SendNotifications"] = tracing.Of(ctx)
+	return nil
+}
+
+func (o *outgoing) ProbeShard(ctx context.Context) error {
+	o.below["ProbeShard"] = tracing.Of(ctx)
+	return nil
+}
+
+func TestWhatGoesOutBeginsATraceOfItsOwnAndAProbeDoesNot(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(otlpsim.New())
+	t.Cleanup(srv.Close)
+	tracer, err := tracing.New(t.Context(), tracing.Options{Endpoint: srv.URL + "/v1/traces"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestActivityEnvironment()
+	env.SetWorkerOptions(sdkworker.Options{Interceptors: interceptors(tracer)})
+	steps := &outgoing{map[string]domain.Trace{}}
+	env.RegisterActivity(steps)
+	for name, traced := range map[string]bool{"SendEvents": true, "SendNotifications": true, "ProbeShard": false} {
+		if _, err := env.ExecuteActivity(name); err != nil {
+			t.Fatal(err)
+		}
+		if got := steps.below[name]; got.IsZero() == traced {
+			t.Errorf("%s ran below %v", name, got)
+		}
 	}
 }

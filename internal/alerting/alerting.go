@@ -67,6 +67,7 @@ func Evaluate(ctx context.Context, tx *store.Tx) (Done, error) {
 	if err != nil {
 		return Done{}, err
 	}
+	in.Rules = rules
 	if in.Policy, err = tx.AlertPolicy(ctx); err != nil {
 		return Done{}, err
 	}

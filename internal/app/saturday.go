@@ -60,7 +60,7 @@ func (w WeddingDay) with(ctx context.Context, fn func(*store.Store) error) error
 	}
 	s, err := store.Open(ctx, w.DatabaseURL, ring, store.Options{MaxConns: 1, SystemMaxConns: 1, AppName: "wedsync freeze", Now: w.Now})
 	if domain.KindOf(err) == domain.KindForbidden {
-		return fmt.Errorf("this login may not see whether a wedding is on; as a superuser: GRANT wedsync_app, wedsync_system TO its role: %w", err)
+		return fmt.Errorf("this login may not see whether a wedding is on; as a superuser: GRANT wedsync_app, wedsync_system TO %s; %w", store.LoginOf(w.DatabaseURL), err)
 	}
 	if err != nil {
 		return err

@@ -155,6 +155,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	parts.Go(func() { s.core.keepProbes(back) })
 	parts.Go(func() { s.core.keepWeddings(back) })
 	parts.Go(func() { s.core.keepDrills(back) })
+	parts.Go(func() { s.core.keepMaintenance(back) })
 	parts.Go(func() {
 		if err := s.waker.Run(back); err != nil {
 			s.core.Log.Error("waking of subscriptions stopped", "error", err)

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/wedsync/wedsync/internal/contract"
@@ -21,11 +23,23 @@ const (
 
 // keepWeddings has the workflows of weddings started that do not run, until ctx ends.
 func (c *Core) keepWeddings(ctx context.Context) {
-	tick := time.NewTicker(weddingsEvery)
+	c.keep(ctx, weddingsEvery, "weddings that nobody looks after could not be looked for; trying again", c.sweepWeddings)
+}
+
+func (c *Core) sweepWeddings(ctx context.Context) error {
+	return c.eachOrganization(ctx, func(ctx context.Context, tx *store.Tx) error {
+		_, err := tx.SweepWeddings(ctx, weddingsLate, weddingsAtOnce)
+		return err
+	})
+}
+
+// keep makes a pass now and from time to time, until ctx ends.
+func (c *Core) keep(ctx context.Context, every time.Duration, warning string, pass func(context.Context) error) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		if err := c.sweepWeddings(ctx); err != nil && ctx.Err() == nil {
-			c.Log.Warn("weddings that nobody looks after could not be looked for; trying again", "error", err)
+		if err := pass(ctx); err != nil && ctx.Err() == nil {
+			c.Log.Warn(warning, "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -35,20 +49,22 @@ func (c *Core) keepWeddings(ctx context.Context) {
 	}
 }
 
-func (c *Core) sweepWeddings(ctx context.Context) error {
+// eachOrganization does something for every organisation, also for those behind one for which it does not work.
+func (c *Core) eachOrganization(ctx context.Context, do func(ctx context.Context, tx *store.Tx) error) error {
 	all, err := c.Store.Organizations(ctx)
 	if err != nil {
 		return err
 	}
+	var faults []error
 	for _, o := range all {
-		if err := c.Store.Tenant(ctx, o.ID, func(ctx context.Context, tx *store.Tx) error {
-			_, err := tx.SweepWeddings(ctx, weddingsLate, weddingsAtOnce)
-			return err
-		}); err != nil {
-			return err
+		if err := c.Store.Tenant(ctx, o.ID, do); err != nil && len(faults) < 10 {
+			faults = append(faults, fmt.Errorf("organization %s: %w", o.ID, err))
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
 // pollAtOnce has a connection polled at once that tells of no news on the day of a wedding: it fails over to quick polls, and one

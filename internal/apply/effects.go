@@ -11,6 +11,7 @@ import (
 	"github.com/wedsync/wedsync/internal/rules/conflict"
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
 	"github.com/wedsync/wedsync/internal/rules/suggest"
+	"github.com/wedsync/wedsync/internal/rules/weddingday"
 	"github.com/wedsync/wedsync/internal/store"
 )
 
@@ -145,8 +146,10 @@ func waysWithin(ctx context.Context, tx *store.Tx, known map[domain.ResourceID]r
 		resources []domain.Resource
 		own       []store.BusyAllocation
 		others    []store.BusyAllocation
+		settings  domain.FreezeSettings
 	)
 	look := tx.Reads()
+	look.FreezeSettings(&settings)
 	look.Neighbours(reconcile.Reach(subject.When.Span.Pad(48*time.Hour, 48*time.Hour)), &resources, &others)
 	look.AllocationsNear([]store.Near{{Resource: subject.ResourceID, Span: subject.When.Span.Pad(horizon, horizon)}}, &own)
 	if err := look.Do(ctx); err != nil {
@@ -172,7 +175,7 @@ func waysWithin(ctx context.Context, tx *store.Tx, known map[domain.ResourceID]r
 		}
 	}
 	busy := map[domain.ResourceID][]conflict.Candidate{}
-	request := suggest.Request{Subject: subject, Now: tx.Now, Max: 5}
+	request := suggest.Request{Subject: subject, Now: tx.Now, Max: 5, Freeze: weddingday.PeriodsOf(settings).Freeze}
 	for _, a := range overlay(own) {
 		if a.BookingID == subject.ID {
 			request.Place = a.Place

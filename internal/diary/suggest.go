@@ -11,6 +11,7 @@ import (
 	"github.com/wedsync/wedsync/internal/rules/place"
 	"github.com/wedsync/wedsync/internal/rules/reconcile"
 	"github.com/wedsync/wedsync/internal/rules/suggest"
+	"github.com/wedsync/wedsync/internal/rules/weddingday"
 	"github.com/wedsync/wedsync/internal/store"
 )
 
@@ -46,8 +47,10 @@ func Suggest(ctx context.Context, tx *store.Tx, asked Asked) (Advice, error) {
 		resources []domain.Resource
 		mine      []store.BusyAllocation
 		venues    []domain.Venue
+		settings  domain.FreezeSettings
 	)
 	r := tx.Reads()
+	r.FreezeSettings(&settings)
 	if b.Details.Location != "" {
 		r.Venues(&venues)
 	}
@@ -63,7 +66,7 @@ func Suggest(ctx context.Context, tx *store.Tx, asked Asked) (Advice, error) {
 	if err != nil {
 		return Advice{}, domain.E(domain.KindInternal, "zone of a stored resource: %w", err)
 	}
-	request := suggest.Request{Subject: b, Place: place.Learn(venues).Find(b.Details.Location), Resource: resources[0], Loc: loc, Now: tx.Now, Max: asked.Max, Skills: asked.Skills,
+	request := suggest.Request{Subject: b, Place: place.Learn(venues).Find(b.Details.Location), Resource: resources[0], Loc: loc, Now: tx.Now, Freeze: weddingday.PeriodsOf(settings).Freeze, Max: asked.Max, Skills: asked.Skills,
 		Busy: byResource(mine, b.ID)[b.ResourceID]}
 	if request.Skills == nil {
 		request.Skills = resources[0].Skills

@@ -80,6 +80,8 @@ const (
 	MaxSeasons            = 20
 	MaxProviderWindows    = 200 // of an organisation that are not over
 	MaxProviderWindowTime = 7 * 24 * time.Hour
+	MinProposeDays        = 7 // between two windows that the platform proposes by itself
+	MaxProposeDays        = 365
 )
 
 // Maintenance is a window in which connections are at rest: what arrives is stored and not applied, nothing is written to the other
@@ -186,16 +188,21 @@ type MaintenanceSettings struct {
 	UntilMinute int         `json:"until_minute" minimum:"1" maximum:"1440"`
 	Seasons     []Season    `json:"seasons" maxItems:"20"`
 	WhenWedding WhenWedding `json:"when_wedding" enum:"cancel,move"`
-	UpdatedBy   string      `json:"updated_by,omitempty"`
-	UpdatedAt   *time.Time  `json:"updated_at,omitempty"`
-	Version     int64       `json:"version"` // 0 = the standard
+	// ProposeDays is after how many days without a window the platform proposes one for a connection by itself; 0 = it does not.
+	// What providers announce of their own systems is proposed in any case.
+	ProposeDays int `json:"propose_days" minimum:"0" maximum:"365"`
+	// ProposeMinutes is how long such a window is.
+	ProposeMinutes int        `json:"propose_minutes" maximum:"720"`
+	UpdatedBy      string     `json:"updated_by,omitempty"`
+	UpdatedAt      *time.Time `json:"updated_at,omitempty"`
+	Version        int64      `json:"version"` // 0 = the standard
 }
 
 // StandardMaintenanceSettings are those of an organisation that set none: an admin approves, people are told three days and an hour
 // before, and Saturdays are closed.
 func StandardMaintenanceSettings() MaintenanceSettings {
 	return MaintenanceSettings{Approval: ApprovalByPerson, NoticeMinutes: 72 * 60, AnnounceMinutes: []int{72 * 60, 60},
-		Weekdays: []int{0, 1, 2, 3, 4, 5}, FromMinute: 0, UntilMinute: 1440, Seasons: []Season{}, WhenWedding: WeddingCancels}
+		Weekdays: []int{0, 1, 2, 3, 4, 5}, FromMinute: 0, UntilMinute: 1440, Seasons: []Season{}, WhenWedding: WeddingCancels, ProposeMinutes: 60}
 }
 
 // Notice is NoticeMinutes as a duration.
@@ -221,6 +228,12 @@ func (s MaintenanceSettings) Validate(prefix string) error {
 		if lead < 1 || lead > MaxMaintenanceNotice || n > 0 && lead >= s.AnnounceMinutes[n-1] {
 			return Invalid(prefix+"announce_minutes", "must be 1 to %d, each less than the one before", MaxMaintenanceNotice)
 		}
+	}
+	if s.ProposeDays != 0 && (s.ProposeDays < MinProposeDays || s.ProposeDays > MaxProposeDays) {
+		return Invalid(prefix+"propose_days", "must be 0 (never) or %d to %d, is %d", MinProposeDays, MaxProposeDays, s.ProposeDays)
+	}
+	if d := time.Duration(s.ProposeMinutes) * time.Minute; s.ProposeDays > 0 && (d < MinMaintenance || d > MaxMaintenance) {
+		return Invalid(prefix+"propose_minutes", "must be %d to %d, is %d", int(MinMaintenance.Minutes()), int(MaxMaintenance.Minutes()), s.ProposeMinutes)
 	}
 	if len(s.Zone) > 64 {
 		return Invalid(prefix+"zone", "must be an IANA zone name of at most 64 characters")
@@ -259,9 +272,11 @@ type ProviderWindow struct {
 	StartsAt time.Time        `json:"starts_at"`
 	EndsAt   time.Time        `json:"ends_at"`
 	// Source says where it was announced: an address of https, or words.
-	Source    string    `json:"source"`
-	CreatedBy string    `json:"created_by"`
-	CreatedAt time.Time `json:"created_at"`
+	Source string `json:"source"`
+	// MaintenanceID is the window of ours that was proposed for it, "" as long as none could be.
+	MaintenanceID MaintenanceID `json:"maintenance_id,omitempty"`
+	CreatedBy     string        `json:"created_by"`
+	CreatedAt     time.Time     `json:"created_at"`
 }
 
 // Validate checks times and source; prefix is put before the names of fields. Whether the provider exists is not known here.

@@ -104,13 +104,14 @@ type Now struct {
 	at      time.Time
 	freezes []weddingday.Freeze
 	holds   domain.FreezeHolds
+	length  time.Duration
 }
 
 // Look reads it.
 func Look(ctx context.Context, tx *store.Tx) (Now, error) {
 	// As far ahead as freezes can follow each other without a break that matters to whoever waits.
 	freezes, settings, err := tx.FreezesWith(ctx, tx.Now, tx.Now.Add(14*24*time.Hour))
-	return Now{tx.Now, freezes, settings.Holds}, err
+	return Now{tx.Now, freezes, settings.Holds, weddingday.PeriodsOf(settings).Freeze}, err
 }
 
 // Frozen reports whether a freeze is on.
@@ -118,6 +119,9 @@ func (n Now) Frozen() bool {
 	_, on := weddingday.On(n.freezes, n.at)
 	return on
 }
+
+// Length is how long before a wedding the organisation's freeze begins.
+func (n Now) Length() time.Duration { return n.length }
 
 // Wedding is the freeze that is on and ends last; the zero value when none is.
 func (n Now) Wedding() weddingday.Freeze {

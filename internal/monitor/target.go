@@ -92,7 +92,7 @@ func (t *target) next(after time.Time, usual time.Duration) time.Time {
 
 func (t *target) evidence(now time.Time, usual time.Duration, blind bool) health.Evidence {
 	return health.Evidence{Wish: t.Wish, WishReason: t.WishReason, Maintenance: t.maintained(now), MaintenanceText: t.MaintenanceText,
-		Probed: t.silent != t.Version, Every: t.Every(now, usual), Track: t.track, Since: t.since, Blind: blind, Passive: t.passive,
+		Probed: t.silent != t.Version, Every: t.Every(now, usual), Track: t.track, Reason: t.Reason, RestUntil: t.notBefore, Since: t.since, Blind: blind, Passive: t.passive,
 		Mode: t.Mode, ModeReason: t.ModeReason, QuickPolls: t.QuickPolls}
 }
 

@@ -229,7 +229,7 @@ func mayIgnore(ctx context.Context, tx *store.Tx, c domain.Conflict, until *time
 		if err != nil {
 			return err
 		}
-		if at := b.When.Start.Add(-resolution.Freeze); b.Category == domain.CategoryWedding && at.Before(last) {
+		if at := b.When.Start.Add(-resolution.DecideBefore); b.Category == domain.CategoryWedding && at.Before(last) {
 			last, why = at, "48 hours before the wedding"
 		}
 	}

@@ -100,15 +100,13 @@ func judge(ctx context.Context, tx *store.Tx, c domain.Conflict, over *domain.Co
 	if err != nil {
 		return v, a, false, err
 	}
-	v = resolution.Choose(a.Policy, x, y, tx.Now)
-	if v.Outcome == domain.PolicyDecided {
-		now, err := freeze.Look(ctx, tx)
-		if err != nil {
-			return v, a, false, err
-		}
-		if now.Stops(one.When.Span) || now.Stops(two.When.Span) {
-			v = resolution.Verdict{Outcome: domain.PolicyFrozen, Why: "a wedding of the organisation is near or on"}
-		}
+	now, err := freeze.Look(ctx, tx)
+	if err != nil {
+		return v, a, false, err
+	}
+	v = resolution.Choose(a.Policy, x, y, tx.Now, now.Length())
+	if v.Outcome == domain.PolicyDecided && (now.Stops(one.When.Span) || now.Stops(two.When.Span)) {
+		v = resolution.Verdict{Outcome: domain.PolicyFrozen, Why: "a wedding of the organisation is near or on"}
 	}
 	a.Note = domain.PolicyNote{PolicyID: a.Policy.ID, Rule: a.Policy.Rule, Outcome: v.Outcome, Reason: v.Why, At: tx.Now}
 	return v, a, true, nil

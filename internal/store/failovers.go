@@ -163,9 +163,11 @@ func (tx *Tx) DoubtWatches(ctx context.Context, id domain.IntegrationID) (int, e
 	return int(tag.RowsAffected()), fault("doubt watches", err)
 }
 
-// PlatformFailovers counts the connections of a platform that failed over, and all of it that run, of all tenants together.
+// PlatformFailovers counts the connections of a platform that run and failed over, and all of it that run, of all tenants together.
+// One that was paused or deleted meanwhile keeps its mode and takes nobody's place.
 func (s *Store) PlatformFailovers(ctx context.Context, provider string) (over, total int, err error) {
-	err = s.system.QueryRow(ctx, `SELECT (SELECT count(*) FROM failovers WHERE provider = $1 AND mode <> 'usual'),
+	err = s.system.QueryRow(ctx, `SELECT (SELECT count(*) FROM failovers f JOIN integrations i ON i.org_id = f.org_id AND i.id = f.integration_id
+			WHERE f.provider = $1 AND f.mode <> 'usual' AND i.state = 'active'),
 		(SELECT count(*) FROM integrations WHERE provider = $1 AND state = 'active')`, provider).Scan(&over, &total)
 	return over, total, fault("count failovers of a platform", err)
 }

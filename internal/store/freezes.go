@@ -33,6 +33,13 @@ func (tx *Tx) FreezeSettings(ctx context.Context) (domain.FreezeSettings, error)
 	return firstSettings(all), nil
 }
 
+// FreezeSettings queues [Tx.FreezeSettings].
+func (r *Reads) FreezeSettings(out *domain.FreezeSettings) {
+	var stored []domain.FreezeSettings
+	r.after = append(r.after, func() { *out = firstSettings(stored) })
+	read(r, "read freeze settings", &stored, freezeSettingsQuery, scanFreezeSettings, r.tx.Org)
+}
+
 func firstSettings(all []domain.FreezeSettings) domain.FreezeSettings {
 	if len(all) == 0 {
 		return domain.StandardFreezeSettings()

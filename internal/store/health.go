@@ -175,10 +175,26 @@ func (tx *Tx) afterMove(ctx context.Context, c domain.HealthChange, since time.T
 		return tx.SuspectPushes(ctx, c.IntegrationID, domain.OverSilent, c.Reason.Text)
 	case c.From == domain.HealthDown && c.To.Works():
 		return tx.WantCatchUp(ctx, c.IntegrationID, domain.OverOutage, "it was down for "+c.Lasted.Round(time.Second).String(), since)
+	case c.From == domain.HealthUnknown && c.To.Works():
+		// It may have become unknown while it was down, such as by an outage of our own. Then the outage ends only now.
+		down, err := tx.downBefore(ctx, c)
+		if err != nil || down == nil {
+			return err
+		}
+		return tx.WantCatchUp(ctx, c.IntegrationID, domain.OverOutage, "it was down, or not known to be up, for "+tx.Now.Sub(*down).Round(time.Second).String(), *down)
 	case c.From == domain.HealthNeedsReconnect && c.To == domain.HealthUnknown:
 		return tx.WantCatchUp(ctx, c.IntegrationID, domain.OverReconnected, "it had to be connected again", since)
 	}
 	return nil
+}
+
+// downBefore is when a connection went down that has not worked since until a move; nil when it did not.
+func (tx *Tx) downBefore(ctx context.Context, c domain.HealthChange) (*time.Time, error) {
+	var at *time.Time
+	err := tx.QueryRow(ctx, `SELECT min(at) FROM health_changes WHERE org_id = $1 AND integration_id = $2 AND became = 'down' AND seq < $3 AND seq > coalesce((
+			SELECT max(seq) FROM health_changes WHERE org_id = $1 AND integration_id = $2 AND became IN ('up', 'degraded', 'failing_over', 'polling') AND seq < $3), 0)`,
+		tx.Org, c.IntegrationID, c.Seq).Scan(&at)
+	return utc(at), fault("look for an outage before", err)
 }
 
 // suits reports whether a state of health may be stored beside a wish.

@@ -73,6 +73,13 @@ func (tx *Tx) OpenMaintenances(ctx context.Context) ([]domain.Maintenance, error
 	return all, fault("read open maintenance", err)
 }
 
+// RecentMaintenances returns the windows that were made at a time or later, the newest first, at most 2,000.
+func (tx *Tx) RecentMaintenances(ctx context.Context, since time.Time) ([]domain.Maintenance, error) {
+	rows, err := tx.Query(ctx, "SELECT "+maintenanceColumns+" FROM maintenance_windows WHERE org_id = $1 AND created_at >= $2 ORDER BY created_at DESC, id LIMIT 2000", tx.Org, since)
+	all, err := collect(rows, err, scanMaintenance)
+	return all, fault("read recent maintenance", err)
+}
+
 // SaveMaintenance stores a window as it is to be: a new one, or one whose stored version is still the one that was read. It tells the
 // live stream and the window's workflow; told is "" or what people are told of it. KindConflict: another version.
 func (tx *Tx) SaveMaintenance(ctx context.Context, m domain.Maintenance, isNew bool, told string) (domain.Maintenance, error) {

@@ -175,7 +175,7 @@ func TestSettingsOfMaintenanceAreStandardUntilSet(t *testing.T) {
 	ctx := t.Context()
 	org := b.org()
 	want := domain.MaintenanceSettings{Approval: domain.ApprovalAutomatic, NoticeMinutes: 60, AnnounceMinutes: []int{60, 5}, Zone: "Europe/Berlin", Weekdays: []int{1, 2},
-		FromMinute: 1320, UntilMinute: 300, Seasons: []domain.Season{{From: "05-01", Until: "05-31", Name: "May"}}, WhenWedding: domain.WeddingMoves}
+		FromMinute: 1320, UntilMinute: 300, Seasons: []domain.Season{{From: "05-01", Until: "05-31", Name: "May"}}, WhenWedding: domain.WeddingMoves, ProposeDays: 30, ProposeMinutes: 90}
 	put := func(version int64) (got domain.MaintenanceSettings, err error) {
 		err = b.Tenant(ctx, org, func(_ context.Context, tx *Tx) error {
 			was, err := tx.MaintenanceSettings(ctx)

@@ -16,9 +16,9 @@ func (tx *Tx) MaintenanceSettings(ctx context.Context) (domain.MaintenanceSettin
 	var s domain.MaintenanceSettings
 	var seasons []byte
 	var at time.Time
-	err := tx.QueryRow(ctx, `SELECT approval, notice_minutes, announce_minutes, zone, weekdays, from_minute, until_minute, seasons, when_wedding, updated_by, updated_at, version
-		FROM maintenance_settings WHERE org_id = $1`, tx.Org).Scan(&s.Approval, &s.NoticeMinutes, &s.AnnounceMinutes, &s.Zone, &s.Weekdays, &s.FromMinute, &s.UntilMinute,
-		&seasons, &s.WhenWedding, &s.UpdatedBy, &at, &s.Version)
+	err := tx.QueryRow(ctx, `SELECT approval, notice_minutes, announce_minutes, zone, weekdays, from_minute, until_minute, seasons, when_wedding, propose_days,
+		propose_minutes, updated_by, updated_at, version FROM maintenance_settings WHERE org_id = $1`, tx.Org).Scan(&s.Approval, &s.NoticeMinutes, &s.AnnounceMinutes, &s.Zone,
+		&s.Weekdays, &s.FromMinute, &s.UntilMinute, &seasons, &s.WhenWedding, &s.ProposeDays, &s.ProposeMinutes, &s.UpdatedBy, &at, &s.Version)
 	if err == pgx.ErrNoRows {
 		return domain.StandardMaintenanceSettings(), nil
 	}
@@ -44,13 +44,13 @@ func (tx *Tx) PutMaintenanceSettings(ctx context.Context, s domain.MaintenanceSe
 		return s, domain.E(domain.KindInternal, "write seasons")
 	}
 	values := []any{tx.Org, string(s.Approval), s.NoticeMinutes, append([]int{}, s.AnnounceMinutes...), s.Zone, append([]int{}, s.Weekdays...), s.FromMinute, s.UntilMinute, seasons,
-		string(s.WhenWedding), clip(by, 200), tx.Now, expectVersion}
+		string(s.WhenWedding), clip(by, 200), tx.Now, expectVersion, s.ProposeDays, s.ProposeMinutes}
 	tag, err := tx.Exec(ctx, `INSERT INTO maintenance_settings (org_id, approval, notice_minutes, announce_minutes, zone, weekdays, from_minute, until_minute, seasons, when_wedding,
-			updated_by, updated_at)
-		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 WHERE $13 = 0 ON CONFLICT (org_id) DO NOTHING`, values...)
+			updated_by, updated_at, propose_days, propose_minutes)
+		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $14, $15 WHERE $13 = 0 ON CONFLICT (org_id) DO NOTHING`, values...)
 	if err == nil && tag.RowsAffected() == 0 {
 		tag, err = tx.Exec(ctx, `UPDATE maintenance_settings SET approval = $2, notice_minutes = $3, announce_minutes = $4, zone = $5, weekdays = $6, from_minute = $7,
-				until_minute = $8, seasons = $9, when_wedding = $10, updated_by = $11, updated_at = $12, version = version + 1
+				until_minute = $8, seasons = $9, when_wedding = $10, updated_by = $11, updated_at = $12, propose_days = $14, propose_minutes = $15, version = version + 1
 			WHERE org_id = $1 AND version = $13`, values...)
 	}
 	if err != nil {
@@ -65,10 +65,10 @@ func (tx *Tx) PutMaintenanceSettings(ctx context.Context, s domain.MaintenanceSe
 	return tx.MaintenanceSettings(ctx)
 }
 
-const providerWindowColumns = "id, org_id, provider, starts_at, ends_at, source, created_by, created_at"
+const providerWindowColumns = "id, org_id, provider, starts_at, ends_at, source, coalesce(maintenance_id::text, ''), created_by, created_at"
 
 func scanProviderWindow(row pgx.Row) (w domain.ProviderWindow, err error) {
-	err = row.Scan(&w.ID, &w.OrgID, &w.Provider, &w.StartsAt, &w.EndsAt, &w.Source, &w.CreatedBy, &w.CreatedAt)
+	err = row.Scan(&w.ID, &w.OrgID, &w.Provider, &w.StartsAt, &w.EndsAt, &w.Source, &w.MaintenanceID, &w.CreatedBy, &w.CreatedAt)
 	w.StartsAt, w.EndsAt, w.CreatedAt = w.StartsAt.UTC(), w.EndsAt.UTC(), w.CreatedAt.UTC()
 	return w, err
 }
@@ -94,6 +94,18 @@ func (tx *Tx) ProviderWindows(ctx context.Context, from, until time.Time) ([]dom
 		ORDER BY starts_at, id LIMIT 1000`, tx.Org, from, until)
 	all, err := collect(rows, err, scanProviderWindow)
 	return all, fault("read announcements", err)
+}
+
+// ProviderWindow reads one; KindNotFound when the tenant has no such.
+func (tx *Tx) ProviderWindow(ctx context.Context, id domain.ProviderWindowID) (domain.ProviderWindow, error) {
+	w, err := scanProviderWindow(tx.QueryRow(ctx, "SELECT "+providerWindowColumns+" FROM provider_windows WHERE org_id = $1 AND id = $2", tx.Org, id))
+	return w, missing("announcement", "read announcement", err)
+}
+
+// NoteProviderWindowProposed notes which window was proposed for an announcement.
+func (tx *Tx) NoteProviderWindowProposed(ctx context.Context, id domain.ProviderWindowID, m domain.MaintenanceID) error {
+	_, err := tx.Exec(ctx, "UPDATE provider_windows SET maintenance_id = $3 WHERE org_id = $1 AND id = $2", tx.Org, id, m)
+	return fault("note what was proposed for an announcement", err)
 }
 
 // DeleteProviderWindow forgets one and returns it; KindNotFound when the tenant has no such.

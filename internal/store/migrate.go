@@ -55,6 +55,15 @@ func SchemaVersion(ctx context.Context, url string) (have, want int64, err error
 	return have, want, fault("read schema version", err)
 }
 
+// LoginOf is the role that logs in with a database URL, as a statement names it; "" where the URL cannot be read.
+func LoginOf(url string) string {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return ""
+	}
+	return pgx.Identifier{config.User}.Sanitize()
+}
+
 func migrator(url string, locked bool) (*goose.Provider, *sql.DB, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {

@@ -37,6 +37,22 @@ func (tx *Tx) MaintainedIntegrations(ctx context.Context, m domain.Maintenance, 
 	return out, fault("read integrations of a maintenance", err)
 }
 
+// MaintainableIntegrations returns the connections that windows can cover, by provider, in the order of their ids, 10,000 in all at most.
+func (tx *Tx) MaintainableIntegrations(ctx context.Context) (map[string][]domain.IntegrationID, error) {
+	rows, err := tx.Query(ctx, "SELECT provider, id FROM integrations WHERE org_id = $1 AND state NOT IN ('deleted', 'connecting') ORDER BY id LIMIT 10000", tx.Org)
+	if err != nil {
+		return nil, fault("read integrations for maintenance", err)
+	}
+	out := map[string][]domain.IntegrationID{}
+	var provider string
+	var id domain.IntegrationID
+	_, err = pgx.ForEachRow(rows, []any{&provider, &id}, func() error {
+		out[provider] = append(out[provider], id)
+		return nil
+	})
+	return out, fault("read integrations for maintenance", err)
+}
+
 // HoldWork lets connections rest until a time, for a window. Their workflows are told; what they are doing finishes, and deliveries
 // are stored as before. Holding again changes the time. When another window holds one of them it is KindConflict, and nothing is held.
 // Call [Tx.LockMaintenance] before.

@@ -13,7 +13,6 @@ const (
 	actor = "system:maintenance"
 	// stepsAtOnce bounds what one call carries out; the longest way from proposed to running has five.
 	stepsAtOnce = 12
-	purgeAtOnce = 100
 	// moveWithin is how far ahead a window that gives way to a wedding is moved at most.
 	moveWithin = 60 * 24 * time.Hour
 )
@@ -152,9 +151,6 @@ func carry(ctx context.Context, tx *store.Tx, m domain.Maintenance, f maintenanc
 		m.State, m.EndedAt, m.Left, told = domain.MaintenanceDone, &now, f.Left, "ended"
 		if m.Early {
 			m.Note = was.Note + "; " + step.Note
-		}
-		if err := tx.PurgeMaintenance(ctx, purgeAtOnce); err != nil {
-			return m, err
 		}
 	case maintenance.Wait:
 		return m, nil

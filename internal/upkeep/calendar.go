@@ -95,21 +95,8 @@ func propose(ctx context.Context, tx *store.Tx, w Wish, but domain.MaintenanceID
 		return nil, err
 	}
 	ask := maintenance.Ask{Now: tx.Now, Search: w.Search, Duration: w.Duration, Notice: c.settings.Notice(), Limit: w.Limit, Closures: c.closed, Zone: c.rules.Zone()}
-	others, err := tx.OpenMaintenances(ctx)
-	if err != nil {
+	if ask.Taken, err = taken(ctx, tx, ids, w.Search, but); err != nil {
 		return nil, err
-	}
-	for _, o := range others {
-		if o.ID == but || !o.Span().Overlaps(w.Search) {
-			continue
-		}
-		shared, err := share(ctx, tx, ids, o)
-		if err != nil {
-			return nil, err
-		}
-		if shared {
-			ask.Taken = append(ask.Taken, o.Span())
-		}
 	}
 	providers := map[string]bool{}
 	for _, id := range ids {
@@ -136,6 +123,28 @@ func propose(ctx context.Context, tx *store.Tx, w Wish, but domain.MaintenanceID
 		ask.Traffic = ask.Traffic.Plus(maintenance.TrafficOf(t.Hours, t.From, tx.Now, ask.Zone))
 	}
 	return maintenance.Propose(ask)
+}
+
+// taken are the times of open windows but one that cover one of the connections.
+func taken(ctx context.Context, tx *store.Tx, ids []domain.IntegrationID, span domain.Span, but domain.MaintenanceID) ([]domain.Span, error) {
+	open, err := tx.OpenMaintenances(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []domain.Span
+	for _, o := range open {
+		if o.ID == but || !o.Span().Overlaps(span) {
+			continue
+		}
+		shared, err := share(ctx, tx, ids, o)
+		if err != nil {
+			return nil, err
+		}
+		if shared {
+			out = append(out, o.Span())
+		}
+	}
+	return out, nil
 }
 
 // covered are the connections of a window. KindConflict when there are more than one window may have.

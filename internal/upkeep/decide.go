@@ -15,6 +15,11 @@ import (
 // RequestedBy and ID are taken from m; the same ID again returns what is stored. Errors: KindInvalid with the field, KindConflict
 // when a freeze, a closed time or another window of the same connections is in the way.
 func Create(ctx context.Context, tx *store.Tx, m domain.Maintenance) (domain.Maintenance, error) {
+	return create(ctx, tx, m, "")
+}
+
+// create lets a window be approved in a mode, "" = that of the settings.
+func create(ctx context.Context, tx *store.Tx, m domain.Maintenance, mode domain.ApprovalMode) (domain.Maintenance, error) {
 	if err := m.Validate("body.", tx.Now); err != nil {
 		return m, err
 	}
@@ -46,10 +51,13 @@ func Create(ctx context.Context, tx *store.Tx, m domain.Maintenance) (domain.Mai
 	if err != nil {
 		return m, err
 	}
-	if settings.Approval == domain.ApprovalAutomatic && m.StartsAt.Before(tx.Now.Add(settings.Notice())) {
+	if mode == "" {
+		mode = settings.Approval
+	}
+	if mode == domain.ApprovalAutomatic && m.StartsAt.Before(tx.Now.Add(settings.Notice())) {
 		return m, domain.E(domain.KindConflict, "it begins within the notice of %d minutes; an admin may approve it with a short notice when approval is by a person", settings.NoticeMinutes)
 	}
-	m.State, m.Approval = domain.MaintenanceProposed, settings.Approval
+	m.State, m.Approval = domain.MaintenanceProposed, mode
 	stored, err := tx.SaveMaintenance(ctx, m, true, "proposed")
 	if err != nil {
 		return m, err

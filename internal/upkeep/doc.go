@@ -6,6 +6,7 @@
 //	standing, err := upkeep.Advance(ctx, tx, id)             // whatever is due, and when to come again
 //	window, err := upkeep.Decide(ctx, tx, id, decision)      // what a person wants of it
 //	state, err := upkeep.StateAt(ctx, tx, at)                // open or closed
+//	windows, err := upkeep.Sweep(ctx, tx)                    // now and then: what nobody has to ask for is proposed, what is old goes
 //
 // # Promises
 //

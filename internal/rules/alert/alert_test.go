@@ -108,7 +108,7 @@ func TestEachRuleFindsWhatItIsFor(t *testing.T) {
 			var got []string
 			for _, f := range v.Findings {
 				got = append(got, fmt.Sprintf("%s %s", f.Kind, f.Technical))
-				if f.Reason == "" || f.Settle < time.Minute {
+				if f.Reason == "" {
 					t.Errorf("%+v says nothing", f)
 				}
 			}

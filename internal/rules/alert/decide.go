@@ -38,6 +38,7 @@ type Input struct {
 	Seen []Seen
 	// Alerts are the unresolved ones and those that were resolved within FlapWindow.
 	Alerts   []domain.Alert
+	Rules    []domain.AlertRule
 	Silences []domain.Silence
 	Policy   domain.AlertPolicy
 	NewID    func() domain.AlertID
@@ -179,7 +180,7 @@ func (d *decider) platforms() {
 
 // joined is the finding of a platform: the worst of its connections, and the nearest wedding.
 func (d *decider) joined(kind domain.AlertKind, name string, found, all int) wanted {
-	w := wanted{platform: name, members: found, Finding: Finding{Kind: kind, Settle: settle}}
+	w := wanted{platform: name, members: found, Finding: Finding{Kind: kind}}
 	example, bounded := "", true
 	for _, s := range d.Seen {
 		one, ok := d.want[key{kind, domain.Scope{Kind: domain.ScopeIntegration, Target: string(s.ID)}}]
@@ -189,7 +190,6 @@ func (d *decider) joined(kind domain.AlertKind, name string, found, all int) wan
 		if one.Technical.Level() > w.Technical.Level() {
 			w.Technical, example = one.Technical, one.Reason
 		}
-		w.Settle = max(w.Settle, one.Settle)
 		if bounded = bounded && one.AtMost != ""; one.AtMost.Level() > w.AtMost.Level() {
 			w.AtMost = one.AtMost
 		}
@@ -237,7 +237,7 @@ func (d *decider) plan() Plan {
 		c := d.one(k)
 		if c.Alert.Unresolved() {
 			out.Open++
-			for _, at := range []*time.Time{c.Alert.RemindAt, c.Alert.EscalateAt, c.Alert.SilencedUntil, settledAt(c.Alert, d.want[k])} {
+			for _, at := range []*time.Time{c.Alert.RemindAt, c.Alert.EscalateAt, c.Alert.SilencedUntil, d.settledAt(k, c.Alert)} {
 				if at != nil && at.After(d.Now) && (out.Next.IsZero() || at.Before(out.Next)) {
 					out.Next = *at
 				}
@@ -250,19 +250,28 @@ func (d *decider) plan() Plan {
 	return out
 }
 
-func settledAt(a domain.Alert, w wanted) *time.Time {
+func (d *decider) settledAt(k key, a domain.Alert) *time.Time {
 	if a.ClearSince == nil {
 		return nil
 	}
-	at := a.ClearSince.Add(settleOf(a, w))
+	at := a.ClearSince.Add(d.settleOf(k, a))
 	return &at
 }
 
-func settleOf(a domain.Alert, w wanted) time.Duration {
-	if a.Flapping {
-		return settleFlapping
+// settleOf is how long an alert must be calm before it is over.
+func (d *decider) settleOf(k key, a domain.Alert) time.Duration {
+	var id domain.IntegrationID // of a platform the rules of the platform count, and of all
+	if k.scope.Kind == domain.ScopeIntegration {
+		id = domain.IntegrationID(k.scope.Target)
 	}
-	return max(w.Settle, settle)
+	calm := settle
+	if r := domain.RuleFor(d.Rules, k.kind, d.platform[k], id); r.ResolveAfter > 0 {
+		calm = time.Duration(r.ResolveAfter) * time.Minute
+	}
+	if a.Flapping {
+		return max(calm, settleFlapping)
+	}
+	return calm
 }
 
 // one says what becomes of one alert.
@@ -301,7 +310,7 @@ func (d *decider) one(k key) Change {
 		now := d.Now
 		a.ClearSince = &now
 	}
-	if d.Now.Sub(*a.ClearSince) >= settleOf(a, w) {
+	if d.Now.Sub(*a.ClearSince) >= d.settleOf(k, a) {
 		return d.resolve(a, "calm since "+a.ClearSince.UTC().Format("2006-01-02 15:04 UTC"))
 	}
 	return Change{Alert: a} // nobody is reminded of what seems to be over

@@ -20,6 +20,7 @@ type desk struct {
 	now      time.Time
 	alerts   []domain.Alert
 	silences []domain.Silence
+	rules    []domain.AlertRule
 	policy   domain.AlertPolicy
 	next     time.Time
 	ids      int
@@ -38,7 +39,7 @@ func (d *desk) look(seen ...alert.Seen) []string {
 				near = append(near, a)
 			}
 		}
-		return alert.Input{Now: d.now, Seen: seen, Alerts: near, Silences: d.silences, Policy: d.policy, NewID: func() domain.AlertID {
+		return alert.Input{Now: d.now, Seen: seen, Alerts: near, Rules: d.rules, Silences: d.silences, Policy: d.policy, NewID: func() domain.AlertID {
 			d.ids++
 			return domain.AlertID("a" + strconv.Itoa(d.ids))
 		}}
@@ -84,7 +85,7 @@ func (d *desk) tells(want []string, seen ...alert.Seen) {
 }
 
 func ill(id string, kind domain.AlertKind, severity domain.Severity) alert.Seen {
-	return alert.Seen{ID: domain.IntegrationID(id), Platform: "p", Verdict: alert.Verdict{Findings: []alert.Finding{{Kind: kind, Technical: severity, Reason: "it is ill", Settle: 5 * time.Minute}}}}
+	return alert.Seen{ID: domain.IntegrationID(id), Platform: "p", Verdict: alert.Verdict{Findings: []alert.Finding{{Kind: kind, Technical: severity, Reason: "it is ill"}}}}
 }
 
 func well(id string) alert.Seen { return alert.Seen{ID: domain.IntegrationID(id), Platform: "p"} }
@@ -109,6 +110,21 @@ func TestAnAlertOpensRemindsEscalatesAndEnds(t *testing.T) {
 	d.wait(time.Hour).tells(nil, well("i1"))
 	if a := d.alerts[0]; len(d.alerts) != 1 || a.Level != 2 || a.Reminders != 1 || a.Resolution == "" {
 		t.Errorf("%+v", d.alerts)
+	}
+}
+
+func TestAnAlertIsOverWhenItWasCalmForAsLongAsItsRuleSays(t *testing.T) {
+	t.Parallel()
+	for minutes, scope := range map[int]domain.Scope{30: {Kind: domain.ScopeIntegration, Target: "i1"}, 2: {Kind: domain.ScopePlatform, Target: "p"}, 12: {Kind: domain.ScopeOrganization}} {
+		d := newDesk(t)
+		d.rules = []domain.AlertRule{{Kind: domain.AlertConnection, Scope: scope, Enabled: true, ResolveAfter: minutes}, {Kind: domain.AlertSilence, Scope: scope, Enabled: true, ResolveAfter: 90}}
+		d.tells([]string{"connection i1 opened high"}, ill("i1", domain.AlertConnection, domain.SeverityHigh))
+		d.wait(time.Minute).tells(nil, well("i1"))
+		if want := d.now.Add(time.Duration(minutes) * time.Minute); minutes < 15 && !d.next.Equal(want) {
+			t.Errorf("%d minutes: looks again at %s, want %s", minutes, d.next, want)
+		}
+		d.wait(time.Duration(minutes)*time.Minute-time.Second).tells(nil, well("i1"))
+		d.wait(time.Second).tells([]string{"connection i1 resolved high"}, well("i1"))
 	}
 }
 

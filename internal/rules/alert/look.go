@@ -29,7 +29,6 @@ type Finding struct {
 	Kind      domain.AlertKind
 	Technical domain.Severity
 	Reason    string // the rule and its numbers, in words; no personal data
-	Settle    time.Duration
 	// AtMost bounds how far a near wedding raises the severity; "" = not at all.
 	AtMost domain.Severity
 }
@@ -44,7 +43,8 @@ type Verdict struct {
 }
 
 const (
-	// settle is how long it must be calm before an alert is over, settleFlapping when it comes and goes.
+	// settle is how long it must be calm before an alert is over, unless a rule says otherwise, settleFlapping how long at the least
+	// when it comes and goes.
 	settle         = 5 * time.Minute
 	settleFlapping = 30 * time.Minute
 	// slowShare is how many answers may take longer than the target.
@@ -66,14 +66,11 @@ func Look(c Connection, settings []domain.AlertRule, now time.Time) Verdict {
 		if rule.Severity != "" {
 			severity = rule.Severity
 		}
-		f := Finding{Kind: kind, Technical: severity, Reason: fmt.Sprintf(format, args...), Settle: settle}
+		f := Finding{Kind: kind, Technical: severity, Reason: fmt.Sprintf(format, args...)}
 		if kind == domain.AlertDegradation && rule.Severity == "" && c.Series.Recent() <= c.Targets.Latency() {
 			// Slower than usual and still as fast as promised is no reason to wake anybody, whatever day it is. Of 5,000 healthy
 			// connections a few a month are called so by chance.
 			f.AtMost = domain.SeverityMedium
-		}
-		if rule.ResolveAfter > 0 {
-			f.Settle = time.Duration(rule.ResolveAfter) * time.Minute
 		}
 		v.Findings = append(v.Findings, f)
 	}

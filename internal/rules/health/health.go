@@ -105,9 +105,11 @@ type Evidence struct {
 	Probed          bool          // it can be asked
 	Every           time.Duration // between two probes
 	Track           Track
-	Together        bool      // most probes of its platform fail now
-	Since           time.Time // since when it is looked at; results cannot be missing from before
-	Blind           bool      // our own connection is in doubt
+	Reason          domain.HealthReason // of the state that it is in
+	RestUntil       time.Time           // until when it wants to be left alone; zero = it does not
+	Together        bool                // most probes of its platform fail now
+	Since           time.Time           // since when it is looked at; results cannot be missing from before
+	Blind           bool                // our own connection is in doubt
 	Passive         Passive
 	Mode            domain.FailoverMode // how news of it come, as rules/failover decided; "" = as usual
 	ModeReason      string
@@ -168,8 +170,11 @@ func judge(now time.Time, from domain.HealthState, e Evidence) Verdict {
 func judgeProbed(now time.Time, from domain.HealthState, e Evidence) Verdict {
 	t := e.Track
 	fresh := t.CountedAt
-	if fresh.Before(e.Since) {
-		fresh = e.Since
+	// While it is left alone because it said so no result can come, and that it said so is an answer.
+	for _, at := range []time.Time{e.Since, e.RestUntil} {
+		if fresh.Before(at) {
+			fresh = at
+		}
 	}
 	stale := now.Sub(fresh) > StaleAfter*e.Every+StaleGrace
 	switch {
@@ -177,6 +182,8 @@ func judgeProbed(now time.Time, from domain.HealthState, e Evidence) Verdict {
 		return verdict(domain.HealthUnknown, domain.HealthOurOutage, "our own connection to the outside seems to be down, so nothing can be said of the system")
 	case stale:
 		return verdict(domain.HealthUnknown, domain.HealthNothingFresh, "no probe of the last %s said anything", (StaleAfter * e.Every).Round(time.Second))
+	case t.CountedAt.IsZero() && e.Reason.Code != "":
+		return Verdict{from, e.Reason}
 	case t.CountedAt.IsZero():
 		return verdict(from, domain.HealthNew, "it was not asked yet")
 	case t.Failures >= DownAfter:
@@ -202,6 +209,8 @@ func judgeProbed(now time.Time, from domain.HealthState, e Evidence) Verdict {
 		return verdict(domain.HealthDegraded, domain.HealthSomeFail, "%d of the last %d probes were not answered", failed, t.count())
 	case slow >= ManySlow || was && slow > FewSlow:
 		return verdict(domain.HealthDegraded, domain.HealthSlow, "%d of the last %d answers took longer than %s", slow, t.count(), SlowAfter)
+	case was && t.count() < Window && (e.Reason.Code == domain.HealthSomeFail || e.Reason.Code == domain.HealthSlow):
+		return Verdict{domain.HealthDegraded, e.Reason} // whoever probes since a moment has not seen enough to call it well
 	}
 	return verdict(domain.HealthUp, domain.HealthAnswers, "it answers")
 }

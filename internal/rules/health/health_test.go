@@ -76,6 +76,7 @@ func TestTheTableIsWholeAndTheWishIsAlwaysReached(t *testing.T) {
 func TestEachVerdictHasItsCause(t *testing.T) {
 	t.Parallel()
 	ok, failed := domain.ProbeOK, domain.ProbeFailed
+	slow := domain.HealthReason{Code: domain.HealthSlow, Text: "eight of ten were slow"}
 	active := func(track health.Track) health.Evidence {
 		return health.Evidence{Wish: domain.IntegrationActive, Probed: true, Every: every, Track: track, Since: now.Add(-time.Hour)}
 	}
@@ -129,6 +130,15 @@ func TestEachVerdictHasItsCause(t *testing.T) {
 		{"slow", domain.HealthUp, active(slowly(8)), domain.HealthDegraded, domain.HealthSlow},
 		{"seven slow ones are not enough", domain.HealthUp, active(slowly(7)), domain.HealthUp, domain.HealthAnswers},
 		{"seven slow ones keep it degraded", domain.HealthDegraded, active(slowly(7)), domain.HealthDegraded, domain.HealthSlow},
+		{"nothing fresh of one that wants to be left alone", domain.HealthUp, with(active(tracked(append([]domain.ProbeOutcome{domain.ProbeLimited}, times(5, domain.ProbeLate)...)...)),
+			func(e *health.Evidence) { e.RestUntil = now.Add(time.Minute) }), domain.HealthUp, domain.HealthAnswers},
+		{"nor when that was over for long", domain.HealthUp, with(active(tracked(append([]domain.ProbeOutcome{domain.ProbeLimited}, times(9, domain.ProbeLate)...)...)),
+			func(e *health.Evidence) { e.RestUntil = now.Add(-time.Hour) }), domain.HealthUnknown, domain.HealthNothingFresh},
+		{"slow, of which another process knows", domain.HealthDegraded, with(active(tracked(times(9, ok)...)), func(e *health.Evidence) { e.Reason = slow }), domain.HealthDegraded, domain.HealthSlow},
+		{"and has not been asked by this one yet", domain.HealthDegraded, with(active(health.Track{}), func(e *health.Evidence) { e.Since, e.Reason = now, slow }), domain.HealthDegraded, domain.HealthSlow},
+		{"until it has seen ten itself", domain.HealthDegraded, with(active(tracked(times(10, ok)...)), func(e *health.Evidence) { e.Reason = slow }), domain.HealthUp, domain.HealthAnswers},
+		{"a token that was renewed is not waited for", domain.HealthDegraded, with(active(tracked(ok, ok)), func(e *health.Evidence) { e.Reason = domain.HealthReason{Code: domain.HealthTokenExpired, Text: "x"} }),
+			domain.HealthUp, domain.HealthAnswers},
 		{"down and slow is up first", domain.HealthDown, active(slowly(8)), domain.HealthUp, domain.HealthAnswers},
 		{"paused", domain.HealthDown, with(active(tracked(failed)), func(e *health.Evidence) { e.Wish = domain.IntegrationPaused }), domain.HealthPaused, domain.HealthByPerson},
 		{"paused beats maintenance", domain.HealthUp, with(active(tracked(ok)), func(e *health.Evidence) { e.Wish, e.Maintenance = domain.IntegrationPaused, true }), domain.HealthPaused, domain.HealthByPerson},

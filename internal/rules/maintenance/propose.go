@@ -163,6 +163,20 @@ func Propose(a Ask) ([]Proposal, error) {
 	return out, nil
 }
 
+// Within returns the longest part of a stretch that a window may have, of equal ones the first, on whole minutes and no longer than a
+// window may be. false = none is as long as a window must be.
+func Within(span domain.Span, closures []Closure, taken []domain.Span) (domain.Span, bool) {
+	var best domain.Span
+	for _, free := range Free(span, closures, taken) {
+		free.Start, free.End = free.Start.Add(time.Minute-1).Truncate(time.Minute), free.End.Truncate(time.Minute)
+		if free.Start.Before(free.End) && free.Duration() > best.Duration() {
+			best = free
+		}
+	}
+	best.End = earliest(best.End, best.Start.Add(domain.MaxMaintenance))
+	return best, best.Duration() >= domain.MinMaintenance
+}
+
 // beginnings are those that are looked at in a free stretch: on the grid, and with each announced window.
 func (a Ask) beginnings(free domain.Span) []time.Time {
 	last := free.End.Add(-a.Duration)

@@ -181,3 +181,35 @@ func TestAYearIsSearchedInBoundedWork(t *testing.T) {
 		t.Errorf("%d proposals, %v", len(got), err)
 	}
 }
+
+func TestTheLongestFreePartOfAStretchIsFoundOnWholeMinutes(t *testing.T) {
+	t.Parallel()
+	whole := span(t, "2027-06-14 02:00", "2027-06-14 08:00")
+	frozen := func(from, until string) []maintenance.Closure {
+		return []maintenance.Closure{maintenance.Frozen("w", span(t, from, until))}
+	}
+	for name, x := range map[string]struct {
+		in     domain.Span
+		closed []maintenance.Closure
+		taken  []domain.Span
+		want   domain.Span
+		ok     bool
+	}{
+		"all of it":                      {in: whole, want: whole, ok: true},
+		"its longer part":                {whole, frozen("2027-06-14 03:00", "2027-06-14 04:00"), nil, span(t, "2027-06-14 04:00", "2027-06-14 08:00"), true},
+		"of equal ones the first":        {whole, frozen("2027-06-14 04:00", "2027-06-14 06:00"), nil, span(t, "2027-06-14 02:00", "2027-06-14 04:00"), true},
+		"beside another window":          {whole, nil, []domain.Span{span(t, "2027-06-14 01:00", "2027-06-14 07:30")}, span(t, "2027-06-14 07:30", "2027-06-14 08:00"), true},
+		"no longer than a window may be": {span(t, "2027-06-14 00:00", "2027-06-16 00:00"), nil, nil, span(t, "2027-06-14 00:00", "2027-06-14 12:00"), true},
+		"nothing is free":                {whole, frozen("2027-06-13 00:00", "2027-06-15 00:00"), nil, domain.Span{}, false},
+		"too short a part is none":       {whole, frozen("2027-06-14 02:04", "2027-06-15 00:00"), nil, domain.Span{}, false},
+		"not over its bounds":            {domain.Span{Start: whole.Start.Add(time.Second), End: whole.End.Add(-time.Second)}, nil, nil, span(t, "2027-06-14 02:01", "2027-06-14 07:59"), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, ok := maintenance.Within(x.in, x.closed, x.taken)
+			if ok != x.ok || ok && got != x.want {
+				t.Errorf("%s, %v; want %s, %v", got, ok, x.want, x.ok)
+			}
+		})
+	}
+}

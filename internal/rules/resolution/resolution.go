@@ -5,7 +5,7 @@
 // leaves the conflict to a person
 //
 //   - when both are confirmed weddings, or a confirmed wedding would have to give way;
-//   - when a wedding of the pair begins within Freeze, or is on;
+//   - when a wedding of the pair begins within the organisation's freeze, or is on;
 //   - when the rule names neither of the two, or both alike.
 //
 // What a policy decides is carried out by the same steps as a person's decision, and is checked again for clashes in the
@@ -22,8 +22,9 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 )
 
-// Freeze is how long before a wedding nothing is decided by a policy any more.
-const Freeze = 48 * time.Hour
+// DecideBefore is how long before a wedding people are to have decided, however long the freeze of the organisation is: until then
+// a conflict may be put off at the longest, and until then who does not decide is asked again with growing urgency.
+const DecideBefore = 48 * time.Hour
 
 // Party is one of the two bookings of a conflict, as far as a policy cares.
 type Party struct {
@@ -43,8 +44,9 @@ type Verdict struct {
 	Why     string           // in words, without personal data
 }
 
-// Choose applies a policy to a pair. The caller has made sure that the policy is for their categories.
-func Choose(p domain.ConflictPolicy, a, b Party, now time.Time) Verdict {
+// Choose applies a policy to a pair. The caller has made sure that the policy is for their categories. freeze is how long before a
+// wedding nothing is decided by a policy any more, as the organisation set it.
+func Choose(p domain.ConflictPolicy, a, b Party, now time.Time, freeze time.Duration) Verdict {
 	if p.Rule == domain.PolicyManual {
 		return Verdict{Outcome: domain.PolicyLeft, Why: "the policy leaves it to a person"}
 	}
@@ -52,8 +54,8 @@ func Choose(p domain.ConflictPolicy, a, b Party, now time.Time) Verdict {
 		return Verdict{Outcome: domain.PolicyProtected, Why: "both are confirmed weddings"}
 	}
 	for _, x := range []Party{a, b} {
-		if x.Category == domain.CategoryWedding && x.Status != domain.StatusCancelled && x.When.End.After(now) && x.When.Start.Sub(now) < Freeze {
-			return Verdict{Outcome: domain.PolicyFrozen, Why: fmt.Sprintf("a wedding begins within %d hours or is on", int(Freeze.Hours()))}
+		if x.Category == domain.CategoryWedding && x.Status != domain.StatusCancelled && x.When.End.After(now) && x.When.Start.Sub(now) < freeze {
+			return Verdict{Outcome: domain.PolicyFrozen, Why: fmt.Sprintf("a wedding begins within %d hours or is on", int(freeze.Hours()))}
 		}
 	}
 	if p.Rule == domain.PolicyKeepBoth {
@@ -128,7 +130,7 @@ func patience(s domain.Severity) time.Duration {
 }
 
 // Deadline is when a conflict that waits for a person since a time is escalated: by severity, in half the time within two
-// weeks of the wedding, before the 48 hours in which only people decide, and within the hour during them. weddingDate is a
+// weeks of the wedding, before the last 48 hours (DecideBefore), and within the hour during them. weddingDate is a
 // local date or "". It is zero, never, once the wedding is over.
 func Deadline(s domain.Severity, weddingDate string, since time.Time) time.Time {
 	wait := patience(s)
@@ -142,10 +144,10 @@ func Deadline(s domain.Severity, weddingDate string, since time.Time) time.Time 
 	switch {
 	case left < -48*time.Hour:
 		return time.Time{}
-	case left < Freeze+time.Hour:
+	case left < DecideBefore+time.Hour:
 		return since.Add(min(wait, time.Hour))
 	case left < 14*24*time.Hour:
 		wait /= 2
 	}
-	return since.Add(min(wait, left-Freeze))
+	return since.Add(min(wait, left-DecideBefore))
 }

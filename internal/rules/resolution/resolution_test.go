@@ -1,6 +1,8 @@
 package resolution
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,14 +76,26 @@ func TestEachRuleNamesTheOneThatGivesWay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := domain.ConflictPolicy{Rule: tc.rule, Sources: []domain.IntegrationID{crm, calendar}}
-			got := Choose(p, tc.a, tc.b, now)
+			got := Choose(p, tc.a, tc.b, now, 48*time.Hour)
 			if got.Outcome != tc.outcome || got.Yields != tc.yields || got.Why == "" {
 				t.Errorf("got %+v, want %s %q", got, tc.outcome, tc.yields)
 			}
-			if back := Choose(p, tc.b, tc.a, now); back.Outcome != got.Outcome || back.Yields != got.Yields {
+			if back := Choose(p, tc.b, tc.a, now, 48*time.Hour); back.Outcome != got.Outcome || back.Yields != got.Yields {
 				t.Errorf("the other way round: %+v, want %+v", back, got)
 			}
 		})
+	}
+}
+
+func TestAPolicyKeepsToTheFreezeOfTheOrganisation(t *testing.T) {
+	t.Parallel()
+	p := domain.ConflictPolicy{Rule: domain.PolicyHigherCategory}
+	a, b := party("a", domain.CategoryConsultation), party("b", domain.CategoryWedding, soon)
+	for freeze, want := range map[time.Duration]domain.PolicyOutcome{12 * time.Hour: domain.PolicyDecided, 47 * time.Hour: domain.PolicyDecided,
+		48 * time.Hour: domain.PolicyFrozen, 168 * time.Hour: domain.PolicyFrozen} {
+		if got := Choose(p, a, b, now, freeze); got.Outcome != want || want == domain.PolicyFrozen && !strings.Contains(got.Why, fmt.Sprint(int(freeze.Hours()), " hours")) {
+			t.Errorf("47 hours before a wedding, frozen for %s: %+v, want %s", freeze, got, want)
+		}
 	}
 }
 
@@ -100,7 +114,7 @@ func TestDeadlineByTheTable(t *testing.T) {
 		"critical":                     {domain.SeverityCritical, "", 2 * time.Hour},
 		"a far wedding":                {domain.SeverityHigh, date(90 * day), 12 * time.Hour},
 		"a wedding within two weeks":   {domain.SeverityHigh, date(10 * day), 6 * time.Hour},
-		"before people must decide":    {domain.SeverityLow, date(4 * day), 4*day - 9*time.Hour - 14*time.Hour - Freeze},
+		"before people must decide":    {domain.SeverityLow, date(4 * day), 4*day - 9*time.Hour - 14*time.Hour - DecideBefore},
 		"a wedding tomorrow":           {domain.SeverityLow, date(day), time.Hour},
 		"a wedding today":              {domain.SeverityCritical, date(0), time.Hour},
 		"a date that is not a date":    {domain.SeverityHigh, "soon", 12 * time.Hour},

@@ -13,7 +13,7 @@
 // wall clock is preferred, whatever clocks did in between. Moving a wedding is offered with a low score that says so:
 // the couple has invited guests.
 //
-// A wedding that begins within Freeze, or is on, is not moved; it may get another resource, and the reasons say how near it
+// A wedding that begins within the freeze of the organisation, or is on, is not moved; it may get another resource, and the reasons say how near it
 // is. Exchanges are ways that change two or more bookings at once: a swap between two resources, or a split, which hands
 // what is in the way over to another resource.
 //

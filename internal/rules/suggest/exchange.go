@@ -50,7 +50,7 @@ const (
 
 // Exchanges returns ranked exchanges, best first. Each leaves no clash of the bookings that it touches, as far as Busy
 // tells; for Others it must reach as far around the bookings that clash with the subject as around the subject. Only
-// bookings of clients change hands, of resources of the same kind with the skills needed; a wedding within Freeze does not,
+// bookings of clients change hands, of resources of the same kind with the skills needed; a wedding within the freeze does not,
 // and nothing that begins within LeadTime or the lead of a resource concerned. stored says that the subject exists: then a single booking handed over is left
 // to the way out of the conflict between the two.
 func Exchanges(r Request, stored bool) []Exchange {
@@ -156,7 +156,7 @@ func without(list []conflict.Candidate, ids ...domain.BookingID) []conflict.Cand
 // is frozen.
 func (x *exchanges) transferable(c conflict.Candidate) bool {
 	return conflict.HasBuffers(c.Category) && c.Status != domain.StatusCancelled && !c.Event.Start.Before(x.earliest) &&
-		!frozen(c.Category, c.Event, x.Now) && c.Event.Duration() <= longestHanded
+		!x.frozen(c.Category, c.Event) && c.Event.Duration() <= longestHanded
 }
 
 // placed is a booking as it would stand on a resource.
@@ -166,7 +166,7 @@ func placed(at Other, c conflict.Candidate) conflict.Candidate {
 }
 
 func (x *exchanges) swap(own, other Other, here hurdle) (Exchange, bool) {
-	if here.none() || frozen(x.subject.Category, x.subject.Event, x.Now) || x.free(other, x.subject, other.Busy) {
+	if here.none() || x.frozen(x.subject.Category, x.subject.Event) || x.free(other, x.subject, other.Busy) {
 		return Exchange{}, false
 	}
 	there := x.clashes(other, x.subject, other.Busy)
@@ -240,10 +240,10 @@ func (x *exchanges) tell(kind ExchangeKind, steps []Step, clears int, moved []co
 		part(handedPoints, "a wedding gets another resource")
 	}
 	if slices.ContainsFunc(resources, func(o Other) bool {
-		end := freezeEnd(o.Busy, x.subject.BookingID, x.Now)
+		end := x.freezeEnd(o.Busy, x.subject.BookingID)
 		return slices.ContainsFunc(steps, func(s Step) bool { return s.When.Start.Before(end) })
 	}) {
-		part(nearWeddingPoints, "within 48 h of a wedding of one of the resources")
+		part(nearWeddingPoints, fmt.Sprintf("within %d h of a wedding of one of the resources", int(x.freeze().Hours())))
 	}
 	if sum < 0 {
 		part(-sum, "scores end at 0")

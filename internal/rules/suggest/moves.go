@@ -45,8 +45,8 @@ func newSearch(r Request) *search {
 	if s.zone == nil {
 		s.zone = time.UTC
 	}
-	s.movable = s.movable && !frozen(r.Subject.Category, r.Subject.When.Span, r.Now)
-	s.busyUntil = freezeEnd(r.Busy, r.Subject.ID, r.Now)
+	s.movable = s.movable && !r.frozen(r.Subject.Category, r.Subject.When.Span)
+	s.busyUntil = r.freezeEnd(r.Busy, r.Subject.ID)
 	s.start = calendartime.WallOf(r.Subject.When.Start, s.zone)
 	s.date = s.start.Date()
 	return s
@@ -200,6 +200,7 @@ func (s *search) move(span domain.Span) way {
 		weekday: likeness(s.date.Weekday(), w.date.Weekday()),
 		wedding: s.Subject.Category == domain.CategoryWedding,
 		near:    span.Start.Before(s.busyUntil),
+		freeze:  s.freeze(),
 	}
 	if s.wholeDays == 0 {
 		clock := at.Hour*60 + at.Minute

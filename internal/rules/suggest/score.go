@@ -23,8 +23,8 @@ const (
 	noticePoints      = -10 // earlier than planned and within shortNotice
 	weddingPoints     = -50 // a wedding's time was promised
 	weddingDatePoints = -30 // and its date even more
-	nearWeddingPoints = -15 // the resource has a wedding within Freeze of now
-	lateWeddingPoints = -40 // a wedding within Freeze of now gets another resource
+	nearWeddingPoints = -15 // the resource has a wedding within the freeze
+	lateWeddingPoints = -40 // a wedding within the freeze gets another resource
 
 	shortNotice = 48 * time.Hour
 )
@@ -53,11 +53,12 @@ type facts struct {
 	days      int // later than planned; negative is earlier
 	minutes   int // the clock later than planned; negative is earlier
 	weekday   weekdayLikeness
-	elsewhere bool // on another resource
-	quiet     bool // which has nothing else that day
-	wedding   bool // a wedding would move
-	late      bool // a wedding that is frozen would get another resource
-	near      bool // placed before the end of a wedding of the resource that is frozen
+	elsewhere bool          // on another resource
+	quiet     bool          // which has nothing else that day
+	wedding   bool          // a wedding would move
+	late      bool          // a wedding that is frozen would get another resource
+	near      bool          // placed before the end of a wedding of the resource that is frozen
+	freeze    time.Duration // how long before a wedding it is frozen
 	night     bool
 	notice    time.Duration // until the start, when that is short; 0 = not short
 }
@@ -117,10 +118,10 @@ func (f facts) parts(date calendartime.Date) []part {
 		}
 	}
 	if f.late {
-		list = append(list, part{lateWeddingPoints, fixed("the wedding begins within 48 h or is on")})
+		list = append(list, part{lateWeddingPoints, func() string { return fmt.Sprintf("the wedding begins within %d h or is on", int(f.freeze.Hours())) }})
 	}
 	if f.near {
-		list = append(list, part{nearWeddingPoints, fixed("within 48 h of a wedding of the resource")})
+		list = append(list, part{nearWeddingPoints, func() string { return fmt.Sprintf("within %d h of a wedding of the resource", int(f.freeze.Hours())) }})
 	}
 	return list
 }

@@ -16,8 +16,8 @@ const (
 	LeadTime    = 2 * time.Hour // nothing is offered to start sooner than this, or than Resource.LeadMinutes where those are longer
 	Horizon     = 14            // days to either side that are searched first
 	WideHorizon = 60            // days to either side where the first search finds fewer than three
-	// Freeze is how long before its start a wedding is no longer moved. It may still get another resource, with words that
-	// say so, and whatever is placed before the end of such a wedding says so too.
+	// Freeze is how long before its start a wedding is no longer moved, where Request.Freeze does not say. It may still get another
+	// resource, with words that say so, and whatever is placed before the end of such a wedding says so too.
 	Freeze     = 48 * time.Hour
 	DefaultMax = 5  // ways offered when the request does not say
 	MostWays   = 20 // the largest Max
@@ -37,7 +37,8 @@ type Request struct {
 	Busy   []conflict.Candidate
 	Others []Other
 	Now    time.Time
-	Max    int // how many ways at most; 0 means DefaultMax
+	Freeze time.Duration // how long before a wedding the organisation's freeze begins; 0 means Freeze
+	Max    int           // how many ways at most; 0 means DefaultMax
 	// Skills are what another resource must have; nil means those of Resource.
 	Skills []string
 }
@@ -233,24 +234,27 @@ func (s *search) reassign() {
 		first := calendartime.DateOf(span.Start, o.Loc)
 		day := calendartime.AllDay(o.Loc, first, first.AddDays(1))
 		w := way{action: domain.ActionReassign, resource: o.Resource, loc: o.Loc, busy: o.Busy, span: span, date: s.date}
-		w.facts = facts{elsewhere: true, weekday: sameWeekday, late: frozen(s.Subject.Category, span, s.Now),
-			near:  span.Start.Before(freezeEnd(o.Busy, s.Subject.ID, s.Now)),
+		w.facts = facts{elsewhere: true, weekday: sameWeekday, late: s.frozen(s.Subject.Category, span), freeze: s.freeze(),
+			near:  span.Start.Before(s.freezeEnd(o.Busy, s.Subject.ID)),
 			quiet: !slices.ContainsFunc(s.near, func(c conflict.Candidate) bool { return c.Status != domain.StatusCancelled && c.Event.Overlaps(day) })}
 		w.score = w.points()
 		s.elsewhere = append(s.elsewhere, w)
 	}
 }
 
-// frozen reports whether a booking is a wedding that begins within Freeze, or is on.
-func frozen(c domain.Category, event domain.Span, now time.Time) bool {
-	return c == domain.CategoryWedding && event.Start.Sub(now) <= Freeze && event.End.After(now)
+// freeze is how long before its start a wedding is no longer moved.
+func (r Request) freeze() time.Duration { return cmp.Or(r.Freeze, Freeze) }
+
+// frozen reports whether a booking is a wedding that begins within the freeze, or is on.
+func (r Request) frozen(c domain.Category, event domain.Span) bool {
+	return c == domain.CategoryWedding && event.Start.Sub(r.Now) <= r.freeze() && event.End.After(r.Now)
 }
 
 // freezeEnd is the end of the last wedding that is frozen, but for one booking; zero when none is.
-func freezeEnd(busy []conflict.Candidate, except domain.BookingID, now time.Time) (end time.Time) {
+func (r Request) freezeEnd(busy []conflict.Candidate, except domain.BookingID) (end time.Time) {
 	for i := range busy {
 		b := &busy[i]
-		if b.Category == domain.CategoryWedding && b.BookingID != except && b.Status != domain.StatusCancelled && frozen(b.Category, b.Event, now) && b.Event.End.After(end) {
+		if b.Category == domain.CategoryWedding && b.BookingID != except && b.Status != domain.StatusCancelled && r.frozen(b.Category, b.Event) && b.Event.End.After(end) {
 			end = b.Event.End
 		}
 	}

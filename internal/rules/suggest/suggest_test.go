@@ -149,6 +149,28 @@ func TestAlternativesReadLikeAPlannersAdvice(t *testing.T) {
 	}
 }
 
+func TestAWeddingMovesUpToTheFreezeOfTheOrganisation(t *testing.T) {
+	t.Parallel()
+	for freeze, moves := range map[time.Duration]bool{0: false, 24 * time.Hour: true, 40 * time.Hour: false, 168 * time.Hour: false} {
+		r := saturday()
+		r.Subject.Category = domain.CategoryWedding
+		r.Others = []suggest.Other{{Resource: photographer("ben", "portrait"), Loc: london}}
+		r.Now, r.Freeze = r.Subject.When.Start.Add(-40*time.Hour), freeze
+		got := suggest.Alternatives(r)
+		if moved := slices.ContainsFunc(got, func(a domain.Alternative) bool { return a.Action == domain.ActionMove }); moved != moves {
+			t.Errorf("40 hours before it, with a freeze of %s: %v", freeze, tell(got))
+		}
+		hours := 48
+		if freeze > 0 {
+			hours = int(freeze.Hours())
+		}
+		words := fmt.Sprintf("the wedding begins within %d h or is on", hours)
+		if said := strings.Contains(strings.Join(tell(got), "; "), words); said == moves {
+			t.Errorf("with a freeze of %s it says %v", freeze, tell(got))
+		}
+	}
+}
+
 func TestAlternativesAreVaried(t *testing.T) {
 	t.Parallel()
 	r := saturday()
