@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
@@ -146,6 +148,16 @@ type Verifier struct {
 	addresses   []netip.Prefix
 	handshake   handshake
 	idHeader    string
+
+	// of makes an engine of some of the credentials, by their positions. left is the last one that was made.
+	of   func(positions []int) (engine, error)
+	left atomic.Pointer[remainder]
+}
+
+// remainder is an engine of those credentials that had not ended, by their positions.
+type remainder struct {
+	positions []int
+	engine    engine
 }
 
 // IDHeader is the canonical name of the header with the message id, "" where the scheme has none.
@@ -179,6 +191,13 @@ func New(cfg Config, credentials []Credential, o Options) (*Verifier, error) {
 	if v.engine, err = s.build(cfg, keys, o); err != nil {
 		return nil, err
 	}
+	v.of = func(positions []int) (engine, error) {
+		some := make([][]byte, len(positions))
+		for i, at := range positions {
+			some[i] = keys[at]
+		}
+		return s.build(cfg, some, o)
+	}
 	if v.handshake, err = newHandshake(cfg.Challenge, credentials, o.VerifyToken); err != nil {
 		return nil, err
 	}
@@ -197,12 +216,47 @@ func (v *Verifier) Verify(ctx context.Context, req Request, now time.Time) (Resu
 	}
 	if len(v.credentials) > 0 {
 		c := &v.credentials[result.SecretIndex]
-		if !c.NotAfter.IsZero() && now.After(c.NotAfter) {
-			return Result{}, refuse(CredentialExpired, "genuine, but by a credential that ended %s ago", now.Sub(c.NotAfter).Round(time.Second))
+		if c.ended(now) {
+			// While a secret is replaced, senders sign by the old and by the new one. The old one was met first.
+			other, ok := v.verifyByRest(ctx, req, now)
+			if !ok {
+				return Result{}, refuse(CredentialExpired, "genuine, but by a credential that ended %s ago", now.Sub(c.NotAfter).Round(time.Second))
+			}
+			result, c = other, &v.credentials[other.SecretIndex]
 		}
 		result.Credential = c.ID
 	}
 	return result, nil
+}
+
+func (c *Credential) ended(now time.Time) bool { return !c.NotAfter.IsZero() && now.After(c.NotAfter) }
+
+// verifyByRest asks the credentials alone that have not ended. Only a request that is genuine by one that has comes here.
+func (v *Verifier) verifyByRest(ctx context.Context, req Request, now time.Time) (Result, bool) {
+	var positions []int
+	for i := range v.credentials {
+		if !v.credentials[i].ended(now) {
+			positions = append(positions, i)
+		}
+	}
+	if len(positions) == 0 {
+		return Result{}, false
+	}
+	rest := v.left.Load()
+	if rest == nil || !slices.Equal(rest.positions, positions) {
+		e, err := v.of(positions)
+		if err != nil {
+			return Result{}, false // all of them together were fine, so some of them are
+		}
+		rest = &remainder{positions, e}
+		v.left.Store(rest)
+	}
+	result, reason := rest.engine.verify(ctx, req, now)
+	if reason != nil {
+		return Result{}, false
+	}
+	result.SecretIndex = positions[result.SecretIndex]
+	return result, true
 }
 
 // Sign returns the headers that make body a genuine request at ts. The id is required where the scheme signs it and

@@ -433,3 +433,62 @@ func TestACredentialEndsAtItsTimeAndIsNamed(t *testing.T) {
 		}
 	}
 }
+
+// TestASenderThatStillSignsByAnEndedSecretTooPasses is about senders that sign by two secrets while one replaces the other, and
+// go on with the old one for longer than the operator let it count.
+func TestASenderThatStillSignsByAnEndedSecretTooPasses(t *testing.T) {
+	t.Parallel()
+	const third = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	credentials := func(ends ...time.Time) []Credential {
+		return []Credential{{ID: "old", Secret: Secret(whsec), NotAfter: ends[0]}, {ID: "older", Secret: Secret(third), NotAfter: ends[1]}, {ID: "new", Secret: Secret(whsecTwo)}}
+	}
+	ended := noon.Add(-time.Hour)
+	for name, cfg := range map[string]struct {
+		Config
+		header, part string // of a list of signatures, and what parts them
+	}{
+		"standard webhooks": {Config{Scheme: StandardWebhooks}, "Webhook-Signature", " "},
+		"svix":              {Config{Scheme: Svix}, "Svix-Signature", " "},
+		"stripe":            {Config{Scheme: Stripe}, "Stripe-Signature", ","},
+		"calendly":          {Config{Scheme: Calendly}, "Calendly-Webhook-Signature", ","},
+		"list without time": {Config{Scheme: HMAC, Header: "X-Signature", SignatureKey: "v1"}, "X-Signature", ","},
+	} {
+		// by makes a request that is signed by several secrets.
+		by := func(secrets ...string) http.Header {
+			h := mustSign(t, cfg.Config, secrets[0], "msg_1", noon, "{}")
+			for _, secret := range secrets[1:] {
+				more := mustSign(t, cfg.Config, secret, "msg_1", noon, "{}").Get(cfg.header)
+				if _, signature, listed := strings.Cut(more, ",v1="); listed {
+					more = "v1=" + signature // without its time
+				}
+				h.Set(cfg.header, h.Get(cfg.header)+cfg.part+more)
+			}
+			return h
+		}
+		for what, c := range map[string]struct {
+			ends       []time.Time
+			header     http.Header
+			credential string
+			want       Code
+		}{
+			"both, old first":           {[]time.Time{ended, {}}, by(whsec, whsecTwo), "new", ""},
+			"both, new first":           {[]time.Time{ended, {}}, by(whsecTwo, whsec), "new", ""},
+			"three, two of them ended":  {[]time.Time{ended, ended}, by(whsec, third, whsecTwo), "new", ""},
+			"two, the second counts":    {[]time.Time{ended, {}}, by(whsec, third), "older", ""},
+			"nothing but the old one":   {[]time.Time{ended, {}}, by(whsec), "", CredentialExpired},
+			"two, and both have ended":  {[]time.Time{ended, ended}, by(whsec, third), "", CredentialExpired},
+			"both while the old counts": {[]time.Time{noon, {}}, by(whsec, whsecTwo), "old", ""},
+		} {
+			v, err := New(cfg.Config, credentials(c.ends...), Options{})
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			for range 2 { // also once what is left is known
+				got, err := v.Verify(t.Context(), Request{Header: c.header, Body: []byte("{}")}, noon)
+				if code(t, err) != c.want || got.Credential != c.credential {
+					t.Errorf("%s, %s: credential %q, %v; want %q, %q", name, what, got.Credential, err, c.credential, c.want)
+				}
+			}
+		}
+	}
+}
