@@ -56,9 +56,9 @@ type ApplyDeliveriesResult struct {
 // ApplyDeliveries takes the most urgent waiting deliveries of an integration and applies them in one transaction:
 // delivery states, bookings, allocations, conflicts, audit lines, live events and work for other systems commit together.
 //
-// Deliveries of one entry of the outside system take effect in order of arrival whatever their priorities: inside a batch
-// they are applied in that order, and when a batch overtakes older ones it remembers the entries it told of, so that what
-// the older ones say about those entries is found stale.
+// Deliveries of one entry of the outside system take effect in order of arrival whatever their priorities, and whichever of
+// them have to be tried again: inside a batch they are applied in that order, and when a batch overtakes older ones it
+// remembers the entries it told of, so that what the older ones say about those entries is found stale.
 //
 // It is safe to run twice, also at the same time: deliveries are locked before they are read, and one that was applied
 // is no longer waiting.
@@ -155,7 +155,11 @@ func (a *Deliveries) applyWaiting(ctx context.Context, in ApplyDeliveriesInput, 
 		first = waiting[0]
 		b := batch{now: tx.Now, target: routeTargets(tx, in.Integration), worker: a.Worker, started: time.Now()}
 		for n, d := range waiting {
-			if !b.decode(ctx, opened, openErr, d) {
+			fault := openErr
+			if why := taken.Unreadable[d.ID]; why != nil {
+				fault = why
+			}
+			if !b.decode(ctx, opened, fault, d) {
 				// The rest is for the next transaction.
 				waiting, out.More = waiting[:n], true
 				break
@@ -360,7 +364,7 @@ func (b *batch) settle(effects []reconcile.Outcome) []store.DeliveryOutcome {
 		}
 	}
 	for _, n := range b.overtaken {
-		out[n].State, out[n].Reason = domain.DeliveryApplied, string(reconcile.EffectStale)+": a newer delivery of this entry was more urgent"
+		out[n].State, out[n].Reason = domain.DeliveryApplied, string(reconcile.EffectStale)+": a newer delivery of this entry went first"
 	}
 	for _, n := range b.farewells {
 		out[n].State, out[n].Reason = domain.DeliveryApplied, string(reconcile.EffectStale)+": its entry ended after this, and that was told before"

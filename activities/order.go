@@ -86,12 +86,19 @@ func (b *batch) dropEnded(ctx context.Context, tx *store.Tx, integration domain.
 	return nil
 }
 
-// overtake remembers the entries of deliveries that went before older ones. A change that was refused said nothing.
+// overtake remembers the entries of deliveries that went before older ones, also before those of this batch that are to be
+// tried again. A change that was refused said nothing. A replay is as old as what it repeats.
 func (b *batch) overtake(ctx context.Context, tx *store.Tx, integration domain.IntegrationID, taken store.Waiting, effects []reconcile.Outcome) error {
+	again := false
+	for n, err := range b.errs {
+		again = again || err != nil && b.failed(b.waiting[n], err).State == domain.DeliveryRetrying
+	}
 	var entries []store.EntryArrival
 	for n, e := range effects {
-		if e.Effect != reconcile.EffectRejected && taken.Overtakes(b.waiting[b.owner[n]].Delivery) {
-			entries = append(entries, b.arrival(n))
+		if d := b.waiting[b.owner[n]].Delivery; e.Effect != reconcile.EffectRejected && (again || taken.Overtakes(d)) {
+			entry := b.arrival(n)
+			entry.Delivery = d.Position()
+			entries = append(entries, entry)
 		}
 	}
 	if len(entries) == 0 {

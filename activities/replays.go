@@ -239,6 +239,8 @@ func sift(ctx context.Context, tx *store.Tx, found []store.ReplayCandidate) (sto
 			skip(&step, domain.SkipDisconnected, 1)
 		case c.Erased:
 			skip(&step, domain.SkipErased, 1)
+		case c.Unreadable:
+			skip(&step, domain.SkipUnreadable, 1)
 		default:
 			usable = append(usable, c.Raw)
 		}

@@ -76,6 +76,13 @@ func (o *outside) Intake() provider.Intake { return provider.Intake{} }
 
 func (o *outside) Decode(_ context.Context, d provider.Webhook) (provider.Decoded, error) {
 	var out provider.Decoded
+	o.mu.Lock()
+	if q := o.faults["decode "+string(d.Body)]; len(q) > 0 {
+		o.faults["decode "+string(d.Body)] = q[1:]
+		o.mu.Unlock()
+		return out, q[0]
+	}
+	o.mu.Unlock()
 	switch string(d.Body) {
 	case "panic":
 		panic("quoting Marker Person")

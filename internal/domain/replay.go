@@ -42,6 +42,7 @@ func (f ReplayFilter) Empty() bool { return f == ReplayFilter{} }
 // The reasons for which a replay leaves a delivery out.
 const (
 	SkipErased       = "erased"              // its content was erased when its time was over
+	SkipUnreadable   = "unreadable"          // its content cannot be opened: the key is missing, or it was changed in storage
 	SkipDisconnected = "integration_deleted" // its integration takes nothing any more
 	SkipRepeated     = "repeated"            // this replay has made a copy of the same origin already
 )

@@ -11,7 +11,7 @@ import (
 // RecentDelivery is a delivery for reading once more.
 type RecentDelivery struct {
 	domain.RawDelivery
-	Erased bool // its headers and body are no longer kept
+	Erased bool // its headers and body are no longer kept, or cannot be opened
 }
 
 // recentQuery has two halves, because the index of an integration's deliveries leaves out those that wait.
@@ -35,7 +35,10 @@ func (tx *Tx) RecentDeliveries(ctx context.Context, integration domain.Integrati
 			return RecentDelivery{RawDelivery: domain.RawDelivery{Delivery: d}, Erased: true}, err
 		}
 		raw, err := tx.OpenDelivery(d, sealed)
-		return RecentDelivery{RawDelivery: raw}, err
+		if err != nil {
+			return RecentDelivery{RawDelivery: domain.RawDelivery{Delivery: d}, Erased: true}, nil
+		}
+		return RecentDelivery{RawDelivery: raw}, nil
 	})
 	return out, fault("read recent deliveries", err)
 }

@@ -17,6 +17,19 @@ func TestRecentDeliveriesTellWhatIsErased(t *testing.T) {
 	b.must(err)
 	_, err = b.owner().Exec(ctx, "UPDATE deliveries SET content = '' WHERE id = $1", batch[1].ID)
 	b.must(err)
+	b.clock.advance(1e9)
+	spoilt := b.delivery(org, other, "spoilt")
+	_, err = b.InsertDeliveries(ctx, []NewDelivery{spoilt})
+	b.must(err)
+	_, err = b.owner().Exec(ctx, "UPDATE deliveries SET content = 'not what was sealed' WHERE id = $1", spoilt.ID)
+	b.must(err)
+	b.tenant(org, func(tx *Tx) error {
+		page, err := tx.RecentDeliveries(ctx, other, "", 5)
+		if err != nil || len(page) != 2 || page[0].ID != spoilt.ID || !page[0].Erased || page[1].Erased {
+			t.Fatalf("with one that cannot be opened: %+v, %v", page, err)
+		}
+		return nil
+	})
 	b.tenant(org, func(tx *Tx) error {
 		page, err := tx.RecentDeliveries(ctx, one, "", 2)
 		if err != nil || len(page) != 2 || page[0].ID != batch[2].ID || page[0].Erased || string(page[0].Body) != `{"name":"c"}` ||

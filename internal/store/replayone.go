@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"crypto/sha256"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -55,6 +56,9 @@ func (tx *Tx) ReplayOne(ctx context.Context, r domain.Replay, id domain.Delivery
 	}
 	if found[0].Erased {
 		return was, false, domain.E(domain.KindConflict, "its content was erased when its time was over")
+	}
+	if found[0].Unreadable {
+		return was, false, domain.E(domain.KindConflict, "its content cannot be opened: the key is missing, or it was changed in storage")
 	}
 	copies, err := tx.CopyDeliveries(ctx, r.ID, "", []domain.RawDelivery{found[0].Raw})
 	if err != nil {
@@ -120,7 +124,7 @@ const supersededQuery = `SELECT v.n, d.id FROM unnest($3::text[], $4::uuid[]) WI
 const maxFarewells = 5
 
 // Farewells returns what was delivered and applied about entries that have no link yet, by entity: deliveries that told of the
-// end of something never seen are among it. Those whose content was erased are left out.
+// end of something never seen are among it. Those whose content was erased, or cannot be opened, are left out.
 func (tx *Tx) Farewells(ctx context.Context, integration domain.IntegrationID, entities []string) ([]domain.RawDelivery, error) {
 	if len(entities) == 0 {
 		return nil, nil
@@ -132,8 +136,13 @@ func (tx *Tx) Farewells(ctx context.Context, integration domain.IntegrationID, e
 		if err != nil {
 			return domain.RawDelivery{}, err
 		}
-		return tx.OpenDelivery(d, sealed)
+		raw, err := tx.OpenDelivery(d, sealed)
+		if err != nil {
+			return domain.RawDelivery{}, nil // without an id
+		}
+		return raw, nil
 	})
+	out = slices.DeleteFunc(out, func(d domain.RawDelivery) bool { return d.ID == "" })
 	return out, fault("look for the end of unknown entries", err)
 }
 

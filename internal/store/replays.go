@@ -162,10 +162,11 @@ func (tx *Tx) CountReplay(ctx context.Context, r domain.Replay) (int, error) {
 	return total, fault("store count of replay", err)
 }
 
-// ReplayCandidate is a delivery that a replay comes to. Erased says that its content is gone, and then Raw has none.
+// ReplayCandidate is a delivery that a replay comes to. Erased says that its content is gone, and Unreadable that it cannot be
+// opened; then Raw has none.
 type ReplayCandidate struct {
-	Raw    domain.RawDelivery
-	Erased bool
+	Raw                domain.RawDelivery
+	Erased, Unreadable bool
 }
 
 // ReplayCandidates reads the next deliveries of a replay, oldest first.
@@ -178,10 +179,15 @@ func (tx *Tx) ReplayCandidates(ctx context.Context, r domain.Replay, after domai
 		if c.Raw.Delivery, err = scanDeliveryWith(row, &sealed); err != nil {
 			return c, err
 		}
-		if c.Erased = len(sealed) == 0; !c.Erased {
-			c.Raw, err = tx.OpenDelivery(c.Raw.Delivery, sealed)
+		if c.Erased = len(sealed) == 0; c.Erased {
+			return c, nil
 		}
-		return c, err
+		if raw, err := tx.OpenDelivery(c.Raw.Delivery, sealed); err == nil {
+			c.Raw = raw
+		} else {
+			c.Unreadable = true
+		}
+		return c, nil
 	})
 	return out, fault("read deliveries to replay", err)
 }

@@ -15,16 +15,22 @@ import (
 type Waiting struct {
 	// Deliveries are locked and opened, in the order in which they arrived: inside a batch nothing overtakes anything.
 	Deliveries []domain.RawDelivery
+	// Unreadable says of those whose content could not be opened why; they have neither headers nor body. nil = all could.
+	Unreadable map[domain.DeliveryID]error
 	// Overtaken reports whether entries are remembered whose newer delivery was applied already; see Newer.
 	Overtaken bool
 
 	full   bool
+	again  bool                                       // deliveries that are to be tried again are left out of the batch
 	oldest [domain.PriorityBulk + 1]domain.DeliveryID // by priority: what waited longest when this was read
 }
 
-// Overtakes reports whether a delivery of the batch goes before one that arrived earlier and is less urgent, so that what
-// it says about its entries must be remembered by Overtake. It may err on the side of true.
+// Overtakes reports whether a delivery of the batch goes before one that arrived earlier and is less urgent, or waits for
+// another try, so that what it says about its entries must be remembered by Overtake. It may err on the side of true.
 func (w *Waiting) Overtakes(d domain.Delivery) bool {
+	if w.again {
+		return true
+	}
 	if !w.full {
 		return false // everything that waits is in the batch
 	}
@@ -53,10 +59,11 @@ func (tx *Tx) WaitingBatch(ctx context.Context, integration domain.IntegrationID
 		sql = oldestQuery
 	}
 	rows, err := tx.Query(ctx, sql, tx.Org, integration, limit, tx.Now)
+	again := 0 // that are to be tried again, up to one more than a batch can hold
 	w.Deliveries, err = collect(rows, err, func(row pgx.Row) (domain.RawDelivery, error) {
 		var sealed []byte
 		var second, third, fourth *domain.DeliveryID
-		d, err := scanDeliveryWith(row, &sealed, &second, &third, &fourth, &w.Overtaken)
+		d, err := scanDeliveryWith(row, &sealed, &second, &third, &fourth, &again, &w.Overtaken)
 		if err != nil {
 			return domain.RawDelivery{}, err
 		}
@@ -65,9 +72,23 @@ func (tx *Tx) WaitingBatch(ctx context.Context, integration domain.IntegrationID
 				w.oldest[domain.PriorityHigh+domain.Priority(n)] = *id
 			}
 		}
-		return tx.OpenDelivery(d, sealed)
+		raw, err := tx.OpenDelivery(d, sealed)
+		if err != nil {
+			// One content that does not open must not hold up the others.
+			if w.Unreadable == nil {
+				w.Unreadable = map[domain.DeliveryID]error{}
+			}
+			w.Unreadable[d.ID] = domain.E(domain.KindPermanent, "its content cannot be opened: the key is missing, or it was changed in storage")
+			return domain.RawDelivery{Delivery: d}, nil
+		}
+		return raw, nil
 	})
-	w.full = len(w.Deliveries) == limit
+	for _, d := range w.Deliveries {
+		if d.State == domain.DeliveryRetrying {
+			again--
+		}
+	}
+	w.full, w.again = len(w.Deliveries) == limit, again > 0
 	return w, fault("read waiting deliveries", err)
 }
 
@@ -79,6 +100,7 @@ const (
 		(SELECT id FROM deliveries WHERE integration_id = $2 AND state = 'received' AND priority = 2 ORDER BY id LIMIT 1),
 		(SELECT id FROM deliveries WHERE integration_id = $2 AND state = 'received' AND priority = 3 ORDER BY id LIMIT 1),
 		(SELECT id FROM deliveries WHERE integration_id = $2 AND state = 'received' AND priority = 4 ORDER BY id LIMIT 1),
+		(SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE integration_id = $2 AND state = 'retrying' LIMIT $3::bigint + 1) r),
 		EXISTS (SELECT 1 FROM overtakes WHERE org_id = $1 AND integration_id = $2)
 		FROM deliveries WHERE org_id = $1 AND id IN (SELECT id FROM (`
 	waitingRetries = `
