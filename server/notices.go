@@ -66,11 +66,12 @@ type Notices struct {
 	outcomes  *prometheus.CounterVec
 	took      prometheus.Histogram
 
-	mu     sync.Mutex
-	cached map[domain.WatchID]cachedWatch
+	mu      sync.Mutex
+	cached  map[domain.WatchID]cachedWatch
+	unknown map[domain.WatchID]time.Time // ids that storage does not know, and when it said so
 }
 
-// cachedWatch is a watch as it was read; one that is not known has no organisation.
+// cachedWatch is a watch as it was read; the zero value is one that is not known.
 type cachedWatch struct {
 	store.WatchRecord
 	readAt time.Time
@@ -94,7 +95,7 @@ func NewNotices(deps NoticeDeps) (*Notices, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Notices{deps: deps, guard: guard, log: deps.Log, says: rate.NewLimiter(1, 5), cached: map[domain.WatchID]cachedWatch{},
+	n := &Notices{deps: deps, guard: guard, log: deps.Log, says: rate.NewLimiter(1, 5), cached: map[domain.WatchID]cachedWatch{}, unknown: map[domain.WatchID]time.Time{},
 		strangers: rate.NewLimiter(rate.Limit(deps.Limits.StrangerReads), int(2*deps.Limits.StrangerReads)+1),
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wedsync_watch_notices_total", Help: "Messages to watches, by what became of them."}, []string{"outcome"}),
@@ -132,6 +133,7 @@ func (n *Notices) Handle(c echo.Context) error {
 		w.WriteHeader(http.StatusOK)
 		_, _ = w.Write(echoed) // the sender may be gone; it will ask again
 	default:
+		v.leaveUnread(w, r)
 		w.WriteHeader(http.StatusAccepted)
 	}
 	n.outcomes.WithLabelValues(outcome).Inc()
@@ -248,37 +250,49 @@ func readNotice(v *visit, r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// get returns a watch as it was read lately. What storage does not know is remembered too; reads that find nothing are
-// few, however many ids are invented.
+// get returns a watch as it was read lately. What storage does not know is remembered too, apart from the others, so that a
+// flood of invented ids pushes no watch out. Reads that find nothing are few, however many ids are invented; a watch that was
+// found once is read again whatever strangers do.
 func (n *Notices) get(ctx context.Context, id domain.WatchID, now time.Time) (cachedWatch, error) {
 	n.mu.Lock()
-	w, ok := n.cached[id]
+	w, found := n.cached[id]
+	missed, missing := n.unknown[id]
 	n.mu.Unlock()
-	if ok && now.Sub(w.readAt) < watchFreshFor {
+	switch {
+	case found && now.Sub(w.readAt) < watchFreshFor:
 		return w, nil
-	}
-	if n.strangers.TokensAt(now) < 1 {
+	case !found && missing && now.Sub(missed) < watchFreshFor:
+		return cachedWatch{}, nil
+	case !found && n.strangers.TokensAt(now) < 1:
 		return w, errStrangers
 	}
 	record, err := n.deps.Record(ctx, id)
-	switch {
-	case domain.KindOf(err) == domain.KindNotFound:
-		n.strangers.AllowN(now, 1)
-		record = store.WatchRecord{}
-	case err != nil:
+	if err != nil && domain.KindOf(err) != domain.KindNotFound {
 		return w, err
 	}
-	w = cachedWatch{record, now}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.cached) >= watchesCached {
-		for other := range n.cached { // any one: it is read again when it is needed
-			delete(n.cached, other)
+	if err != nil {
+		n.strangers.AllowN(now, 1)
+		delete(n.cached, id)
+		keepNotice(n.unknown, id, now)
+		return cachedWatch{}, nil
+	}
+	w = cachedWatch{record, now}
+	delete(n.unknown, id)
+	keepNotice(n.cached, id, w)
+	return w, nil
+}
+
+// keepNotice remembers v, in the place of any other where there is no room: that one is read again when it is needed.
+func keepNotice[V any](m map[domain.WatchID]V, id domain.WatchID, v V) {
+	if _, there := m[id]; !there && len(m) >= watchesCached {
+		for other := range m {
+			delete(m, other)
 			break
 		}
 	}
-	n.cached[id] = w
-	return w, nil
+	m[id] = v
 }
 
 func (n *Notices) forget(id domain.WatchID) {
@@ -287,16 +301,21 @@ func (n *Notices) forget(id domain.WatchID) {
 	delete(n.cached, id)
 }
 
+// leaveUnread lets go of a body that nobody wants: its sender must not hold the connection by sending it slowly.
+func (v *visit) leaveUnread(w http.ResponseWriter, r *http.Request) {
+	if !v.read && r.ContentLength != 0 {
+		w.Header().Set("Connection", "close")
+		_ = v.slow.SetReadDeadline(time.Now().Add(unreadGrace)) // not every writer in tests has a connection
+	}
+}
+
 // refuse answers with a status and no words: whoever posts to a watch is a machine, or a stranger who is to learn nothing.
 func (n *Notices) refuse(w *echo.Response, r *http.Request, v *visit, err error) (outcome string) {
 	status, code := statusOf(err)
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		status, code = http.StatusServiceUnavailable, string(domain.KindUnavailable)
 	}
-	if !v.read && r.ContentLength != 0 {
-		w.Header().Set("Connection", "close")
-		_ = v.slow.SetReadDeadline(time.Now().Add(unreadGrace))
-	}
+	v.leaveUnread(w, r)
 	for name, values := range (&Problem{Status: status, retryAfter: max(domain.RetryAfter(err), time.Second)}).GetHeaders() {
 		if status != http.StatusUnauthorized {
 			w.Header()[name] = values

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/subtle"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -265,6 +268,66 @@ func TestInventedAddressesCauseFewReadsAndPushNothingOut(t *testing.T) {
 	}
 	if w := p.send(watchID, watchWords, "changed", "", nil); w.Code != 202 {
 		t.Errorf("the real one is answered with %d", w.Code)
+	}
+}
+
+// TestStrangersDoNotKeepTheMessagesOfKnownWatchesOut invents addresses without end, also when a watch is to be read again.
+func TestStrangersDoNotKeepTheMessagesOfKnownWatchesOut(t *testing.T) {
+	t.Parallel()
+	p := newPost(t, IntakeLimits{StrangerReads: 5})
+	invent := func() {
+		t.Helper()
+		for range 50 {
+			if w := p.send(domain.NewID[domain.WatchID](p.clock()), "", "", "", nil); w.Code == 429 {
+				return
+			}
+		}
+		t.Fatal("strangers are not refused")
+	}
+	p.send(watchID, watchWords, "changed", "", nil)
+	invent()
+	p.mu.Lock()
+	p.now = p.now.Add(2 * watchFreshFor)
+	p.mu.Unlock()
+	invent()
+	if w := p.send(watchID, watchWords, "changed", "", nil); w.Code != 202 {
+		t.Errorf("a watch that is to be read again is answered with %d", w.Code)
+	}
+	if w := p.send(orphanID, watchWords, "changed", "", nil); w.Code != 429 {
+		t.Errorf("one that was never read is answered with %d", w.Code)
+	}
+	// What storage does not know any more is unknown, and pushes nothing out either.
+	p.mu.Lock()
+	delete(p.watches, watchID)
+	p.now = p.now.Add(2 * watchFreshFor)
+	p.mu.Unlock()
+	if w := p.send(watchID, "any", "changed", "", nil); w.Code != 202 || len(p.noted) != 2 || len(p.n.cached) != 0 {
+		t.Errorf("a watch that is gone: %d, noted %d, %d kept", w.Code, len(p.noted), len(p.n.cached))
+	}
+}
+
+// TestABodyThatNobodyWantsHoldsNoConnection announces a body to a watch that is over, and sends none of it.
+func TestABodyThatNobodyWantsHoldsNoConnection(t *testing.T) {
+	t.Parallel()
+	p := newPost(t)
+	e := echo.New()
+	e.POST(echoNotifyPath, p.n.Handle)
+	s := httptest.NewServer(e)
+	t.Cleanup(s.Close)
+	c, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(c, "POST %s%s HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n", provider.NotifyPath, retiredID); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(c)
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 202 ") {
+		t.Errorf("answered %q, and then: %v; want 202 and the end of the connection", answer, err)
 	}
 }
 
