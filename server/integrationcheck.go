@@ -66,6 +66,11 @@ func (s *Server) checkIntegration(ctx context.Context, i domain.Integration, sec
 			return nil, err
 		}
 	}
+	given := i
+	given.Settings = settings
+	if err := checkRepeats(reg, provider.Connection{Integration: given, Secrets: secrets, Zone: time.UTC, Now: s.now}, s.o.DeliveriesKept); err != nil {
+		return nil, err
+	}
 	if reg.Consents(settings) {
 		if _, err := reg.OAuth(settings, i.Direction.Exports()); err != nil {
 			return nil, err

@@ -125,6 +125,8 @@ type Options struct {
 	DrainDelay time.Duration
 	// AllowPrivate lets subscribers have private addresses and plain http, for development.
 	AllowPrivate bool
+	// DeliveriesKept is how long deliveries are kept, for which alone repeats can be known; 0 = not known.
+	DeliveriesKept time.Duration
 	// FeedRate bounds the requests of one source address for published feeds, and for links to weddings, a second, with a burst of twenty times
 	// that; 5. Less than 0 = no limit.
 	FeedRate float64

@@ -192,8 +192,8 @@ const (
 // checkType refuses bodies of another media type, and compressed ones where the integration does not declare them. Nothing
 // is unpacked before its signature.
 func (e *intakeEntry) checkType(h http.Header) error {
-	for _, encoding := range h["Content-Encoding"] {
-		if encoding != "" && !strings.EqualFold(encoding, "identity") && !(e.encoding != "" && strings.EqualFold(encoding, e.encoding)) {
+	for n, encoding := range h["Content-Encoding"] {
+		if n > 0 || encoding != "" && !strings.EqualFold(encoding, "identity") && !(e.encoding != "" && strings.EqualFold(encoding, e.encoding)) {
 			return withStatus(http.StatusUnsupportedMediaType, "unsupported_media_type",
 				errors.New("Content-Encoding must be identity, unless the integration declares another: webhooks are taken as they were signed"))
 		}

@@ -145,9 +145,7 @@ func (c *intakeCache) load(ctx context.Context, id domain.IntegrationID, old *in
 		} else {
 			e = c.prepare(record)
 		}
-		if c.heard(id) <= e.version {
-			e.readAt = c.deps.Now()
-		} // else it changed while it was being read, and the next get reads it again
+		e.readAt = c.deps.Now()
 		c.put(e, old)
 		return e, nil
 	})
@@ -236,11 +234,21 @@ func (e *intakeEntry) priorityOf(h http.Header, body []byte, now time.Time) doma
 		return domain.PriorityUrgent
 	}
 	if e.rule != nil {
-		if p, said := e.rule(h, body); said && p.Valid() {
+		if p, said := e.ruled(h, body); said && p.Valid() {
 			return p
 		}
 	}
 	return e.priority
+}
+
+// ruled asks the provider's rule. One that panics has said nothing: a genuine webhook is taken whatever is wrong with a rule.
+func (e *intakeEntry) ruled(h http.Header, body []byte) (p domain.Priority, said bool) {
+	defer func() {
+		if recover() != nil {
+			p, said = 0, false
+		}
+	}()
+	return e.rule(h, body)
 }
 
 func (e *intakeEntry) keepHeaders(names ...string) {
@@ -266,6 +274,11 @@ func (c *intakeCache) put(e, old *intakeEntry) {
 	defer s.mu.Unlock()
 	if before := s.ready[e.id]; before != nil {
 		old = before
+	}
+	if c.heard(e.id) > e.version {
+		// It changed while it was being read, and the next get reads it again. Whoever hears of a change notes the version before
+		// asking for this lock, so that no change falls between.
+		e.readAt = time.Time{}
 	}
 	if old != nil && old.allowance != nil {
 		e.allowance = old.allowance

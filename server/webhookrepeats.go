@@ -15,12 +15,13 @@ type repeatRule struct {
 	path     jsonpointer.Pointer
 	hasPath  bool
 	hash     bool
+	hints    bool // one without an id is a repeat of no other
 	encoding string
 	window   time.Duration // 0 = for ever
 }
 
 func newRepeatRule(i provider.Intake) (r repeatRule, err error) {
-	r = repeatRule{hash: i.DedupeHash, window: i.DedupeFor, encoding: i.ContentEncoding}
+	r = repeatRule{hash: i.DedupeHash, hints: i.Hints && !i.DedupeHash, window: i.DedupeFor, encoding: i.ContentEncoding}
 	if r.window != 0 && r.window < provider.MinDedupe {
 		return r, domain.Invalid("dedupe", "repeats must be known for at least %s", provider.MinDedupe)
 	}
@@ -28,6 +29,28 @@ func newRepeatRule(i provider.Intake) (r repeatRule, err error) {
 		r.path, err = jsonpointer.Parse(i.DedupePath)
 	}
 	return r, err
+}
+
+// checkRepeats refuses to know repeats for longer than deliveries are kept, which is what they are known by. kept 0 is not
+// known, and what cannot be opened is judged elsewhere.
+func checkRepeats(reg provider.Registration, c provider.Connection, kept time.Duration) error {
+	if kept <= 0 || reg.Open == nil {
+		return nil
+	}
+	opened, err := reg.Open(c)
+	if err != nil {
+		return nil
+	}
+	source, ok := provider.As[provider.WebhookSource](opened)
+	if !ok {
+		return nil
+	}
+	const day = 24 * time.Hour
+	if asked := source.Intake().DedupeFor; asked > kept {
+		return domain.Invalid("body.settings", "dedupe.days: repeats can be known for at most %d days, as long as this server keeps deliveries (--keep-deliveries), and not for %d",
+			kept/day, asked/day)
+	}
+	return nil
 }
 
 // since is the time before which a delivery is too old to be repeated.
@@ -38,9 +61,18 @@ func (r *repeatRule) since(now time.Time) time.Time {
 	return now.Add(-r.window)
 }
 
+// plain names a message that has no id: by the hash of its body, or as one of its own.
+func (r *repeatRule) plain(delivery domain.DeliveryID, body *bodyBuffer) [sha256.Size]byte {
+	if r.hints {
+		body.key = append(append(body.key[:0], 'u', 0), delivery...)
+		return sha256.Sum256(body.key)
+	}
+	return sha256.Sum256(body.bytes)
+}
+
 // key names a message by its body. It is asked only after the signature. A body in which the id cannot be found is named
-// by its hash: it is taken, and whoever decodes it judges it.
-func (r *repeatRule) key(h http.Header, body *bodyBuffer) (key [sha256.Size]byte, ok bool) {
+// as one without an id is: it is taken, and whoever decodes it judges it.
+func (r *repeatRule) key(h http.Header, delivery domain.DeliveryID, body *bodyBuffer) (key [sha256.Size]byte, ok bool) {
 	if r.hasPath {
 		plain, err := provider.Webhook{Header: h, Body: body.bytes}.Plain(r.encoding)
 		if err == nil {
@@ -51,7 +83,7 @@ func (r *repeatRule) key(h http.Header, body *bodyBuffer) (key [sha256.Size]byte
 		}
 	}
 	if r.hasPath || r.hash {
-		return sha256.Sum256(body.bytes), true
+		return r.plain(delivery, body), true
 	}
 	return key, false
 }

@@ -19,6 +19,8 @@ import (
 
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/inbox"
+	"github.com/wedsync/wedsync/internal/provider"
+	"github.com/wedsync/wedsync/internal/providers/custom"
 	"github.com/wedsync/wedsync/internal/sim/crmsim"
 	"github.com/wedsync/wedsync/internal/store"
 	"github.com/wedsync/wedsync/internal/store/storetest"
@@ -88,6 +90,60 @@ func TestRepeatsAreKnownByHeaderPathOrHashWithinTheIntegration(t *testing.T) {
 	}
 }
 
+func TestRepeatsAreNotPromisedForLongerThanDeliveriesAreKept(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	for dedupe, want := range map[string]string{`"dedupe":{"days":90}`: "", `"dedupe":{"hash":true}`: "", `"dedupe":{"days":91}`: "at most 90 days", `"dedupe":{"body_path":"/id","days":3650}`: "not for 3650"} {
+		c := provider.Connection{Secrets: map[string]string{"webhook_secret": intakeSecret}, Zone: time.UTC, Now: time.Now,
+			Integration: domain.Integration{Provider: custom.Registration.Name, Settings: webhookSettings(dedupe)}}
+		err := checkRepeats(custom.Registration, c, 90*day)
+		if want == "" && err != nil || want != "" && (domain.FieldOf(err) != "body.settings" || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v; want %q", dedupe, err, want)
+		}
+		if err := checkRepeats(custom.Registration, c, 0); err != nil {
+			t.Errorf("%s where it is not known how long they are kept: %v", dedupe, err)
+		}
+	}
+}
+
+// TestAHintThatComesAgainIsAFurtherChange is about webhooks that say no more than which entry changed: two changes of it send the
+// same bytes, and the second must be read as well.
+func TestAHintThatComesAgainIsAFurtherChange(t *testing.T) {
+	t.Parallel()
+	rig := newIntakeRig(t, IntakeLimits{})
+	hints := func(members string) domain.IntegrationID {
+		return rig.add(func(r *store.IntakeRecord) {
+			r.Integration.Settings = json.RawMessage(`{"base_url":"https://desk.example/v1","auth":{"kind":"none"},
+				"mapping":{"external_id":"item.id","category":"'vendor'","start":"item.start","end":"item.end"},
+				"read":{"path":"/entries/${entry.external_id}"},
+				"webhook":{"verify":{"scheme":"bearer"},"mapping":{"external_id":"item.id"}` + members + `}}`)
+		})
+	}
+	send := func(id domain.IntegrationID, body string) receipt {
+		t.Helper()
+		req := rig.hook(t, id, "ignored", body)
+		req.Header.Set("Authorization", "Bearer "+intakeSecret)
+		return post(t, req)
+	}
+	const changed = `{"event":"changed","id":"job-1"}`
+	for name, c := range map[string]struct {
+		members, body string
+		repeat        bool
+	}{
+		"read back, no id":                  {`,"fetch_back":true`, changed, false},
+		"read back, no id where it is said": {`,"fetch_back":true,"dedupe":{"body_path":"/message"}`, changed, false},
+		"read back, with an id":             {`,"fetch_back":true,"dedupe":{"body_path":"/message"}`, `{"message":"m1","id":"job-1"}`, true},
+		"read back, by hash as it was said": {`,"fetch_back":true,"dedupe":{"hash":true}`, changed, true},
+		"believed, no id":                   {``, changed, true},
+	} {
+		id := hints(c.members)
+		first, again := send(id, c.body), send(id, c.body)
+		if first.Status != http.StatusAccepted || (again.Status == http.StatusOK) != c.repeat || (again.ID == first.ID) != c.repeat {
+			t.Errorf("%s: %+v, then %+v; want a repeat: %t", name, first, again, c.repeat)
+		}
+	}
+}
+
 func TestACompressedBodyIsVerifiedAndStoredAsItCame(t *testing.T) {
 	t.Parallel()
 	rig := newIntakeRig(t, IntakeLimits{})
@@ -131,7 +187,10 @@ func TestACompressedBodyIsVerifiedAndStoredAsItCame(t *testing.T) {
 	if r := send(id, "m4", `{"id":"plain"}`, "identity"); r.Status != http.StatusAccepted {
 		t.Errorf("not compressed: %+v; want 202", r)
 	}
-	for name, r := range map[string]receipt{"another coding": send(id, "m5", body, "br"), "not declared": send(rig.id, "m6", body, "gzip")} {
+	twice := rig.hook(t, id, "m7", body)
+	twice.Header["Content-Encoding"] = []string{"gzip", "gzip"}
+	for name, r := range map[string]receipt{"another coding": send(id, "m5", body, "br"), "not declared": send(rig.id, "m6", body, "gzip"),
+		"packed twice": send(id, "m8", body, "gzip, gzip"), "said twice": post(t, twice)} {
 		if r.Status != http.StatusUnsupportedMediaType {
 			t.Errorf("%s: %+v; want 415", name, r)
 		}

@@ -242,8 +242,10 @@ func (in *Intake) Handle(c echo.Context) error {
 	start := in.deps.Now()
 	r := c.Request()
 	v := visit{slow: http.NewResponseController(c.Response())}
-	stored, err := in.accept(&v, r, c.Param("integration"), c.Param("token"), start)
-	in.guard.leave(&v)
+	stored, err := func() (store.InsertedDelivery, error) {
+		defer in.guard.leave(&v) // also of one that panics: nothing may stay counted
+		return in.accept(&v, r, c.Param("integration"), c.Param("token"), start)
+	}()
 	in.guard.tell(c.Response().Header(), &v)
 	if err != nil {
 		in.refuse(c.Response(), r, &v, err)
@@ -355,9 +357,10 @@ func (in *Intake) accept(v *visit, r *http.Request, id, token string, now time.T
 	if err != nil {
 		return none, err
 	}
+	delivery := domain.NewID[domain.DeliveryID](now)
 	d := store.NewDelivery{
-		ID: domain.NewID[domain.DeliveryID](now), OrgID: from.org, IntegrationID: from.id,
-		Dedupe: from.dedupeKey(r.Header, result, body), RepeatsSince: from.repeats.since(now), Size: len(body.bytes), ReceivedAt: now,
+		ID: delivery, OrgID: from.org, IntegrationID: from.id,
+		Dedupe: from.dedupeKey(r.Header, result, delivery, body), RepeatsSince: from.repeats.since(now), Size: len(body.bytes), ReceivedAt: now,
 		Priority: from.priorityOf(r.Header, body.bytes, now),
 	}
 	d.Content = in.deps.Seal(d.OrgID, d.ID, headers, body.bytes)
@@ -369,11 +372,11 @@ func (in *Intake) accept(v *visit, r *http.Request, id, token string, now time.T
 
 // dedupeKey names the message. A signed id stands for itself. An id that is not signed could be changed by whoever
 // replays a captured request, to take the place of a later message, so the body is a part of the key with it.
-func (e *intakeEntry) dedupeKey(h http.Header, result webhookauth.Result, body *bodyBuffer) [sha256.Size]byte {
+func (e *intakeEntry) dedupeKey(h http.Header, result webhookauth.Result, delivery domain.DeliveryID, body *bodyBuffer) [sha256.Size]byte {
 	if failpoint.NoDedupe { // a fault on purpose, in one build only
 		return sha256.Sum256([]byte(rand.Text()))
 	}
-	if key, ok := e.repeats.key(h, body); ok {
+	if key, ok := e.repeats.key(h, delivery, body); ok {
 		return key
 	}
 	id, kind := result.MessageID, byte('m')
@@ -384,7 +387,7 @@ func (e *intakeEntry) dedupeKey(h http.Header, result webhookauth.Result, body *
 	}
 	switch {
 	case id == "":
-		return sha256.Sum256(body.bytes)
+		return e.repeats.plain(delivery, body)
 	case kind == 'm' && result.IDSigned:
 		body.key = append(append(body.key[:0], 'm', 0), id...)
 	default:

@@ -490,6 +490,38 @@ func TestInvalidateReadsAnewAtOnce(t *testing.T) {
 	}
 }
 
+// TestAChangeThatIsHeardOfDuringAReadIsReadByTheNext changes an integration after storage has answered and before what it said is
+// kept: a credential that was removed must not go on counting.
+func TestAChangeThatIsHeardOfDuringAReadIsReadByTheNext(t *testing.T) {
+	t.Parallel()
+	var rig *intakeRig
+	var answered atomic.Bool
+	rig = newIntakeRig(t, IntakeLimits{}, func(d *IntakeDeps) {
+		now, record := d.Now, d.Record
+		d.Record = func(ctx context.Context, id domain.IntegrationID) (store.IntakeRecord, error) {
+			r, err := record(ctx, id)
+			answered.Store(r.Integration.Version == 1)
+			return r, err
+		}
+		d.Now = func() time.Time {
+			if answered.CompareAndSwap(true, false) {
+				rig.set(func() {
+					r := rig.records[rig.id]
+					r.Integration.Version, r.Secrets = 2, map[string]string{"webhook_secret": "whsec_" + base64.StdEncoding.EncodeToString([]byte("the key that came in its place!!"))}
+					rig.records[rig.id] = r
+				})
+				rig.cache.known.Store(rig.id, int64(2))
+				rig.cache.invalidate(rig.id)
+			}
+			return now()
+		}
+	})
+	post(t, rig.hook(t, rig.id, "msg_1", "{}")) // whose answer may be either
+	if got := post(t, rig.hook(t, rig.id, "msg_2", "{}")); got.Status != http.StatusUnauthorized {
+		t.Errorf("a secret that was replaced: %+v; want 401", got)
+	}
+}
+
 func TestLimitsAnswer429AndForgeriesUseNoAllowance(t *testing.T) {
 	t.Parallel()
 	rig := newIntakeRig(t, IntakeLimits{Rate: 1, Burst: 3})
@@ -581,7 +613,8 @@ func TestDedupeKeysTellSignedAndUnsignedIDsApart(t *testing.T) {
 		if header != "" {
 			h.Set("X-Delivery", header)
 		}
-		return e.dedupeKey(h, webhookauth.Result{MessageID: id, IDSigned: signed}, &bodyBuffer{bytes: []byte(body)})
+		delivery := domain.NewID[domain.DeliveryID](time.Unix(1, 0))
+		return e.dedupeKey(h, webhookauth.Result{MessageID: id, IDSigned: signed}, delivery, &bodyBuffer{bytes: []byte(body)})
 	}
 	same := func(name string, a, b [32]byte, want bool) {
 		t.Helper()
@@ -611,6 +644,7 @@ func TestAWeddingAtHandGoesBeforeTheRuleAndTheRuleBeforeTheSetting(t *testing.T)
 		"the setting":             {&intakeEntry{priority: domain.PriorityHigh}, domain.PriorityHigh},
 		"a rule":                  {&intakeEntry{priority: domain.PriorityHigh, rule: rule(domain.PriorityBulk, true)}, domain.PriorityBulk},
 		"a rule that is silent":   {&intakeEntry{priority: domain.PriorityHigh, rule: rule(domain.PriorityBulk, false)}, domain.PriorityHigh},
+		"a rule that panics":      {&intakeEntry{priority: domain.PriorityHigh, rule: func(http.Header, []byte) (domain.Priority, bool) { panic("no") }}, domain.PriorityHigh},
 		"a rule that is nonsense": {&intakeEntry{priority: domain.PriorityNormal, rule: rule(9, true)}, domain.PriorityNormal},
 		"a wedding":               {&intakeEntry{urgentUntil: now.Add(time.Second), rule: rule(domain.PriorityBulk, true)}, domain.PriorityUrgent},
 		"a wedding that is over":  {&intakeEntry{priority: domain.PriorityNormal, urgentUntil: now}, domain.PriorityNormal},

@@ -146,7 +146,11 @@ func explain(out io.Writer, cfg webhookauth.Config, result webhookauth.Result, s
 	if secrets > 0 {
 		fmt.Fprintf(out, "credential  %s, %d of %d\n", result.Credential, result.SecretIndex+1, secrets)
 	}
+	copies := "counts as a repeat"
 	switch {
+	case result.MessageID == "" && result.Hint:
+		copies = "makes the entry be read once more"
+		fmt.Fprintln(out, "message id  none: each one is a reason to read the entry")
 	case result.MessageID == "":
 		fmt.Fprintln(out, "message id  none: repeats are told apart by the body")
 	case result.IDSigned:
@@ -155,7 +159,7 @@ func explain(out io.Writer, cfg webhookauth.Config, result webhookauth.Result, s
 		fmt.Fprintf(out, "message id  %s, not signed: repeats are told apart by it and the body\n", result.MessageID)
 	}
 	if result.Timestamp.IsZero() {
-		fmt.Fprintln(out, "signed at   no signed time: a copy passes at any time and counts as a repeat")
+		fmt.Fprintf(out, "signed at   no signed time: a copy passes at any time and %s\n", copies)
 	} else {
 		fmt.Fprintf(out, "signed at   %s, %s before it came\n", result.Timestamp.Format(time.RFC3339), now.Sub(result.Timestamp).Round(time.Second))
 	}

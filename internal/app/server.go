@@ -139,7 +139,7 @@ func NewServer(c *Core, addr string) (*Server, error) {
 		ApplyManual: c.applyManual, Holds: c.holdsDesk(), Guard: s.keep.Guard, Onboard: c.onboard, Probe: c.probe, Outward: c.HTTP, Grants: c.Grants, Intake: s.in, Notices: notices, Codec: handler, Senders: senders, Links: sharelink.New(c.Ring), Metrics: c.Metrics, Logger: c.Log,
 		Options: server.Options{PublicURL: public, CallbackURL: c.Config.callbackURL(addr), Version: Version, TemporalUI: c.Config.TemporalUI, MetricsToken: c.Config.MetricsToken,
 			DrainTimeout: c.Config.DrainTimeout, DrainDelay: c.Config.DrainDelay,
-			AllowPrivate: c.Config.AllowPrivate}})
+			AllowPrivate: c.Config.AllowPrivate, DeliveriesKept: c.Config.KeepDeliveries}})
 	return s, err
 }
 

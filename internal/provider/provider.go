@@ -184,6 +184,9 @@ type Intake struct {
 	DedupeHash bool
 	// DedupeFor is how long a repeat is recognised; 0 = for ever. It must be at least MinDedupe.
 	DedupeFor time.Duration
+	// Hints says that webhooks only tell that something changed, and that this is read from the system. The same words
+	// again then mean that it changed again: unless DedupeHash says so, one without an id is a repeat of no other.
+	Hints bool
 	// ContentEncoding is Gzip when the system may compress its bodies, "" when they are never taken compressed. The
 	// signature is over the bytes as received, and those are stored; readers use Webhook.Plain.
 	ContentEncoding string

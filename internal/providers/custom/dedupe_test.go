@@ -54,6 +54,23 @@ func TestRepeatsAreKnownByWhatTheSettingsSay(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", members, diff)
 		}
 	}
+	for settings, hints := range map[string]bool{
+		`{"webhook":{"verify":{"scheme":"bearer"}}}`:                      false,
+		`{"webhook":{"verify":{"scheme":"bearer"},"fetch_back":true}}`:    true,
+		`{"webhook":{"verify":{"scheme":"path-token"}}}`:                  true,
+		`{"webhook":{"verify":{"scheme":"path-token"},"selective":true}}`: true,
+	} {
+		settings = `{"base_url":"https://desk.example","auth":{"kind":"none"},"read":{"path":"/e/${entry.external_id}"},
+			"mapping":{"external_id":"item.id","category":"'vendor'","start":"item.start","end":"item.end"},` + settings[1:]
+		opened, err := open(provider.Connection{Integration: domain.Integration{Settings: json.RawMessage(settings)}, Zone: time.UTC,
+			Secrets: map[string]string{SecretWebhook: "Zx8fQ2mN5tRk7Wv1Yb3CdEgH"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if source, ok := provider.As[provider.WebhookSource](opened); !ok || source.Intake().Hints != hints {
+			t.Errorf("%s: want hints %t", settings, hints)
+		}
+	}
 	for members, field := range map[string]string{
 		`{"dedupe":{"header":"X-Id","hash":true}}`:              "settings.webhook.dedupe",
 		`{"dedupe_header":"X-Id","dedupe":{"body_path":"/id"}}`: "settings.webhook.dedupe",

@@ -151,7 +151,7 @@ func compileWebhook(s Settings, secrets map[string]string, local *time.Location)
 	all, err := Verification(w.Verify, secrets, part)
 	note(err)
 	out.intake.Auth, out.intake.Credentials, out.intake.VerifyToken = w.Verify, all, webhookauth.Secret(secrets[SecretVerifyToken])
-	out.intake.ContentEncoding = w.ContentEncoding
+	out.intake.ContentEncoding, out.intake.Hints = w.ContentEncoding, out.fetchBack
 	if setsPriority(out.rules) {
 		out.intake.Priority = out.priorityOf
 	}
