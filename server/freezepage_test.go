@@ -139,7 +139,7 @@ func TestAMappingIsSavedInAFreezeOnlyWithAReason(t *testing.T) {
 	if got.status != http.StatusLocked {
 		t.Fatalf("without a reason: %d %s", got.status, got.body)
 	}
-	w.has(string(got.body), []string{"A change of how the system is read waits until", "item.day", "the step sends it so", field}, []string{"body.settings"})
+	w.has(string(got.body), []string{"A change of how the system is read waits until", "item.day", "the step sends it so", "It would be applied.", field}, []string{"body.settings"})
 	if got = w.post("/do"+page, form("a")); got.status != http.StatusUnprocessableEntity || !strings.Contains(string(got.body), "must be a reason of 3 to 500 characters") {
 		t.Errorf("with a letter: %d", got.status)
 	}

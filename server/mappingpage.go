@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/freeze"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/store"
 	"github.com/wedsync/wedsync/internal/trial"
@@ -178,8 +180,9 @@ func (s *Server) showMapping(c echo.Context, status int, rawID, kind string, for
 			wrong, status = err, http.StatusUnprocessableEntity
 		}
 	}
-	if wrong == nil {
-		if d.Result, err = s.readSample(ctx, ground, d); err != nil {
+	// What a freeze refused to save is well-formed, and is shown as when it is tried.
+	if wrong == nil || errors.As(wrong, new(*freeze.Refusal)) {
+		if d.Result, err = s.readSample(ctx, ground, d); err != nil && wrong == nil {
 			if status, _ = statusOf(err); status == http.StatusInternalServerError {
 				return err
 			}
