@@ -153,7 +153,8 @@ func (d *Discipline) gate(i domain.Integration, name, idHeader string, limits []
 		if !(l.PerSecond > 0) && l.AtOnce < 1 {
 			continue
 		}
-		b := bound{scope: l.Scope, key: keyOf(l, kind, i.ID), atOnce: l.AtOnce}
+		b := bound{scope: l.Scope, key: keyOf(l, kind, i.ID), atOnce: l.AtOnce, account: l.Scope == provider.PerAccount && l.Account != ""}
+		g.shares = g.shares || b.account
 		if l.PerSecond > 0 {
 			b.shapes = append(b.shapes, d.shapeOf(l))
 			if l.Slows {
@@ -176,6 +177,7 @@ type gate struct {
 	idHeader string
 	limits   []bound
 	slows    bool // with refusals
+	shares   bool // an account with other integrations, perhaps
 }
 
 // bound is a limit of an integration. The key of one per host is made when the host is known.
@@ -184,6 +186,8 @@ type bound struct {
 	scope  provider.LimitScope
 	key    ratelimit.Key
 	atOnce int // 0 = no bound
+	// account says that the key is of an account that several integrations may have: what the system asks one of them holds for all.
+	account bool
 }
 
 func digest(parts ...string) ratelimit.Key {
@@ -209,6 +213,13 @@ func (g *gate) Enter(req *http.Request) (func(*httpx.Response, error), error) {
 		span.Set(tracing.Word(tracing.KeyProvider, g.provider), tracing.ID(tracing.KeyIntegration, g.id))
 	}
 	at := line{g.id, host}
+	if g.shares {
+		if wait := g.pause(); wait > 0 {
+			g.d.meter.held(g.provider, heldByPause)
+			span.Set(tracing.Word(tracing.KeyHeld, heldByLimit))
+			return nil, held(domain.KindRateLimited, wait, "%s asked to be left alone with this account for another %s", host, wait.Round(time.Second))
+		}
+	}
 	probe, err := g.d.admit(ctx, g, at)
 	if err != nil {
 		span.Set(tracing.Word(tracing.KeyHeld, heldByCircuit))
@@ -231,7 +242,7 @@ func (g *gate) Enter(req *http.Request) (func(*httpx.Response, error), error) {
 		ended()
 		o := outcomeOf(ctx, err)
 		g.d.meter.called(g.provider, o)
-		if g.slows && httpx.StatusOf(err) == http.StatusTooManyRequests {
+		if (g.slows || g.shares) && httpx.StatusOf(err) == http.StatusTooManyRequests {
 			err = g.slow(ctx, host, sent, err)
 		}
 		g.d.report(ctx, g, at, probe, o, err)

@@ -23,12 +23,30 @@ const (
 type pace struct {
 	level   int       // halvings
 	at      time.Time // of the last refusal
+	until   time.Time // nothing is sent before
 	version int64     // of the row that was read or written last
 }
 
 // now is the level at a time: one halving is given back each minute without a refusal.
 func (p pace) now(at time.Time) int {
 	return max(0, p.level-int(max(at.Sub(p.at), 0)/store.PaceRecovers))
+}
+
+// over reports whether nothing is left of it.
+func (p pace) over(at time.Time) bool { return p.now(at) == 0 && !p.until.After(at) }
+
+// pause is how long an account is left alone yet because the system asked for it, whichever integration was told so.
+func (g *gate) pause() time.Duration {
+	var longest time.Duration
+	now := g.d.o.Now()
+	g.d.paces.Lock()
+	defer g.d.paces.Unlock()
+	for _, l := range g.limits {
+		if l.account {
+			longest = max(longest, g.d.paces.byKey[l.key].until.Sub(now))
+		}
+	}
+	return longest
 }
 
 // slower are the shapes of a limit after one refusal, two, and so on.
@@ -51,28 +69,38 @@ func (d *Discipline) level(key ratelimit.Key, most int) int {
 	if !ok {
 		return 0
 	}
-	n := p.now(d.o.Now())
-	if n == 0 {
+	now := d.o.Now()
+	if p.over(now) {
 		delete(d.paces.byKey, key)
 	}
-	return min(n, most)
+	return min(p.now(now), most)
 }
 
-// slow halves the rates after a 429, for all processes, and returns the error with a pause where the system named none. A call
-// that was sent before the last halving says nothing new.
+// slow halves the rates after a 429 and keeps the pause that it named for the account, both for all processes, and returns the error
+// with a pause where the system named none. A call that was sent before the last halving says nothing new about the rate.
 func (g *gate) slow(ctx context.Context, host string, sent time.Time, err error) error {
 	d, now := g.d, g.d.o.Now()
 	highest := 0
+	named := domain.RetryAfter(err)
 	for _, l := range g.limits {
-		if len(l.shapes) < 2 {
+		slows, pauses := len(l.shapes) > 1, l.account && named >= time.Second
+		if !slows && !pauses {
 			continue
 		}
 		key := g.keyAt(l, host)
 		d.paces.Lock()
 		p := d.paces.byKey[key]
-		news := sent.After(p.at)
+		news := false
+		if slows && sent.After(p.at) {
+			p.level, p.at, news = min(p.now(now)+1, len(l.shapes)-1), now, true
+		}
+		if until := now.Add(named); pauses && until.After(p.until.Add(time.Second)) {
+			p.until, news = until, true
+			if !slows {
+				p.at = now
+			}
+		}
 		if news {
-			p.level, p.at = min(p.now(now)+1, len(l.shapes)-1), now
 			d.paces.byKey[key] = p
 		}
 		d.paces.Unlock()
@@ -81,7 +109,7 @@ func (g *gate) slow(ctx context.Context, host string, sent time.Time, err error)
 			d.tellPace(ctx, key, p)
 		}
 	}
-	if domain.RetryAfter(err) > 0 {
+	if named > 0 || !g.slows {
 		return err
 	}
 	return domain.WithRetryAfter(err, restPause<<max(highest-1, 0))
@@ -94,7 +122,7 @@ func (d *Discipline) tellPace(ctx context.Context, key ratelimit.Key, p pace) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeWithin)
 	defer cancel()
-	row, err := d.o.Store.SlowOutbound(ctx, store.Pace{Key: key, Level: p.level, At: p.at})
+	row, err := d.o.Store.SlowOutbound(ctx, store.Pace{Key: key, Level: p.level, At: p.at, Until: p.until})
 	if err != nil {
 		d.unstored("other processes could not be told to slow down", line{}, err)
 		return
@@ -107,8 +135,8 @@ func (d *Discipline) adoptPaces(rows []store.Pace) {
 	d.paces.Lock()
 	defer d.paces.Unlock()
 	for _, row := range rows {
-		p := pace{row.Level, row.At, row.Version}
-		if had, known := d.paces.byKey[row.Key]; row.Version > had.version && (known || p.now(now) > 0) {
+		p := pace{row.Level, row.At, row.Until, row.Version}
+		if had, known := d.paces.byKey[row.Key]; row.Version > had.version && (known || !p.over(now)) {
 			d.paces.byKey[row.Key] = p
 		}
 	}
@@ -119,7 +147,7 @@ func (d *Discipline) forgetPaces(now time.Time) {
 	d.paces.Lock()
 	defer d.paces.Unlock()
 	for key, p := range d.paces.byKey {
-		if p.now(now) == 0 {
+		if p.over(now) {
 			delete(d.paces.byKey, key)
 		}
 	}

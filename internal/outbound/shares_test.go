@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -289,4 +290,58 @@ func FuzzParseRates(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAPauseThatASystemNamesHoldsForTheAccountInEveryWorker(t *testing.T) {
+	t.Parallel()
+	b, v := newBed(t), newVendor(t)
+	limits := func(account string, slows bool) func(provider.Connection) []provider.Limit {
+		return func(provider.Connection) []provider.Limit {
+			return []provider.Limit{{Scope: provider.PerAccount, Account: account, PerSecond: 40, Burst: 400, Slows: slows}}
+		}
+	}
+	for name, slows := range map[string]bool{"crm": false, "studio": true} {
+		b.clock.advance(time.Hour)
+		process := func(account string) func(context.Context, string) error {
+			d := newDiscipline(t, Options{Store: b.process(t), Now: b.clock.now, Refresh: 20 * time.Millisecond})
+			return caller(t, d, b.integration(t), provider.Registration{Name: name, Rates: limits(account, slows)})
+		}
+		refused, same, other := process("robin"), process("robin"), process("alex")
+		v.status.Store(429)
+		v.after.Store("90")
+		if err := refused(t.Context(), v.URL); httpx.StatusOf(err) != 429 {
+			t.Fatal(err)
+		}
+		v.status.Store(200)
+		v.after.Store("")
+		wantHeld(t, refused(t.Context(), v.URL), domain.KindRateLimited, 85*time.Second, 90*time.Second)
+		await(t, func() bool { return errors.Is(same(t.Context(), v.URL), ErrHeld) })
+		wantHeld(t, same(t.Context(), v.URL), domain.KindRateLimited, 85*time.Second, 90*time.Second)
+		if err := other(t.Context(), v.URL); err != nil {
+			t.Errorf("%s: another account: %v", name, err)
+		}
+		b.clock.advance(91 * time.Second)
+		for _, call := range []func(context.Context, string) error{refused, same} {
+			if err := call(t.Context(), v.URL); err != nil {
+				t.Errorf("%s: when the pause is over: %v", name, err)
+			}
+		}
+	}
+}
+
+func TestABusyServerIsNoMatterOfTheAccount(t *testing.T) {
+	t.Parallel()
+	v, c := newVendor(t), newClock()
+	d := newDiscipline(t, Options{Now: c.now})
+	r := provider.Registration{Name: "mail", Rates: mailbox}
+	call, same := caller(t, d, newIntegration(), r), caller(t, d, newIntegration(), r)
+	v.status.Store(503)
+	v.after.Store("90")
+	if err := call(t.Context(), v.URL); httpx.StatusOf(err) != 503 {
+		t.Fatal(err)
+	}
+	v.status.Store(200)
+	if err := same(t.Context(), v.URL); err != nil {
+		t.Errorf("another integration with the account: %v", err)
+	}
 }

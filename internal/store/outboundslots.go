@@ -57,35 +57,41 @@ func (s *Store) ReturnSlots(ctx context.Context, key, holder [16]byte) error {
 // PaceRecovers is the time without a refusal after which one halving of a rate is given back.
 const PaceRecovers = time.Minute
 
-// Pace is how much slower than its limit an outside system is called because it refused.
+// Pace is how much slower than its limit an outside system is called because it refused, and until when not at all.
 type Pace struct {
 	Key     [16]byte // as of SlotsAsk
 	Level   int      // halvings
 	At      time.Time
-	Version int64 // grows with each change
+	Until   time.Time // zero = it asked for no pause
+	Version int64     // grows with each change
 }
 
-// SlowOutbound stores a halving and returns what stands there then: of what several processes found at once the slowest.
+// SlowOutbound stores a halving or a pause and returns what stands there then: of what several processes found at once the slowest
+// and the longest.
 func (s *Store) SlowOutbound(ctx context.Context, p Pace) (Pace, error) {
-	err := s.system.QueryRow(ctx, `INSERT INTO outbound_paces AS o (key, org_id, level, slowed_at, version)
-		VALUES ($1, (SELECT org_id FROM integrations WHERE id = $1), $2, $3, 1) ON CONFLICT (key) DO UPDATE SET
+	until := instant(p.Until)
+	err := s.system.QueryRow(ctx, `INSERT INTO outbound_paces AS o (key, org_id, level, slowed_at, until, version)
+		VALUES ($1, (SELECT org_id FROM integrations WHERE id = $1), $2, $3, $5, 1) ON CONFLICT (key) DO UPDATE SET
 			level = greatest(excluded.level, o.level - floor(greatest(extract(epoch FROM excluded.slowed_at - o.slowed_at), 0) / $4::float8)::int),
-			slowed_at = greatest(excluded.slowed_at, o.slowed_at), version = o.version + 1
-		RETURNING level, slowed_at, version`,
-		domain.FormatUUID(p.Key), p.Level, p.At, PaceRecovers.Seconds()).Scan(&p.Level, &p.At, &p.Version)
-	p.At = p.At.UTC()
+			slowed_at = greatest(excluded.slowed_at, o.slowed_at), until = greatest(excluded.until, o.until), version = o.version + 1
+		RETURNING level, slowed_at, until, version`,
+		domain.FormatUUID(p.Key), p.Level, p.At, PaceRecovers.Seconds(), until).Scan(&p.Level, &p.At, &until, &p.Version)
+	p.At, p.Until = p.At.UTC(), moment(until)
 	return p, fault("slow an outside system down", err)
 }
 
 // PacesSince returns what was slowed down at or after a time.
 func (s *Store) PacesSince(ctx context.Context, since time.Time) ([]Pace, error) {
-	rows, err := s.system.Query(ctx, "SELECT key::text, level, slowed_at, version FROM outbound_paces WHERE slowed_at >= $1", since)
+	rows, err := s.system.Query(ctx, "SELECT key::text, level, slowed_at, until, version FROM outbound_paces WHERE slowed_at >= $1", since)
 	all, err := collect(rows, err, func(row pgx.Row) (p Pace, err error) {
-		var key string
-		if err = row.Scan(&key, &p.Level, &p.At, &p.Version); err == nil {
+		var (
+			key   string
+			until *time.Time
+		)
+		if err = row.Scan(&key, &p.Level, &p.At, &until, &p.Version); err == nil {
 			p.Key, _ = domain.ParseUUID(key) // the column holds nothing else
 		}
-		p.At = p.At.UTC()
+		p.At, p.Until = p.At.UTC(), moment(until)
 		return p, err
 	})
 	return all, fault("read what was slowed down", err)

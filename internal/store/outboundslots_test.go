@@ -73,12 +73,21 @@ func TestTheSlowestPaceThatAnybodyFoundStands(t *testing.T) {
 	if p := slow(1, 10*time.Second); p.Level != 3 || !p.At.Equal(at.Add(10*time.Second)) {
 		t.Errorf("who had not heard of it: %+v", p)
 	}
-	if p := slow(1, 10*time.Second+90*time.Second); p.Level != 2 {
+	if p := slow(1, 10*time.Second+90*time.Second); p.Level != 2 || !p.Until.IsZero() {
 		t.Errorf("a minute gives one back: %+v", p)
+	}
+	for _, pause := range []time.Duration{5 * time.Minute, 3 * time.Minute, 0} {
+		ask := Pace{Key: key, At: at.Add(100 * time.Second)}
+		if pause > 0 {
+			ask.Until = at.Add(pause)
+		}
+		if p, err := b.SlowOutbound(t.Context(), ask); err != nil || !p.Until.Equal(at.Add(5*time.Minute)) || p.Level != 2 {
+			t.Errorf("the longest pause stands: %+v, %v", p, err)
+		}
 	}
 	all, err := b.PacesSince(t.Context(), at.Add(time.Minute))
 	b.must(err)
-	if len(all) != 1 || all[0].Key != key || all[0].Level != 2 || all[0].Version != 3 {
+	if len(all) != 1 || all[0].Key != key || all[0].Level != 2 || all[0].Version != 6 || !all[0].Until.Equal(at.Add(5*time.Minute)) {
 		t.Errorf("%+v", all)
 	}
 	if all, err = b.PacesSince(t.Context(), at.Add(time.Hour)); err != nil || len(all) != 0 {
