@@ -181,14 +181,18 @@ func (a *Pushes) purgeWaits(ctx context.Context, in PushBookingsInput) (again ti
 
 // push carries one wish out. The booking is read now, so a newer state than the one that caused the wish is written. Before
 // an entry that exists is written over, what will stand there is noted on its link: the write may be read back before its
-// answer is stored, and is no edit by somebody else then.
+// answer is stored, and is no edit by somebody else then. Before a copy is made where nobody reads, the key of the write is noted:
+// should its answer be lost and the booking be cancelled, the copy can still be found and taken back.
 func (a *Pushes) push(ctx context.Context, i domain.Integration, w provider.Writer, p domain.Push) error {
 	var (
 		booking domain.Booking
 		work    reconcile.Work
-		removed int
+		key     string
+		back    bool // a try before may have left a copy that must go
+		unsure  bool
 		began   time.Time
 	)
+	_, foretells := provider.As[provider.Foreteller](w)
 	err := a.Store.Tenant(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
 		began = tx.Now
 		links, err := standing(ctx, tx, p.BookingID, &booking)
@@ -196,9 +200,16 @@ func (a *Pushes) push(ctx context.Context, i domain.Integration, w provider.Writ
 			return err
 		}
 		s := reconcile.StandingOf(links, i.ID)
-		work, removed = reconcile.WorkOf(booking, i, p.Op, s), s.Removed
-		if !work.Put || work.Live == nil {
+		work, key = reconcile.WorkOf(booking, i, p.Op, s), pushKey(p.ID, s.Removed)
+		back = p.Tried == key && reconcile.TakesBack(work, i, s, foretells)
+		unsure = work.Live == nil && p.Tried == key || work.Live != nil && work.Live.Agreed.Writing != ""
+		switch {
+		case !work.Put:
 			return nil
+		case work.Live == nil && (p.Tried == key || !unseen(i, w)):
+			return nil
+		case work.Live == nil:
+			return tx.NotePushTried(ctx, p.ID, key)
 		}
 		noted := reconcile.Writing(*work.Live, booking, tx.Now)
 		work.Live = &noted
@@ -212,11 +223,17 @@ func (a *Pushes) push(ctx context.Context, i domain.Integration, w provider.Writ
 			return a.learn(ctx, i, w, p, l.ExternalID, err)
 		}
 	}
+	write := provider.Write{Key: key, BookingID: booking.ID, Category: booking.Category, Status: booking.Status,
+		When: booking.When, Unsure: unsure, Details: privacy.Copy(booking, i.Sync)}
+	if back {
+		if err := a.takeBack(ctx, i, w, p, write); err != nil {
+			return err
+		}
+	}
 	if !work.Put {
 		return nil
 	}
-	write := provider.Write{Key: pushKey(p.ID, removed), BookingID: booking.ID, Category: booking.Category, Status: booking.Status,
-		When: booking.When, Source: work.Source, Details: privacy.Copy(booking, i.Sync)}
+	write.Source = work.Source
 	if work.Source {
 		write.Details = booking.Details
 	}
@@ -227,13 +244,13 @@ func (a *Pushes) push(ctx context.Context, i domain.Integration, w provider.Writ
 	if err != nil {
 		return a.learn(ctx, i, w, p, write.ExternalID, err)
 	}
-	back := written.ReadBack
-	back.ExternalID, back.Revision = written.ExternalID, written.Revision
+	read := written.ReadBack
+	read.ExternalID, read.Revision = written.ExternalID, written.Revision
 	overtaken := false
 	noted, note := tracing.Child(ctx, "note read-back")
 	err = a.Store.Tenant(noted, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
 		if written.Adopted {
-			_, err := apply.Page(ctx, tx, i, []domain.Change{back}, began)
+			_, err := apply.Page(ctx, tx, i, []domain.Change{read}, began)
 			return err
 		}
 		var now domain.Booking
@@ -246,21 +263,65 @@ func (a *Pushes) push(ctx context.Context, i domain.Integration, w provider.Writ
 				return err
 			}
 		}
-		return tx.StoreLinks(ctx, reconcile.Wrote(work.Live, links, booking, i.ID, back, written.UID, tx.Now))
+		if work.Live == nil && unseen(i, w) {
+			if err := tx.NotePushTried(ctx, p.ID, ""); err != nil {
+				return err
+			}
+		}
+		return tx.StoreLinks(ctx, reconcile.Wrote(work.Live, links, booking, i.ID, read, written.UID, tx.Now))
 	})
 	note.Set(tracing.Flag(tracing.KeyAdopted, written.Adopted))
 	note.End(err)
-	switch reader, ok := provider.ReaderOf(w, back.ExternalID); {
+	switch reader, ok := provider.ReaderOf(w, read.ExternalID); {
 	case err != nil:
 		return err
 	case written.Adopted:
 		return domain.E(domain.KindConflict, "the copy of an earlier try says something else, which was read")
 	case overtaken && ok:
 		// What a page said of the new copy, such as that it was removed, was said of something unknown.
-		_, err = ask(ctx, a.Store, i, reader, back.ExternalID)
+		_, err = ask(ctx, a.Store, i, reader, read.ExternalID)
 		return err
 	}
 	return nil
+}
+
+// unseen reports whether nobody would come across a copy in a system by reading it.
+func unseen(i domain.Integration, w provider.Writer) bool {
+	_, pulls := provider.As[provider.Puller](w)
+	_, foretells := provider.As[provider.Foreteller](w)
+	return foretells || !pulls || !i.Direction.Imports()
+}
+
+// takeBack removes the copy that an unanswered write may have left where nobody reads. A system that foretells ids removes it by
+// its id. In others it is written once more, which finds the copy of the try before or makes it, so that it is known which to remove.
+//
+// Done again it finds the same copy, or one that it made before.
+func (a *Pushes) takeBack(ctx context.Context, i domain.Integration, w provider.Writer, p domain.Push, write provider.Write) error {
+	id, revision := "", ""
+	if f, ok := provider.As[provider.Foreteller](w); ok {
+		id = f.Foretold(write.Key)
+	} else {
+		write.Status = domain.StatusConfirmed // many systems make nothing that is cancelled
+		written, err := put(ctx, i, w, write)
+		if err != nil {
+			return err
+		}
+		id, revision = written.ExternalID, written.Revision
+	}
+	if err := caught("take copy back", func() error { return w.Remove(ctx, id, revision) }); err != nil {
+		return err
+	}
+	return a.Store.Tenant(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) error {
+		var booking domain.Booking
+		now, err := standing(ctx, tx, p.BookingID, &booking)
+		if err != nil {
+			return err
+		}
+		if err := tx.StoreLinks(ctx, []domain.Link{reconcile.TakenBack(now, booking, i.ID, id, tx.Now)}); err != nil {
+			return err
+		}
+		return tx.NotePushTried(ctx, p.ID, "")
+	})
 }
 
 // readSince reports whether a page of an integration that tells changes may have been applied since a moment.

@@ -252,4 +252,7 @@ type Push struct {
 	CreatedAt time.Time  `json:"created_at"`
 	UpdatedAt time.Time  `json:"updated_at"`
 	Trace     Trace      `json:"-"` // of the step that wished for it
+	// Tried is the key of a write that was to make a copy and whose answer is not known, in a system where nobody would come
+	// across the copy by reading; "" for most.
+	Tried string `json:"-"`
 }

@@ -259,6 +259,14 @@ type Unlister interface {
 	Unlisted(externalID string) bool
 }
 
+// Foreteller is implemented by writers that know the id of a copy from Write.Key alone, before it is made. In a system that shows
+// nobody what it took, a copy whose write was never answered can be taken back in no other way.
+type Foreteller interface {
+	// Foretold returns the ExternalID that a copy made with a key has. Remove takes it with "" as its revision, whether or not
+	// the copy was made.
+	Foretold(key string) string
+}
+
 // ReaderOf returns how an entry is asked for; false where the system cannot be asked, or not for this entry.
 func ReaderOf(opened any, externalID string) (Reader, bool) {
 	if u, ok := As[Unlister](opened); ok && u.Unlisted(externalID) {
@@ -287,6 +295,9 @@ type Write struct {
 	Status     domain.BookingStatus
 	When       domain.When
 	Details    domain.Details // already reduced to what this system may see
+	// Unsure says that an earlier write of this entry was not answered, so that it may say something else than at Revision, or
+	// be there although ExternalID is "".
+	Unsure bool
 	// Source is true when the entry is the system's own (a resolved conflict moves it), false for a mirror of ours.
 	// A source entry keeps everything that the Write does not name.
 	Source bool

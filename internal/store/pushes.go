@@ -10,12 +10,12 @@ import (
 )
 
 const pushColumns = `id, org_id, integration_id, booking_id, op, want_version, state, reason, attempts, next_attempt_at,
-	created_at, updated_at, wanted_at, shown_at, trace`
+	created_at, updated_at, wanted_at, shown_at, trace, tried`
 
 func scanPush(row pgx.Row) (p domain.Push, err error) {
 	var trace []byte
 	err = row.Scan(&p.ID, &p.OrgID, &p.IntegrationID, &p.BookingID, &p.Op, &p.WantVersion, &p.State, &p.Reason, &p.Attempts,
-		&p.NextAttemptAt, &p.CreatedAt, &p.UpdatedAt, &p.WantedAt, &p.ShownAt, &trace)
+		&p.NextAttemptAt, &p.CreatedAt, &p.UpdatedAt, &p.WantedAt, &p.ShownAt, &trace, &p.Tried)
 	p.Trace = domain.TraceFrom(trace)
 	p.WantedAt, p.ShownAt = utc(p.WantedAt), utc(p.ShownAt)
 	p.NextAttemptAt, p.CreatedAt, p.UpdatedAt = utc(p.NextAttemptAt), p.CreatedAt.UTC(), p.UpdatedAt.UTC()
@@ -36,6 +36,13 @@ func (tx *Tx) WaitingPushes(ctx context.Context, integration domain.IntegrationI
 		tx.Org, integration, tx.Now, limit)
 	out, err := collect(rows, err, scanPush)
 	return out, fault("read waiting pushes", err)
+}
+
+// NotePushTried keeps the key of a write that is about to make a copy; "" when its outcome is stored. A wish that came since
+// stays as it is.
+func (tx *Tx) NotePushTried(ctx context.Context, id domain.PushID, key string) error {
+	_, err := tx.Exec(ctx, "UPDATE pushes SET tried = $3 WHERE org_id = $1 AND id = $2", tx.Org, id, key)
+	return fault("note a tried write", err)
 }
 
 // NextPushDue is [Tx.NextDeliveryDue] for pushes.

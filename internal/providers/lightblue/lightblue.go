@@ -15,9 +15,11 @@
 //
 // A copy is a message in the Inbox. It carries ID and Source, which Light Blue keeps unique together: a message that comes
 // again is answered as a duplicate, which is success, so that a lost answer costs nothing. The ID holds a digest of what
-// the message says and of the message before it. A changed booking is therefore a further message that says so and names the same reference, and so is
-// a removed one: nothing can be taken back from an Inbox. The ExternalID is "inbox:" and the key of the write, and the
-// Revision holds those digests. A source entry cannot be moved; that is KindPermanent, and a person does it.
+// the message says and of the message before it. A changed booking is therefore a further message that says so and names the
+// same reference, and so is a removed one: nothing can be taken back from an Inbox. A booking that goes while nobody knows
+// whether its message arrived is told as removed too (Foretold), and after a change without an answer what holds now is sent even
+// if the last known message says it (provider.Write.Unsure). The ExternalID is "inbox:" and the key of the write, and the Revision
+// holds those digests. A source entry cannot be moved; that is KindPermanent, and a person does it.
 //
 // An answer is a status code in the body, over HTTP 200. 0 is success and -4 a duplicate. The code of a refused key is not
 // documented, so that after any other code the key is checked, and KindUnauthenticated is answered where it is refused.
@@ -103,10 +105,11 @@ func (b both) Read(ctx context.Context, externalID string) (domain.Change, error
 }
 
 var (
-	_ provider.Writer   = (*inbox)(nil)
-	_ provider.Prober   = (*inbox)(nil)
-	_ provider.Unlister = (*inbox)(nil)
-	_ source            = both{}
+	_ provider.Writer     = (*inbox)(nil)
+	_ provider.Prober     = (*inbox)(nil)
+	_ provider.Unlister   = (*inbox)(nil)
+	_ provider.Foreteller = (*inbox)(nil)
+	_ source              = both{}
 )
 
 func open(c provider.Connection) (any, error) {

@@ -54,6 +54,9 @@ func (b *inbox) Identity() string {
 // Unlisted reports whether an entry lies in the Inbox, which nobody can read.
 func (b *inbox) Unlisted(externalID string) bool { return strings.HasPrefix(externalID, inboxPrefix) }
 
+// Foretold is the id that the messages about a booking have, whichever of them arrived.
+func (b *inbox) Foretold(key string) string { return inboxPrefix + key }
+
 // Put sends a message, unless the last one says the same; see the package comment.
 func (b *inbox) Put(ctx context.Context, w provider.Write) (provider.Written, error) {
 	done, err := b.put(ctx, w)
@@ -84,7 +87,7 @@ func (b *inbox) put(ctx context.Context, w provider.Write) (provider.Written, er
 	says := digestOf(form.Encode())
 	out := provider.Written{ExternalID: id, Revision: w.Revision, ReadBack: domain.Change{Op: domain.OpUpsert, ExternalID: id, Revision: w.Revision,
 		Category: w.Category, Status: w.Status, When: w.When, Details: w.Details, Origin: w.BookingID}}
-	if said, _, _ := strings.Cut(w.Revision, "."); said == says {
+	if said, _, _ := strings.Cut(w.Revision, "."); said == says && !w.Unsure {
 		return out, nil
 	}
 	// What was said before counts too: a booking that is changed back is news, and its message must not be a repeat.
@@ -92,8 +95,11 @@ func (b *inbox) put(ctx context.Context, w provider.Write) (provider.Written, er
 	out.Revision = says + "." + message
 	out.ReadBack.Revision = out.Revision
 	kind := "New booking from WedSync"
-	if w.ExternalID != "" {
+	switch {
+	case w.ExternalID != "":
 		kind = "WedSync: this booking was CHANGED. Please bring its record up to date."
+	case w.Unsure:
+		kind = "New booking from WedSync. If there is a message with the same reference already, this one counts."
 	}
 	form.Set("Message", kind+"\n"+form.Get("Message"))
 	if err := b.message(ctx, form, id, message); err != nil {
@@ -107,7 +113,7 @@ func (b *inbox) Remove(ctx context.Context, externalID, _ string) error {
 	if !b.Unlisted(externalID) || len(externalID) > len(inboxPrefix)+maxWriteKey {
 		return domain.E(domain.KindConflict, "remove from Light Blue: the entry is not a message of ours")
 	}
-	form := url.Values{"Message": {"WedSync: a booking that was sent before is CANCELLED or belongs here no more. Please take its record out.\n" + reference(externalID)}}
+	form := url.Values{"Message": {"WedSync: a booking that was sent before is CANCELLED or belongs here no more. Please take its record out. If there is none, nothing is to be done.\n" + reference(externalID)}}
 	if err := b.message(ctx, form, externalID, "removed"); err != nil {
 		return domain.E(domain.KindOf(err), "remove from Light Blue: %w", err)
 	}

@@ -87,6 +87,31 @@ func WorkOf(b domain.Booking, target domain.Integration, op domain.PushOp, s Sta
 	return w
 }
 
+// TakesBack reports whether a copy must be taken back that an unanswered write may have made, where work is all that is to be done
+// as things stand. foretold says that the system removes it by its id; otherwise finding it takes a write.
+func TakesBack(work Work, target domain.Integration, s Standing, foretold bool) bool {
+	switch {
+	case s.Mirror != nil || work.Put && !work.Source:
+		return false // it is known, or found by the write that is to be made
+	case target.Copies == domain.CopiesPurging || target.Copies == domain.CopiesPurged:
+		return foretold
+	}
+	return !s.Asked && target.Direction.Exports()
+}
+
+// TakenBack returns the link to be stored after such a copy was taken back, so that a later one gets a key of its own. now are the
+// booking's links.
+func TakenBack(now []domain.Link, b domain.Booking, in domain.IntegrationID, externalID string, at time.Time) domain.Link {
+	l := domain.Link{ID: domain.NewID[domain.LinkID](at), OrgID: b.OrgID, IntegrationID: in, BookingID: b.ID, ExternalID: externalID, Mirror: true}
+	for _, n := range now {
+		if n.IntegrationID == in && n.ExternalID == externalID {
+			l = n
+		}
+	}
+	l.RemovedAt, l.UpdatedAt = &at, at
+	return l
+}
+
 // maxWriting bounds how many unanswered writes a link remembers.
 const maxWriting = 8
 
