@@ -40,6 +40,7 @@ func ask(ctx context.Context, s *store.Store, i domain.Integration, reader provi
 		case err != nil:
 			return apply.Result{}, err
 		}
+		there.Asked = true
 		var r apply.Result
 		err = s.Tenant(ctx, i.OrgID, func(ctx context.Context, tx *store.Tx) (err error) {
 			if held, err := guard.SiftFrozen(ctx, tx, i, there, firstOf(i, causes)); err != nil || held {

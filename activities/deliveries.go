@@ -382,7 +382,10 @@ func (b *batch) settle(effects []reconcile.Outcome) []store.DeliveryOutcome {
 			if o.State != domain.DeliveryDead {
 				o.State, o.Reason = domain.DeliveryDead, e.Reason
 			}
-		case o.State == domain.DeliveryDead:
+		case o.State == domain.DeliveryDead, o.State == domain.DeliveryRetrying:
+		case e.Doubt:
+			again := b.failed(b.waiting[b.owner[k]], errBehind)
+			o.State, o.Reason, o.NextAttemptAt = again.State, again.Reason, again.NextAttemptAt
 		case o.State == domain.DeliveryIgnored, e.Effect.Changes():
 			o.State, o.Reason = domain.DeliveryApplied, string(e.Effect)
 			if e.Reason != "" {
@@ -399,6 +402,10 @@ func (b *batch) settle(effects []reconcile.Outcome) []store.DeliveryOutcome {
 	}
 	return out
 }
+
+// errBehind is about an entry that was asked for and shows something else than what is known, by an older version: the system
+// answers from a copy that is behind, or its clock stepped back. A later answer tells which.
+var errBehind = domain.E(domain.KindUnavailable, "the system showed an older version of an entry than was known a moment ago; it is asked again")
 
 // note puts a try into the history, unless it was a first one that went well.
 func (b *batch) note(d domain.RawDelivery, o *store.DeliveryOutcome) {

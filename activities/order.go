@@ -41,7 +41,8 @@ func (b *batch) dropOvertaken(ctx context.Context, tx *store.Tx, integration dom
 
 // dropEnded takes out the changes to entries that nobody knows and whose end was told already, by versions that say that it came
 // after them: a removal that overtakes the creation on its way to us. There is no link that could remember it, so the deliveries
-// themselves do, for as long as their contents are kept. Entries without versions have no order, and what arrives last counts.
+// themselves do, for as long as their contents are kept. Entries without versions have no order, and what arrives last counts; one
+// that was asked for is there.
 func (b *batch) dropEnded(ctx context.Context, tx *store.Tx, integration domain.IntegrationID, opened any) error {
 	ends := map[string]int64{} // by entry: the version of its end
 	end := func(c domain.Change) {
@@ -50,7 +51,7 @@ func (b *batch) dropEnded(ctx context.Context, tx *store.Tx, integration domain.
 		}
 	}
 	begins := func(c domain.Change) bool {
-		return c.Op == domain.OpUpsert && c.Status != domain.StatusCancelled && c.RemoteVersion > 0
+		return c.Op == domain.OpUpsert && c.Status != domain.StatusCancelled && c.RemoteVersion > 0 && !c.Asked
 	}
 	var asked []string
 	for _, c := range b.changes {

@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -189,8 +190,10 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef, ahead *pageAhead, rea
 	if page.Changes, err = a.look(ctx, ref, opened, page); err != nil {
 		return out, next, err
 	}
-	err = a.Store.Tenant(ctx, ref.Org, func(ctx context.Context, tx *store.Tx) error {
+	var doubted doubts
+	keep := func(ctx context.Context, tx *store.Tx) error {
 		var lags []time.Duration
+		doubted.found = nil
 		out = PullPageResult{Seen: len(page.Changes) + len(page.Problems), Rejected: len(page.Problems), More: page.More,
 			Complete: page.Complete && run.Full}
 		var seen []string
@@ -226,6 +229,9 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef, ahead *pageAhead, rea
 				// Read again from the same position; it then shows what was written meanwhile.
 				return domain.E(domain.KindUnavailable, "entries changed here while the page was read")
 			}
+			if err := doubted.look(chunk, r.Outcomes); err != nil {
+				return err
+			}
 			for i, o := range r.Outcomes {
 				switch {
 				case o.Effect == reconcile.EffectRejected:
@@ -254,6 +260,9 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef, ahead *pageAhead, rea
 				seen = append(seen, p.ExternalID)
 			}
 		}
+		if len(doubted.found) > 0 && !doubted.asked {
+			return errDoubts // nothing of the page is kept until they were asked for
+		}
 		if run.Full && len(seen) > 0 {
 			if err := tx.MarkSeen(ctx, ref.Integration, ref.Run, seen); err != nil {
 				return err
@@ -278,7 +287,12 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef, ahead *pageAhead, rea
 			}
 		}
 		return tx.Emit(ctx, domain.TopicSyncProgress, ref.refs(domain.SyncRunning))
-	})
+	}
+	if err = a.Store.Tenant(ctx, ref.Org, keep); errors.Is(err, errDoubts) {
+		if page.Changes, err = doubted.ask(ctx, opened, page.Changes); err == nil {
+			err = a.Store.Tenant(ctx, ref.Org, keep)
+		}
+	}
 	return out, next, err
 }
 

@@ -23,7 +23,7 @@ type Change struct {
 	UID        string   `json:"uid,omitempty"`      // id shared between systems (iCalendar UID), may be empty
 	Revision   string   `json:"revision,omitempty"` // ETag or the like
 	// RemoteVersion orders changes of one ExternalID (a sequence number, or milliseconds of an update time).
-	// A lower one than already applied is stale and has no effect. 0 = the system gives no order.
+	// A lower one than already applied is stale and has no effect, unless Asked. 0 = the system gives no order.
 	RemoteVersion int64         `json:"remote_version,omitempty"`
 	Category      Category      `json:"category,omitempty"`
 	Status        BookingStatus `json:"status,omitempty"`
@@ -49,6 +49,9 @@ type Change struct {
 	// CopyOf is the booking id of a marker found on an entry that it was not written on: somebody duplicated a copy of ours.
 	// The entry is an event of its own, however alike. "" without such a marker, and always with Origin.
 	CopyOf BookingID `json:"copy_of,omitempty"`
+	// Asked says that the system was asked for this very entry, so that the change is what it says now. RemoteVersion does not
+	// make it stale then: a clock by which a system numbers its changes can step back.
+	Asked bool `json:"-"`
 	// Trace is the step that brought the change, for what it causes. It is no part of what the change says.
 	Trace Trace `json:"-"`
 }

@@ -143,6 +143,7 @@ func (g *Guard) prove(ctx context.Context, c connection, q domain.Quarantine, ro
 		case err != nil:
 			return p, err
 		}
+		change.Asked = true
 		return proof{there: !goes(change), change: change, asked: true}, nil
 	}
 	seen := q.Cause.Kind == domain.CauseSyncRun && string(row.Link.SeenRun) > q.Cause.ID

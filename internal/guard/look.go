@@ -51,5 +51,6 @@ func Answered(externalID string, read domain.Change, err error) (change domain.C
 	case err != nil:
 		return domain.Change{}, false, err
 	}
+	read.Asked = true
 	return read, true, nil
 }

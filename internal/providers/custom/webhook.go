@@ -244,6 +244,7 @@ func (c *connection) fetchBack(ctx context.Context, claimed []domain.Change) ([]
 		if err != nil {
 			return nil, err
 		}
+		change.Asked = true
 		out = append(out, change)
 	}
 	return out, nil

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
 )
@@ -105,8 +106,8 @@ func (w *world) link(c domain.Change, booking domain.BookingID, mirror bool) *do
 // update handles an entry whose mapping row exists.
 func (w *world) update(l *domain.Link, c domain.Change) Outcome {
 	hash := c.Hash()
-	if c.RemoteVersion > 0 && l.RemoteVersion > 0 && c.RemoteVersion < l.RemoteVersion {
-		return Outcome{Effect: EffectStale, BookingID: l.BookingID, Reason: "an older version than the one applied"}
+	if w.older(l, c) {
+		return w.stale(l, c, l.RemovedAt != nil || hash != l.Hash || c.Revision != l.Revision)
 	}
 	if why := w.filter.leavesOut(c); why != "" && !l.Mirror && c.Status != domain.StatusCancelled && w.in.From.Direction.Imports() {
 		return w.withdraw(l, c, hash, why)
@@ -185,15 +186,14 @@ func (w *world) withdraw(l *domain.Link, c domain.Change, hash, why string) Outc
 // remove handles a proved removal. A provider whose entries have parts (instances of a series) names them
 // "entry#part"; removing the entry removes its parts.
 func (w *world) remove(c domain.Change) Outcome {
-	var gone []*domain.Link
-	stale := domain.BookingID("")
+	var gone, stale []*domain.Link
 	for _, l := range w.links {
 		if l.IntegrationID != w.in.From.ID || l.RemovedAt != nil && !l.Agreed.Filtered ||
 			l.ExternalID != c.ExternalID && !strings.HasPrefix(l.ExternalID, c.ExternalID+"#") {
 			continue
 		}
-		if c.RemoteVersion > 0 && c.RemoteVersion < l.RemoteVersion {
-			stale = l.BookingID
+		if w.older(l, c) {
+			stale = append(stale, l)
 			continue
 		}
 		if w.outdated(l) {
@@ -201,8 +201,8 @@ func (w *world) remove(c domain.Change) Outcome {
 		}
 		gone = append(gone, l)
 	}
-	if len(gone) == 0 && stale != "" {
-		return Outcome{Effect: EffectStale, BookingID: stale, Reason: "an older version than the one applied"}
+	if len(gone) == 0 && len(stale) > 0 {
+		return w.stale(stale[0], c, true)
 	}
 	if len(gone) == 0 {
 		return Outcome{Effect: EffectUnknown, Reason: "nothing known by this id"}
@@ -229,6 +229,31 @@ func (w *world) remove(c domain.Change) Outcome {
 		}
 	}
 	return out
+}
+
+// settled is how long after the last word about an entry a system may still show an older state of it: some answer from copies of
+// their data. What an entry says later than that, it says.
+const settled = time.Minute
+
+// readAt is when a change was read from the system, at the earliest; zero = it was posted.
+func (w *world) readAt(c domain.Change) time.Time {
+	if c.Asked && w.in.ReadAt.IsZero() {
+		return w.in.Now // it was asked for by this very transaction
+	}
+	return w.in.ReadAt
+}
+
+// older reports whether the system's own order puts a change before what is known. It does not bind an entry that was asked for by
+// itself when all else had settled, because orders are often times of a clock, which can step back.
+func (w *world) older(l *domain.Link, c domain.Change) bool {
+	return c.RemoteVersion > 0 && c.RemoteVersion < l.RemoteVersion &&
+		(!c.Asked || w.changed[l] || w.readAt(c).Sub(l.UpdatedAt) < settled)
+}
+
+// stale leaves an older change alone. news says that it is something else than what is known.
+func (w *world) stale(l *domain.Link, c domain.Change, news bool) Outcome {
+	return Outcome{Effect: EffectStale, BookingID: l.BookingID, Reason: "an older version than the one applied",
+		Doubt: news && !w.changed[l] && !w.readAt(c).IsZero()}
 }
 
 // outdated reports whether a link was changed after the page was asked for that the item comes from. What the page says

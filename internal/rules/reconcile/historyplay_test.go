@@ -59,12 +59,13 @@ func newPlay(seed uint64, t *tape, loud bool) *play {
 			s.Direction = domain.DirectionExport
 		}
 		s.reshapes, s.clocked, s.ordered, s.lenient, s.revives, s.strikes = p.chance(2), p.chance(2), p.chance(3), p.chance(2), p.chance(2), p.chance(2)
+		s.timed, s.ticks = !s.ordered && p.chance(2), 1000
 		p.systems = append(p.systems, s)
 	}
 	p.there = p.systems[0]
 	p.note("history %d: policy %s, movers %d", seed, p.policy, p.movers)
 	for _, s := range p.systems {
-		p.note("system %s %s: reshapes %v, clocked %v, ordered %v, lenient %v, revives %v, strikes %v", s.Name, s.Direction, s.reshapes, s.clocked, s.ordered, s.lenient, s.revives, s.strikes)
+		p.note("system %s %s: reshapes %v, clocked %v, ordered %v, timed %v, lenient %v, revives %v, strikes %v", s.Name, s.Direction, s.reshapes, s.clocked, s.ordered, s.timed, s.lenient, s.revives, s.strikes)
 	}
 	return p
 }
@@ -103,8 +104,12 @@ func (p *play) step() {
 
 // oddity is what happens more rarely.
 func (p *play) oddity(s *system) {
-	switch p.n(6) {
+	switch p.n(7) {
 	case 0:
+		p.now = p.now.Add(2 * settled)
+	case 6:
+		p.note("the clock of %s steps back", s.Name)
+		s.ticks -= int64(1 + p.n(6))
 	case 1:
 		p.note("%s forgets where it was read to", s.Name)
 		s.lost = true

@@ -34,7 +34,7 @@ func (p *play) applyPage(s *system) bool {
 	}
 	plan := p.decide(s, pg.at, items...)
 	p.note("%s: page applied, reread %v: %s", s.Name, plan.Reread, p.effects(plan, pg.changes))
-	if plan.Reread {
+	if plan.Reread || p.doubts(s, pg, plan) {
 		return true
 	}
 	s.pages++
@@ -44,6 +44,23 @@ func (p *play) applyPage(s *system) bool {
 	}
 	s.cursor, s.lost, s.absent = pg.next, false, &absence{seen: pg.seen}
 	return true
+}
+
+// doubts asks for the entries of a page that are in doubt, and reports whether the page must be read again.
+func (p *play) doubts(s *system, pg *page, plan Plan) bool {
+	var items []Item
+	for i, o := range plan.Outcomes {
+		if o.Doubt {
+			there := s.asked(pg.changes[i].ExternalID)
+			items = append(items, Item{Change: &there})
+			p.note("%s: %s is in doubt and asked for: @%s %d", s.Name, there.ExternalID, there.Revision, there.RemoteVersion)
+		}
+	}
+	if len(items) == 0 {
+		return false
+	}
+	again := p.decide(s, pg.at, items...)
+	return again.Reread || slices.ContainsFunc(again.Outcomes, func(o Outcome) bool { return o.Doubt })
 }
 
 func (p *play) effects(plan Plan, changes []domain.Change) string {
@@ -80,7 +97,7 @@ func (p *play) confirm(s *system, faults bool) bool {
 			if try > 20 {
 				p.failf("an entry cannot be asked for", "%s", l.ExternalID)
 			}
-			asked, there := p.now, s.see(s.byID[l.ExternalID])
+			asked, there := p.now, s.asked(l.ExternalID)
 			p.note("%s: %s was not listed and is asked for", s.Name, l.ExternalID)
 			if faults {
 				p.meanwhile()
@@ -272,7 +289,7 @@ func (p *play) learn(s *system, w domain.Push, id string, refused error) error {
 }
 
 func (p *play) ask(s *system, id string) {
-	there := s.see(s.byID[id])
+	there := s.asked(id)
 	plan := p.decide(s, p.now, Item{Change: &there})
 	p.note("%s: %s is asked for: %s", s.Name, id, p.effects(plan, []domain.Change{there}))
 }

@@ -16,6 +16,7 @@ type entry struct {
 	origin       domain.BookingID // the marker of a copy of ours, bound to this very entry
 	copyOf       domain.BookingID // the marker on a duplicate that somebody made of a copy of ours
 	revision     int
+	version      int64 // by the system's clock
 	changed      time.Time
 	gone         bool
 	cancelled    bool   // called off, and still there
@@ -34,6 +35,8 @@ type system struct {
 	reshapes bool // drops seconds, trims texts and has its own name for the zone
 	clocked  bool // tells when entries were changed
 	ordered  bool // counts the changes of an entry, and posts each of them
+	timed    bool // numbers changes by a clock, which steps back now and then, and posts nothing
+	ticks    int64
 	lenient  bool // takes a write on an old revision if the entry already is as wanted
 	revives  bool // gives an entry that was deleted back under its id when its key is used again
 
@@ -66,7 +69,8 @@ func (s *system) add(e *entry) *entry {
 
 func (s *system) touch(e *entry, now time.Time) {
 	e.revision++
-	e.changed = now
+	s.ticks++
+	e.version, e.changed = s.ticks, now
 	s.log = append(s.log, e)
 	if s.ordered {
 		s.posts = append(s.posts, s.see(e))
@@ -79,6 +83,9 @@ func (s *system) see(e *entry) domain.Change {
 	if s.ordered {
 		c.RemoteVersion = int64(e.revision)
 	}
+	if s.timed {
+		c.RemoteVersion = e.version
+	}
 	if e.gone {
 		return c
 	}
@@ -90,6 +97,15 @@ func (s *system) see(e *entry) domain.Change {
 	if s.clocked {
 		at := e.changed
 		c.ChangedAt = &at
+	}
+	return c
+}
+
+// asked is an entry as it is asked for by itself.
+func (s *system) asked(id string) domain.Change {
+	c := s.see(s.byID[id])
+	if c.Asked = true; c.Op == domain.OpRemove {
+		c.RemoteVersion = 0 // nothing is there that could tell it
 	}
 	return c
 }

@@ -112,6 +112,10 @@ type Outcome struct {
 	Effect    Effect
 	BookingID domain.BookingID // "" where no booking is concerned
 	Reason    string           // in words, without personal data
+	// Doubt says of a stale item that it was read from the system and says something else than what is known of its entry. The
+	// system answers from a copy that is behind, its clock stepped back, or the entry changed here meanwhile: it must be asked for,
+	// by itself if it was not, and later if it was.
+	Doubt bool
 }
 
 // BookingWrite is a booking to be stored.
