@@ -206,6 +206,9 @@ func (l lists) Pull(ctx context.Context, s string) (provider.Page, error) {
 	w.vars = answerVarsOf(body, res.Header, l.c.now())
 	if cur.Pages == 0 {
 		cur.Began = serverTime(res.Header, l.c.now()).UnixMilli()
+		if part.mark.steppedBack(cur, res.Header) {
+			return provider.Page{}, domain.E(domain.KindGoneToken, "list: the system's clock was set back behind the watermark")
+		}
 	}
 	page, next, err := part.read(w, &cur, answer{req: req, header: res.Header, base: l.c.base, hide: l.c.auth.hide})
 	if err != nil {

@@ -107,6 +107,17 @@ func (m *watermark) next(cur cursor) string {
 	return formatMark(mark)
 }
 
+// steppedBack reports whether the system's clock shows a time before the one from which changes are asked for. What changed since
+// it was set back is not among the changes of such a listing, and would not be until the clock has caught up.
+func (m *watermark) steppedBack(cur cursor, h http.Header) bool {
+	if m == nil || m.of == nil {
+		return false
+	}
+	since, ok := parseMark(cur.Since)
+	shown, err := http.ParseTime(h.Get("Date"))
+	return ok && err == nil && shown.Before(since.Add(-m.overlap))
+}
+
 // since gives the value of the variable since.
 func (m *watermark) since(cur cursor) string {
 	mark, ok := parseMark(cur.Since)

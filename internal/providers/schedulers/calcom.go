@@ -103,13 +103,14 @@ func (d *calcom) list(ctx context.Context, _ string, w domain.Span, page string)
 			More  bool `json:"hasNextPage"`
 		} `json:"pagination"`
 	}
-	if err := d.call(ctx, http.MethodGet, "/bookings", q, nil, &out); err != nil {
+	at, err := d.dated(ctx, http.MethodGet, "/bookings", q, nil, &out)
+	if err != nil {
 		return listing{}, err
 	}
 	if out.Data == nil || out.Pagination == nil || out.Pagination.More && len(*out.Data) == 0 {
 		return listing{}, errUnreadable
 	}
-	l := listing{total: out.Pagination.Total}
+	l := listing{total: out.Pagination.Total, at: at}
 	for _, b := range *out.Data {
 		l.items = append(l.items, b.appointment())
 	}

@@ -90,7 +90,8 @@ func (d *calendly) list(ctx context.Context, account string, w domain.Span, page
 			Next string `json:"next_page_token"`
 		} `json:"pagination"`
 	}
-	if err := d.call(ctx, http.MethodGet, "/scheduled_events", q, nil, &out); err != nil {
+	at, err := d.dated(ctx, http.MethodGet, "/scheduled_events", q, nil, &out)
+	if err != nil {
 		if page != "" && domain.KindOf(err) == domain.KindPermanent {
 			return listing{}, domain.E(domain.KindGoneToken, "the page is not known any more: %w", err)
 		}
@@ -99,7 +100,7 @@ func (d *calendly) list(ctx context.Context, account string, w domain.Span, page
 	if out.Collection == nil || out.Pagination == nil {
 		return listing{}, errUnreadable
 	}
-	l := listing{next: out.Pagination.Next}
+	l := listing{next: out.Pagination.Next, at: at}
 	for _, e := range *out.Collection {
 		l.items = append(l.items, e.appointment())
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/httpx"
@@ -23,20 +24,25 @@ type client struct {
 
 // call sends a request with a JSON body, or none, and reads the answer into out, unless that is nil.
 func (c *client) call(ctx context.Context, method, path string, query url.Values, in, out any) error {
+	_, err := c.dated(ctx, method, path, query, in, out)
+	return err
+}
+
+// dated is call that also returns what the scheduler's clock shows; zero = it does not tell.
+func (c *client) dated(ctx context.Context, method, path string, query url.Values, in, out any) (at time.Time, err error) {
 	address := c.base + path
 	if len(query) > 0 {
 		address += "?" + query.Encode()
 	}
 	var body []byte
 	if in != nil {
-		var err error
 		if body, err = json.Marshal(in); err != nil {
-			return domain.E(domain.KindInternal, "marshal a request: %w", err)
+			return at, domain.E(domain.KindInternal, "marshal a request: %w", err)
 		}
 	}
 	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
 	if err != nil {
-		return domain.E(domain.KindInvalid, "the address of the API cannot be used")
+		return at, domain.E(domain.KindInvalid, "the address of the API cannot be used")
 	}
 	req.Header.Set("Accept", "application/json")
 	if in != nil {
@@ -45,13 +51,13 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 	c.sign(req)
 	res, err := c.http.Do(req)
 	if err != nil {
-		return err
+		return at, err
 	}
-	if out == nil {
-		return nil
+	if shown, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+		at = shown
 	}
-	if json.Unmarshal(res.Body, out) != nil { // its text would quote the answer
-		return errUnreadable
+	if out != nil && json.Unmarshal(res.Body, out) != nil { // its text would quote the answer
+		return at, errUnreadable
 	}
-	return nil
+	return at, nil
 }

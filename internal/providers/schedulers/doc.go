@@ -8,7 +8,7 @@
 //
 // Pull lists the appointments of a window, cancelled ones too, page by page. A cancelled appointment is a removal that the
 // scheduler itself told. A pull after a cursor lists the same and leaves out what was not changed since, where the
-// scheduler says when that was. A rescheduled appointment is a removal and a new one at Calendly and Cal.com, which come
+// scheduler says when that was; once its clock was set back behind the newest change the cursor is a gone token. A rescheduled appointment is a removal and a new one at Calendly and Cal.com, which come
 // in one page or in two, and the same appointment at another time at Acuity.
 //
 // # Hearing of changes

@@ -91,6 +91,10 @@ func (c *connection) pull(ctx context.Context, position string) (provider.Page, 
 	if err != nil {
 		return provider.Page{}, err
 	}
+	if !cur.Full && !got.at.IsZero() && got.at.UnixMilli() < cur.Since-sinceOverlap.Milliseconds() {
+		// What changed since the clock was set back would be taken for old.
+		return provider.Page{}, domain.E(domain.KindGoneToken, "the scheduler's clock was set back behind the newest change")
+	}
 	var page provider.Page
 	for _, a := range got.items {
 		if a.id == "" || len(a.id) > domain.MaxExternalID {
@@ -119,7 +123,11 @@ func (c *connection) pull(ctx context.Context, position string) (provider.Page, 
 		return provider.Page{}, domain.E(domain.KindUnavailable, "the listing ended after %d of %d appointments", cur.Listed, got.total)
 	}
 	page.Total, page.Complete = got.total, cur.Full
-	page.Next = cursor{Version: cur.Version, Fingerprint: cur.Fingerprint, From: cur.From, Until: cur.Until, Since: max(cur.Since, cur.Newest)}.String()
+	since := max(cur.Since, cur.Newest)
+	if !got.at.IsZero() {
+		since = min(since, got.at.UnixMilli()) // however far in the future an appointment is dated
+	}
+	page.Next = cursor{Version: cur.Version, Fingerprint: cur.Fingerprint, From: cur.From, Until: cur.Until, Since: since}.String()
 	return page, nil
 }
 

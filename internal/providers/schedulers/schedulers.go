@@ -83,6 +83,7 @@ type listing struct {
 	items []appointment
 	next  string
 	total int
+	at    time.Time // by the scheduler's clock; zero = it does not tell
 }
 
 // appointment is an entry of a scheduler in the words that all have.

@@ -339,6 +339,9 @@ func (p *pulled) news(ctx context.Context) error {
 		return p.cur.back()
 	}
 	floor := p.cur.floor(p.cur.List)
+	if l.at.Unix() < floor {
+		return domain.E(domain.KindGoneToken, "the servers' clock was set back behind what was read, so that changes would be taken for old")
+	}
 	for i, s := range items {
 		if s.at() < floor {
 			return p.turn()

@@ -22,7 +22,8 @@
 // so a deletion moves later entries forward past a reader: the windows of a walk overlap by one entry, and an entry that
 // could have slipped through sends the walk back. Afterwards orders, job contacts, contacts, jobs and events are walked by
 // "modified desc" down to a watermark minus an overlap; a job that any of them names is read anew by its worksheet. The
-// watermark is taken from the entries and never runs ahead of the servers' own Date. What was read and is older than
+// watermark is taken from the entries and never runs ahead of the servers' own Date; a Date behind the watermark is a clock that was
+// set back, and the cursor a gone token. What was read and is older than
 // settleAfter is remembered in the cursor and not read twice. One page
 // holds the news of several lists, and a job that two of them name is read once, unless it changed in between. Deletions are told by nothing, so after settings.sweep_hours
 // the cursor is KindGoneToken and the caller begins a full listing.
