@@ -237,3 +237,55 @@ func TestAnnouncementsOfProvidersAreFoundByTime(t *testing.T) {
 		return nil
 	})
 }
+
+// TestAReadingThatBeganWhenTheTimeOfARestWasOverCountsAsTheOneAfterIt: a connection goes on by its own clock, and its window may look
+// a moment later.
+func TestAReadingThatBeganWhenTheTimeOfARestWasOverCountsAsTheOneAfterIt(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx := t.Context()
+	org := b.org()
+	i := b.integration(org)
+	m := b.window(org, domain.MaintenanceRunning)
+	read := func() (at *time.Time) {
+		b.tenant(org, func(tx *Tx) error {
+			all, err := tx.MaintenanceMembers(ctx, m.ID)
+			if len(all) == 1 {
+				at = all[0].ReadAt
+			}
+			return err
+		})
+		return at
+	}
+	run := func() {
+		b.tenant(org, func(tx *Tx) error {
+			id := domain.NewID[domain.SyncRunID](tx.Now)
+			if _, _, err := tx.StartSyncRun(ctx, domain.SyncRun{ID: id, OrgID: org, IntegrationID: i.ID, RequestedBy: "schedule"}); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, "UPDATE sync_runs SET state = 'done', ended_at = started_at WHERE org_id = $1 AND id = $2", org, id)
+			return err
+		})
+	}
+	b.tenant(org, func(tx *Tx) error {
+		if err := tx.HoldWork(ctx, m.ID, []domain.IntegrationID{i.ID}, m.EndsAt, "test"); err != nil {
+			return err
+		}
+		return tx.NoteQuiet(ctx, m.ID, i.ID, true)
+	})
+	b.clock.advance(m.EndsAt.Sub(b.clock.now()) - time.Second)
+	run() // too early
+	b.clock.advance(2 * time.Second)
+	run()
+	b.clock.advance(time.Second)
+	if at := read(); at != nil {
+		t.Errorf("read at %s, before it is let go on", at)
+	}
+	b.tenant(org, func(tx *Tx) error {
+		_, err := tx.ReleaseWork(ctx, m.ID)
+		return err
+	})
+	if at := read(); at == nil || !at.Equal(m.EndsAt.Add(time.Second)) {
+		t.Errorf("read at %v", at)
+	}
+}

@@ -150,13 +150,14 @@ func (tx *Tx) NoteQuiet(ctx context.Context, window domain.MaintenanceID, id dom
 
 // MaintenanceMembers returns the connections of a window that has begun, in the order of their ids. What waits still is counted now:
 // deliveries that nobody has tried to apply and writes that nobody has tried, of those that had come when it was let go on.
+// A connection goes on by its own clock when its time is over, so what it read since then counts, also before the window looked.
 func (tx *Tx) MaintenanceMembers(ctx context.Context, window domain.MaintenanceID) ([]domain.MaintenanceMember, error) {
 	rows, err := tx.Query(ctx, `SELECT m.integration_id, m.held_at, m.quiet_at, m.released_at, m.pulls, m.held,
 			CASE WHEN m.released_at IS NULL THEN 0 ELSE (SELECT count(*) FROM deliveries d WHERE d.integration_id = m.integration_id AND d.state = 'received' AND d.received_at <= m.released_at)
 				+ (SELECT count(*) FROM pushes p WHERE p.integration_id = m.integration_id AND p.state = 'pending' AND p.updated_at <= m.released_at) END,
 			(SELECT min(r.ended_at) FROM (SELECT started_at, ended_at FROM sync_runs WHERE org_id = m.org_id AND integration_id = m.integration_id ORDER BY id DESC LIMIT 20) r
-				WHERE r.started_at >= m.released_at)
-		FROM maintenance_members m WHERE m.org_id = $1 AND m.window_id = $2 ORDER BY m.integration_id`, tx.Org, window)
+				WHERE m.released_at IS NOT NULL AND r.started_at >= least(m.released_at, w.ends_at))
+		FROM maintenance_members m JOIN maintenance_windows w ON w.org_id = m.org_id AND w.id = m.window_id WHERE m.org_id = $1 AND m.window_id = $2 ORDER BY m.integration_id`, tx.Org, window)
 	all, err := collect(rows, err, func(row pgx.Row) (m domain.MaintenanceMember, err error) {
 		err = row.Scan(&m.IntegrationID, &m.HeldAt, &m.QuietAt, &m.ReleasedAt, &m.Pulls, &m.Held, &m.Left, &m.ReadAt)
 		m.HeldAt, m.QuietAt, m.ReleasedAt, m.ReadAt = m.HeldAt.UTC(), utc(m.QuietAt), utc(m.ReleasedAt), utc(m.ReadAt)
