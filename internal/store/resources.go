@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -80,18 +81,28 @@ func (tx *Tx) UpdateResource(ctx context.Context, r domain.Resource, expectVersi
 	if err := checkResource(r); err != nil {
 		return err
 	}
-	tag, err := tx.Exec(ctx, `UPDATE resources SET name = $3, kind = $4, zone = $5, capacity = $6, buffer_before_seconds = $7,
+	var zone string
+	err := tx.QueryRow(ctx, `UPDATE resources r SET name = $3, kind = $4, zone = $5, capacity = $6, buffer_before_seconds = $7,
 			buffer_after_seconds = $8, working_hours = $9, skills = $10, one_wedding_a_day = $11, updated_at = $12,
-			version = version + 1, travel_speed_kmh = $14, travel_min_minutes = $15, travel_fixed_minutes = $16, blackouts = $17, lead_minutes = $18
-		WHERE org_id = $1 AND id = $2 AND version = $13`,
+			version = r.version + 1, travel_speed_kmh = $14, travel_min_minutes = $15, travel_fixed_minutes = $16, blackouts = $17, lead_minutes = $18
+		FROM resources was WHERE r.org_id = $1 AND r.id = $2 AND r.version = $13 AND was.org_id = r.org_id AND was.id = r.id RETURNING was.zone`,
 		tx.Org, r.ID, tx.sealName(r.ID, r.Name), string(r.Kind), r.Zone, r.Capacity, seconds(r.BufferBefore),
 		seconds(r.BufferAfter), hours(r.Hours), texts(r.Skills), r.OneWeddingADay, tx.Now, expectVersion, r.Travel.SpeedKmh, r.Travel.MinMinutes,
-		r.Travel.FixedMinutes, blackouts(r.Blackouts), r.LeadMinutes)
-	if err != nil {
+		r.Travel.FixedMinutes, blackouts(r.Blackouts), r.LeadMinutes).Scan(&zone)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return fault("update resource", err)
 	}
-	if tag.RowsAffected() == 0 {
+	if err != nil {
 		return tx.versionFault(ctx, "resource", "SELECT version FROM resources WHERE org_id = $1 AND id = $2", r.ID, expectVersion)
+	}
+	if zone != r.Zone {
+		// The times of its weddings whose bookings name no place are others now.
+		if err := tx.tellWeddings(ctx); err != nil {
+			return err
+		}
+		if err := tx.wakeMaintenances(ctx); err != nil {
+			return err
+		}
 	}
 	return tx.Emit(ctx, domain.TopicResourceChanged, map[string]string{"resource": string(r.ID)})
 }

@@ -56,6 +56,38 @@ func TestWeddingsThatNobodyLooksAfterAreFound(t *testing.T) {
 	}
 }
 
+func TestAResourceThatMovesToAnotherZoneHasItsWeddingsAndWindowsLookedAtAnew(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ctx := t.Context()
+	org := b.org()
+	i := b.integration(org)
+	k := b.booking(org, i.ResourceID, b.clock.now().Add(48*time.Hour), 2*time.Hour)
+	b.tenant(org, func(tx *Tx) error {
+		return tx.SaveWeddingCare(ctx, domain.WeddingCare{BookingID: k.ID, ResourceID: i.ResourceID, State: domain.CareWaiting, StartsAt: tx.Now, EndsAt: tx.Now, Zone: "UTC", Date: "2027-06-12",
+			PreflightWeek: tx.Now, PreflightFreeze: tx.Now, FreezeFrom: tx.Now, DayFrom: tx.Now, DayUntil: tx.Now, NextAt: tx.Now})
+	})
+	change := func(do func(*domain.Resource)) (told int) {
+		before := b.careLines(org)
+		b.tenant(org, func(tx *Tx) error {
+			r, err := tx.Resource(ctx, i.ResourceID)
+			if err != nil {
+				return err
+			}
+			do(&r)
+			return tx.UpdateResource(ctx, r, r.Version)
+		})
+		return b.careLines(org) - before
+	}
+	// A freeze is computed when it is asked for; the care for the wedding has a timer, which must not stay where it was.
+	if n := change(func(r *domain.Resource) { r.Zone = "Pacific/Auckland" }); n != 1 {
+		t.Errorf("another zone: %d weddings are looked at", n)
+	}
+	if n := change(func(r *domain.Resource) { r.Capacity++ }); n != 0 {
+		t.Errorf("another capacity: %d weddings are looked at", n)
+	}
+}
+
 func TestANoteOfAWeddingDayIsWrittenOnce(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
