@@ -183,16 +183,16 @@ func TestAWeddingIsCheckedFrozenWatchedAndHandedOverByTheClockOfItsPlace(t *test
 		begins time.Time
 		want   []string
 	}{
-		{"Europe/London", at("Europe/London", time.June, 12, 14), []string{"05-01 10:00 wait", "06-05 14:00 watch", "06-05 14:00 preflight attention seven days before",
-			"06-10 14:00 freeze", "06-10 14:00 preflight attention 48 hours before", "06-12 00:00 day", "06-13 04:00 hand_over"}},
+		{"Europe/London", at("Europe/London", time.June, 12, 14), []string{"05-01 10:00 wait", "06-05 14:00 watch", "06-05 14:00 preflight attention as the first look",
+			"06-10 14:00 freeze", "06-10 14:00 preflight attention as the look for the freeze", "06-12 00:00 day", "06-13 04:00 hand_over"}},
 		// The clock goes back in the night before the wedding: 48 hours on the clock are 49.
-		{"Europe/London", at("Europe/London", time.October, 31, 14), []string{"05-01 10:00 wait", "10-24 14:00 watch", "10-24 14:00 preflight attention seven days before",
-			"10-29 14:00 freeze", "10-29 14:00 preflight attention 48 hours before", "10-31 00:00 day", "11-01 04:00 hand_over"}},
+		{"Europe/London", at("Europe/London", time.October, 31, 14), []string{"05-01 10:00 wait", "10-24 14:00 watch", "10-24 14:00 preflight attention as the first look",
+			"10-29 14:00 freeze", "10-29 14:00 preflight attention as the look for the freeze", "10-31 00:00 day", "11-01 04:00 hand_over"}},
 		// It goes forward at two in the night of the wedding, far from UTC.
-		{"Pacific/Auckland", at("Pacific/Auckland", time.September, 26, 15), []string{"05-01 21:00 wait", "09-19 15:00 watch", "09-19 15:00 preflight attention seven days before",
-			"09-24 15:00 freeze", "09-24 15:00 preflight attention 48 hours before", "09-26 00:00 day", "09-27 05:00 hand_over"}},
-		{"America/Los_Angeles", at("America/Los_Angeles", time.June, 12, 10), []string{"05-01 02:00 wait", "06-05 10:00 watch", "06-05 10:00 preflight attention seven days before",
-			"06-10 10:00 freeze", "06-10 10:00 preflight attention 48 hours before", "06-12 00:00 day", "06-13 00:00 hand_over"}},
+		{"Pacific/Auckland", at("Pacific/Auckland", time.September, 26, 15), []string{"05-01 21:00 wait", "09-19 15:00 watch", "09-19 15:00 preflight attention as the first look",
+			"09-24 15:00 freeze", "09-24 15:00 preflight attention as the look for the freeze", "09-26 00:00 day", "09-27 05:00 hand_over"}},
+		{"America/Los_Angeles", at("America/Los_Angeles", time.June, 12, 10), []string{"05-01 02:00 wait", "06-05 10:00 watch", "06-05 10:00 preflight attention as the first look",
+			"06-10 10:00 freeze", "06-10 10:00 preflight attention as the look for the freeze", "06-12 00:00 day", "06-13 00:00 hand_over"}},
 	} {
 		t.Run(x.zone+x.begins.Format(" Jan 2"), func(t *testing.T) {
 			t.Parallel()
@@ -220,8 +220,8 @@ func TestAMovedWeddingMovesEverything(t *testing.T) {
 	if out := c.run(); out.State != domain.CareHandedOver || out.Date != "2027-07-03" {
 		t.Errorf("ended as %+v", out)
 	}
-	c.want("05-01 10:00 wait", "06-05 14:00 watch", "06-05 14:00 preflight attention seven days before", "06-10 14:00 freeze", "06-10 14:00 preflight attention 48 hours before",
-		"06-11 14:00 wait", "06-26 11:00 watch", "06-26 11:00 preflight attention seven days before", "07-01 11:00 freeze", "07-01 11:00 preflight attention 48 hours before",
+	c.want("05-01 10:00 wait", "06-05 14:00 watch", "06-05 14:00 preflight attention as the first look", "06-10 14:00 freeze", "06-10 14:00 preflight attention as the look for the freeze",
+		"06-11 14:00 wait", "06-26 11:00 watch", "06-26 11:00 preflight attention as the first look", "07-01 11:00 freeze", "07-01 11:00 preflight attention as the look for the freeze",
 		"07-03 00:00 day", "07-04 00:00 hand_over")
 }
 
@@ -248,7 +248,7 @@ func TestAWeddingThatIsMovedOnItsDayHasNoDayAnyMore(t *testing.T) {
 	if out := c.run(); out.State != domain.CareEnded {
 		t.Errorf("ended as %+v", out)
 	}
-	c.want("05-01 10:00 watch", "05-01 10:00 preflight attention seven days before", "05-02 14:00 freeze", "05-02 14:00 preflight attention 48 hours before", "05-04 00:00 day",
+	c.want("05-01 10:00 watch", "05-01 10:00 preflight attention as the first look", "05-02 14:00 freeze", "05-02 14:00 preflight attention as the look for the freeze", "05-04 00:00 day",
 		"05-04 14:00 wait", "05-05 14:00 end")
 }
 
@@ -287,14 +287,14 @@ func TestAWeddingThatIsBookedLateHasAtOnceWhatIsDue(t *testing.T) {
 		c := newChapel(t, "Europe/London")
 		c.book(at("Europe/London", time.May, 2, 14), 4, domain.StatusConfirmed)
 		c.run()
-		c.want("05-01 10:00 freeze", "05-01 10:00 preflight attention 48 hours before", "05-02 00:00 day", "05-03 00:00 hand_over")
+		c.want("05-01 10:00 freeze", "05-01 10:00 preflight attention as the look for the freeze", "05-02 00:00 day", "05-03 00:00 hand_over")
 	})
 	t.Run("on the day", func(t *testing.T) {
 		t.Parallel()
 		c := newChapel(t, "Europe/London")
 		c.book(at("Europe/London", time.May, 1, 11), 4, domain.StatusConfirmed)
 		c.run()
-		c.want("05-01 10:00 day", "05-01 10:00 preflight attention 48 hours before", "05-02 00:00 hand_over")
+		c.want("05-01 10:00 day", "05-01 10:00 preflight attention as the look for the freeze", "05-02 00:00 hand_over")
 	})
 	t.Run("when it was over", func(t *testing.T) {
 		t.Parallel()

@@ -39,6 +39,19 @@ var funcs = map[string]any{
 	"clash":    clash,
 	"trouble":  trouble,
 	"mrkdwn":   mrkdwn.Replace,
+	"ways":     ways,
+}
+
+// ways is what stands above the list of a message.
+func ways(k domain.NotifyKind) string {
+	switch k {
+	case domain.NotifyPreflightFailed:
+		return "What was found"
+	case domain.NotifyWeddingOver:
+		return "What is left to do"
+	default:
+		return "Ways out"
+	}
 }
 
 // clash says what is wrong with a resource.

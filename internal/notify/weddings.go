@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/rules/calendartime"
 	rules "github.com/wedsync/wedsync/internal/rules/notify"
 	"github.com/wedsync/wedsync/internal/rules/weddingcare"
 	"github.com/wedsync/wedsync/internal/store"
@@ -30,9 +31,9 @@ func (p *planner) wedding(ctx context.Context, f store.Fact) error {
 		}
 	case domain.TopicWeddingPreflight:
 		m.subject = "preflight/" + string(id)
-		loc, err := p.zoneOf(ctx, c.ResourceID)
+		loc, err := calendartime.LoadZone(c.Zone)
 		if err != nil {
-			return err
+			loc = time.UTC
 		}
 		days := rules.WeddingDays(p.tx.Now, loc)
 		m.WeddingDay = !c.StartsAt.Before(days.Start) && c.StartsAt.Before(days.End)

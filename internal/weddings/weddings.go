@@ -97,6 +97,9 @@ func Look(ctx context.Context, tx *store.Tx, wedding domain.BookingID) (Looked, 
 		if c.State.Over() {
 			return Looked{Care: c, Done: true}, nil
 		}
+		if c.State == domain.CareDay && c.DayFrom.Equal(now.DayFrom) {
+			break // its day went on and is over now, which is told as any other end of a day
+		}
 		l.take(now)
 		return l.finish(ctx, domain.CareEnded, "it was moved into the past")
 	}
@@ -200,9 +203,9 @@ func (l *looker) proceed(ctx context.Context) (Looked, error) {
 }
 
 var reasons = map[domain.CareState]string{
-	domain.CareWaiting:   "the wedding is more than a week away",
-	domain.CarePreflight: "the wedding is within a week",
-	domain.CareFrozen:    "the wedding is within 48 hours: nothing risky happens by itself",
+	domain.CareWaiting:   "the first look at the wedding is not due yet",
+	domain.CarePreflight: "the first look at the wedding is due",
+	domain.CareFrozen:    "the freeze of the wedding begins: nothing risky happens by itself",
 	domain.CareDay:       "it is the day of the wedding",
 }
 
@@ -211,8 +214,8 @@ func (l *looker) move(ctx context.Context, to domain.CareState, why string) erro
 	was := l.c.State
 	l.c.State = to
 	refs := map[string]string{"booking": string(l.c.BookingID), "state": string(to), "was": string(was), "date": l.c.Date, "resource": string(l.c.ResourceID)}
-	if to == domain.CareFrozen {
-		refs["told"] = "frozen"
+	if to == domain.CareFrozen || to == domain.CareDay && was != domain.CareFrozen {
+		refs["told"] = "frozen" // also of a wedding that is booked so late that its day comes first
 	}
 	if err := l.tx.Emit(ctx, domain.TopicWeddingChanged, refs); err != nil {
 		return err

@@ -136,7 +136,7 @@ func PreflightText(p domain.Preflight, zone string) string {
 	return b.String()
 }
 
-var why = map[domain.PreflightKind]string{domain.PreflightWeek: "seven days before", domain.PreflightFreeze: "48 hours before",
+var why = map[domain.PreflightKind]string{domain.PreflightWeek: "as the first look", domain.PreflightFreeze: "as the look for the freeze",
 	domain.PreflightAgain: "because the one before found something", domain.PreflightAsked: "because somebody asked"}
 
 // Why says why a preflight was made.

@@ -316,7 +316,7 @@ func TestAPreflightReadsAsTextInTheZoneOfTheWedding(t *testing.T) {
 	f.Timeline = nil
 	p := domain.Preflight{Kind: domain.PreflightFreeze, Checks: weddingcare.Judge(f, begins.Add(-48*hour)), Start: begins, MadeAt: begins.Add(-48 * hour)}
 	text := weddingcare.PreflightText(p, "Pacific/Auckland")
-	for _, part := range []string{"Sun 13 Jun 2027, 01:00", "48 hours before", "One thing puts the wedding in danger, and one needs a look.", "IN DANGER  Calendar: it did not answer, twice",
+	for _, part := range []string{"Sun 13 Jun 2027, 01:00", "as the look for the freeze", "One thing puts the wedding in danger, and one needs a look.", "IN DANGER  Calendar: it did not answer, twice",
 		"-> See whether the system itself works", "LOOK       there is no timeline"} {
 		if !strings.Contains(text, part) {
 			t.Errorf("the text lacks %q:\n%s", part, text)
