@@ -120,6 +120,31 @@ func TestAnOperatorCannotOverrideAFreeze(t *testing.T) {
 	}
 }
 
+// TestAConnectionThatRanIsFrozenAlsoWhileItIsConnectedAnew: who pauses it and has it connected again comes around no freeze.
+func TestAConnectionThatRanIsFrozenAlsoWhileItIsConnectedAnew(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.weddingToday(b.a)
+	admin, at := b.token(b.a.org, domain.RoleAdmin), "/v1/integrations/"+string(b.a.integration)
+	connecting := func(read string) {
+		b.must(b.store.Tenant(t.Context(), b.a.org, func(ctx context.Context, tx *store.Tx) error {
+			_, err := tx.Exec(ctx, "UPDATE integrations SET state = 'connecting', last_delivery_at = NULL, last_sync_at = "+read+" WHERE org_id = $1 AND id = $2", tx.Org, b.a.integration)
+			return err
+		}))
+	}
+	settings := func() string { return fmt.Sprintf(`{"version":%d,"settings":{"page":2}}`, b.version(b.a)) }
+	connecting("created_at")
+	b.do("PATCH", at, admin, settings()).problem(t, http.StatusLocked, "frozen")
+	b.do("DELETE", at, admin, "").problem(t, http.StatusLocked, "frozen")
+	connecting("NULL")
+	if got := b.do("PATCH", at, admin, settings()); got.status != http.StatusOK {
+		t.Errorf("other settings of a connection that never ran: %d %s", got.status, got.body)
+	}
+	if got := b.do("DELETE", at, admin, ""); got.status != http.StatusNoContent {
+		t.Errorf("the end of a connection that never ran: %d %s", got.status, got.body)
+	}
+}
+
 func TestWhatMendsAndProtectsIsNotFrozen(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

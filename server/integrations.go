@@ -211,7 +211,7 @@ func (s *Server) deleteIntegration(ctx context.Context, in *deleteIntegrationInp
 		if err != nil {
 			return err
 		}
-		if was.State != domain.IntegrationConnecting {
+		if !neverRan(was) {
 			if _, err := freeze.Person(ctx, tx, freeze.ActDisconnect, "id", "integration/"+string(id), in.override(ctx)); err != nil {
 				return err
 			}
