@@ -182,3 +182,43 @@ func TestADayThatIsMadeShorterWhileItGoesOnStillEndsWithItsReport(t *testing.T) 
 	}
 	a.heard(domain.NotifyWeddingOver)
 }
+
+// TestAClashThatCameAndWentBetweenTwoLooksIsInTheReport has a double booking decided within minutes.
+func TestAClashThatCameAndWentBetweenTwoLooksIsInTheReport(t *testing.T) {
+	t.Parallel()
+	a := newAudience(t)
+	a.advance(day.Add(8 * time.Hour).Sub(a.clock()))
+	on := run(a.desk, a.steps.LookAfterWedding, a.ref())
+	a.advance(time.Minute)
+	late := a.arrive(a.crm, change("late", domain.CategoryEngagement, 14, 16))
+	a.advance(5 * time.Minute)
+	a.tenant(func(ctx context.Context, tx *store.Tx) error {
+		b, err := tx.Booking(ctx, late)
+		if err != nil {
+			return err
+		}
+		b.Status = domain.StatusCancelled
+		_, err = apply.Manual(ctx, tx, b, "admin", "another day")
+		return err
+	})
+	for range 2 { // the second look finds nothing new
+		a.advance(5 * time.Minute)
+		run(a.desk, a.steps.LookAfterWedding, a.ref())
+	}
+	a.advance(on.Status.DayUntil.Sub(a.clock()))
+	run(a.desk, a.steps.LookAfterWedding, a.ref())
+	var h domain.HandOver
+	a.tenant(func(ctx context.Context, tx *store.Tx) (err error) {
+		h, err = tx.HandOver(ctx, a.wedding)
+		return err
+	})
+	var clashes []time.Duration
+	for _, f := range h.Failures {
+		if strings.HasPrefix(f.Subject, "conflict/") && f.OverAt != nil {
+			clashes = append(clashes, f.OverAt.Sub(f.NoticedAt))
+		}
+	}
+	if d := cmp.Diff([]time.Duration{5 * time.Minute}, clashes); d != "" {
+		t.Errorf("clashes in the report (-want +got):\n%s\n%+v", d, h)
+	}
+}

@@ -86,6 +86,15 @@ func (tx *Tx) AlertsOf(ctx context.Context, ids []domain.IntegrationID, since ti
 	return out, fault("read alerts of connections", err)
 }
 
+// ConflictsClosedSince returns the conflicts of bookings that were detected or closed at or after a time, and are over, the oldest
+// first, at most limit.
+func (tx *Tx) ConflictsClosedSince(ctx context.Context, bookings []domain.BookingID, since time.Time, limit int) ([]domain.Conflict, error) {
+	rows, err := tx.Query(ctx, "SELECT "+conflictColumns+` FROM conflicts WHERE org_id = $1 AND (booking_id = ANY($2::uuid[]) OR other_id = ANY($2::uuid[])) AND closed_at >= $3
+		ORDER BY detected_at, id LIMIT $4`, tx.Org, arrayOf(bookings), since, limit)
+	out, err := collect(rows, err, scanConflict)
+	return out, fault("read closed conflicts of bookings", err)
+}
+
 // PutWeddingConnections notes which connections a wedding rests on during its day, in the place of those noted before, and
 // returns those that are it no more.
 func (tx *Tx) PutWeddingConnections(ctx context.Context, wedding domain.BookingID, ids []domain.IntegrationID, starts, until time.Time) (gone []domain.IntegrationID, err error) {

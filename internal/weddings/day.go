@@ -15,6 +15,8 @@ import (
 const (
 	movesAtOnce = 500
 	notesAtOnce = 2000
+	// closedAtOnce bounds the conflicts of a day that are over.
+	closedAtOnce = 200
 	// lateAfter is how long something that a connection told may wait on the day before it is noted as late.
 	lateAfter = 5 * time.Minute
 	// askAgain is how long after a connection was to be read at once that is asked for again, while no reading worked.
@@ -216,14 +218,27 @@ func (g *gatherer) conflicts(ctx context.Context, going map[string]domain.Weddin
 		return err
 	}
 	open := map[string]bool{}
-	for _, c := range known.Open {
-		subject := "conflict/" + string(c.ID)
-		open[subject] = true
-		at := c.DetectedAt
-		if at.Before(g.c.DayFrom) {
-			at = g.c.DayFrom
-		}
+	opened := func(c domain.Conflict) (subject string, at time.Time) {
+		subject, at = "conflict/"+string(c.ID), later(c.DetectedAt, g.c.DayFrom)
 		g.note(domain.NoteConflict, true, at, subject, subject+"/opened", "a %s conflict: %s", c.Severity, c.Explanation)
+		return subject, at
+	}
+	for _, c := range known.Open {
+		subject, _ := opened(c)
+		open[subject] = true
+	}
+	// Those that came and went between two looks belong into the report as well.
+	closed, err := g.tx.ConflictsClosedSince(ctx, concerned, g.c.DayFrom, closedAtOnce)
+	if err != nil {
+		return err
+	}
+	for _, c := range closed {
+		subject := "conflict/" + string(c.ID)
+		if _, noted := going[subject]; noted || open[subject] || c.DetectedAt.Before(g.c.DayFrom) {
+			continue
+		}
+		_, at := opened(c)
+		g.note(domain.NoteConflict, false, *c.ClosedAt, subject, subject+"/closed/"+at.Format(time.RFC3339Nano), "the conflict is %s", c.State)
 	}
 	for subject, n := range going {
 		if n.Kind != domain.NoteConflict || open[subject] {
