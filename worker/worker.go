@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
@@ -52,6 +53,8 @@ type Deps struct {
 	Tracer *tracing.Tracer
 	// FailOver has a connection read at once that tells of no news on the day of a wedding; nil = there is no way.
 	FailOver func(ctx context.Context, org domain.OrgID, id domain.IntegrationID, reason string) error
+	// Interceptors stand around workflows and steps, inside those of tracing; nil = none.
+	Interceptors []interceptor.WorkerInterceptor
 	// BroadcastWait replaces the published schedule of retries, for tests.
 	BroadcastWait func(failures int) time.Duration
 
@@ -130,7 +133,7 @@ func New(d Deps, o Options) (*Worker, error) {
 		options := worker.Options{
 			WorkerStopTimeout:           o.StopTimeout,
 			DisableRegistrationAliasing: true,
-			Interceptors:                interceptors(d.Tracer),
+			Interceptors:                append(interceptors(d.Tracer), d.Interceptors...),
 			OnFatalError: func(err error) {
 				w.fatal <- fmt.Errorf("worker on %s: %w", q, err)
 			},

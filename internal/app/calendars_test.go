@@ -45,13 +45,17 @@ type studio struct {
 
 var calendarProviders = []string{"google", "outlook", "caldav"}
 
-// startStack runs the whole program until the test ends.
-func startStack(t *testing.T, addr string, cfg app.Config) *app.Stack {
+// startStack runs the whole program until the test ends, on a clock of its own if one is given.
+func startStack(t *testing.T, addr string, cfg app.Config, own ...*clock) *app.Stack {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 15*time.Minute)
 	ready, done, ended := make(chan *app.Stack, 1), make(chan struct{}), make(chan error, 1)
+	o := app.DevOptions{HTTPAddr: addr, Ephemeral: true, Private: true, Config: cfg, Out: log{t}}
+	for _, c := range own {
+		o.Now, o.Between = c.Now, append(o.Between, c)
+	}
 	go func() {
-		ended <- app.DevStack(ctx, app.DevOptions{HTTPAddr: addr, Ephemeral: true, Private: true, Config: cfg, Out: log{t}},
+		ended <- app.DevStack(ctx, o,
 			func(ctx context.Context, s *app.Stack) error {
 				ready <- s
 				select {

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"time"
 
+	"go.temporal.io/sdk/interceptor"
+
 	"github.com/wedsync/wedsync/internal/clientaddr"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/retention"
@@ -85,7 +87,18 @@ type Config struct {
 	WorkerMetricsAddr string
 	Traces            Traces
 
-	logTo io.Writer // nil = standard error
+	logTo   io.Writer                       // nil = standard error
+	now     func() time.Time                // nil = time.Now
+	between []interceptor.WorkerInterceptor // of workflows and steps
+}
+
+// clock is what everything goes by that stores or judges times. Probes, pauses between tries and measures of how long something
+// took go by that of the machine.
+func (c Config) clock() func() time.Time {
+	if c.now == nil {
+		return time.Now
+	}
+	return c.now
 }
 
 // Defaults returns the settings that a small production process starts from.
@@ -236,7 +249,7 @@ func (c Config) tokenKeys() ([]token.Key, error) {
 
 // Retention says how long webhooks are kept.
 func (c Config) Retention() retention.Options {
-	return retention.Options{Bodies: c.KeepBodies, Rows: c.KeepDeliveries}
+	return retention.Options{Bodies: c.KeepBodies, Rows: c.KeepDeliveries, Now: c.now}
 }
 
 func (c Config) worker() worker.Options {

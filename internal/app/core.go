@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"os"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -69,7 +68,7 @@ func Open(ctx context.Context, c Config, name string) (*Core, error) {
 		return nil, err
 	}
 	if core.Store, err = store.Open(ctx, c.DatabaseURL, core.Ring, store.Options{MaxConns: c.DatabaseConns, SystemMaxConns: c.SystemConns,
-		AppName: "wedsync " + name}); err != nil {
+		AppName: "wedsync " + name, Now: c.now}); err != nil {
 		core.HTTP.Close()
 		core.closeTracer()
 		return nil, err
@@ -108,7 +107,7 @@ func Open(ctx context.Context, c Config, name string) (*Core, error) {
 // openerOver opens connections over a client, with everything that providers may ask for but the discipline of calls: probes go
 // without, because they find out that a system answers again.
 func (c *Core) openerOver(client *httpx.Client) *connect.Opener {
-	return connect.New(findProvider, client, time.Now, 0).WithGrants(c.Grants).WithConsents(connect.StoredConsents(c.Store))
+	return connect.New(findProvider, client, c.Config.clock(), 0).WithGrants(c.Grants).WithConsents(connect.StoredConsents(c.Store))
 }
 
 func (c *Core) checkSchema(ctx context.Context) error {

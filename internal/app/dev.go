@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"go.temporal.io/sdk/interceptor"
+
 	"github.com/wedsync/wedsync/internal/contract"
 	"github.com/wedsync/wedsync/internal/devstack"
 	"github.com/wedsync/wedsync/internal/domain"
@@ -48,6 +50,10 @@ type DevOptions struct {
 	Postgres map[string]string
 	// Temporal are dynamic settings of the private Temporal server, KEY=JSON.
 	Temporal []string
+	// Now is the clock of what is stored and of workflows, for stories on compressed time; nil = that of the machine. Between tells
+	// workflows of it.
+	Now     func() time.Time
+	Between []interceptor.WorkerInterceptor
 	// NoWorker leaves the worker out, for benchmarks that bring their own.
 	NoWorker bool
 	Out      io.Writer
@@ -113,7 +119,7 @@ func DevStack(ctx context.Context, o DevOptions, use func(ctx context.Context, s
 		return &devstack.UserError{Line: "open the log in the data folder: " + reason(err), Err: err}
 	}
 	defer logs.Close()
-	cfg.logTo = logs
+	cfg.logTo, cfg.now, cfg.between = logs, o.Now, o.Between
 	if cfg, err = devSecrets(dir, cfg); err != nil {
 		return err
 	}

@@ -98,25 +98,25 @@ func NewServer(c *Core, addr string) (*Server, error) {
 	s.in, err = server.NewIntake(server.IntakeDeps{Record: c.Store.IntakeRecord, Versions: c.Store.IntegrationVersions, Provider: findProvider,
 		Connect: func(conn *provider.Connection) { conn.HTTP = c.HTTP }, Seal: c.Store.SealDelivery, Put: s.Inbox.Writer.Put, Refused: c.Store.RecordRefusals, Log: c.Log,
 		Tracer: c.Tracer, TraceCallers: callers, KeySets: keys, CredentialUses: c.Store.NoteCredentialUses, Metrics: c.Metrics, Senders: senders, Lease: c.leaseTokens, Full: s.Inbox.Writer.Full, Waiting: c.Store.WaitingDeliveryCount,
-		Limits: server.IntakeLimits{MaxBody: c.Config.MaxBody, Rate: c.Config.IntegrationRate, Burst: int(2 * c.Config.IntegrationRate),
+		Now: c.Config.now, Limits: server.IntakeLimits{MaxBody: c.Config.MaxBody, Rate: c.Config.IntegrationRate, Burst: int(2 * c.Config.IntegrationRate),
 			AddressRate: c.Config.AddressRate, OrgRate: c.Config.OrganizationRate, OrgShare: c.Config.ServerShare, MaxWaiting: c.Config.MaxWaiting}})
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Metrics.Register(server.NewLagCollector(c.Store.LagTotals, time.Now, c.Log)); err != nil {
+	if err := c.Metrics.Register(server.NewLagCollector(c.Store.LagTotals, c.Config.clock(), c.Log)); err != nil {
 		return nil, domain.E(domain.KindInternal, "register metric of lags: %w", err)
 	}
-	if err := c.Metrics.Register(server.NewPushLagCollector(c.Store.PushLagTotals, time.Now, c.Log)); err != nil {
+	if err := c.Metrics.Register(server.NewPushLagCollector(c.Store.PushLagTotals, c.Config.clock(), c.Log)); err != nil {
 		return nil, domain.E(domain.KindInternal, "register metric of lags of copies: %w", err)
 	}
-	if err := c.Metrics.Register(server.NewHealthCollector(c.Store.HealthTotals, time.Now, c.Log)); err != nil {
+	if err := c.Metrics.Register(server.NewHealthCollector(c.Store.HealthTotals, c.Config.clock(), c.Log)); err != nil {
 		return nil, domain.E(domain.KindInternal, "register metrics of health: %w", err)
 	}
-	if err := c.Metrics.Register(server.NewWeddingCollector(c.Store.CareTotals, time.Now, c.Log)); err != nil {
+	if err := c.Metrics.Register(server.NewWeddingCollector(c.Store.CareTotals, c.Config.clock(), c.Log)); err != nil {
 		return nil, domain.E(domain.KindInternal, "register metrics of weddings: %w", err)
 	}
 	notices, err := server.NewNotices(server.NoticeDeps{Record: c.Store.WatchRecord, Note: c.noteNotice, Provider: findProvider, Senders: senders,
-		Log: c.Log, Metrics: c.Metrics, Limits: server.IntakeLimits{AddressRate: c.Config.AddressRate}})
+		Log: c.Log, Metrics: c.Metrics, Now: c.Config.now, Limits: server.IntakeLimits{AddressRate: c.Config.AddressRate}})
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func NewServer(c *Core, addr string) (*Server, error) {
 	s.keep = &guard.Keeper{Guard: &guard.Guard{Store: c.Store, Opener: c.Opener}, Log: c.Log}
 	c.checkFiles()
 	s.hub = stream.New(c.Store, stream.Options{Logger: c.Log, Total: c.Config.Streams, PerOrg: c.Config.StreamsPerOrg,
-		Watch: s.waker.Watch, Watching: s.waker.Watching})
+		Watch: s.waker.Watch, Watching: s.waker.Watching, Now: c.Config.now})
 	handler, err := c.codecHandler()
 	if err != nil {
 		return nil, err
@@ -135,7 +135,7 @@ func NewServer(c *Core, addr string) (*Server, error) {
 	if public == "" {
 		public = "http://" + addr
 	}
-	s.http, err = server.New(server.Deps{Store: c.Store, Flow: c.Flow, Hub: s.hub, Tokens: verifier, Providers: providers.All(),
+	s.http, err = server.New(server.Deps{Now: c.Config.now, Store: c.Store, Flow: c.Flow, Hub: s.hub, Tokens: verifier, Providers: providers.All(),
 		ApplyManual: c.applyManual, Holds: c.holdsDesk(), Guard: s.keep.Guard, Onboard: c.onboard, Probe: c.probe, Outward: c.HTTP, Grants: c.Grants, Intake: s.in, Notices: notices, Codec: handler, Senders: senders, Links: sharelink.New(c.Ring), Metrics: c.Metrics, Logger: c.Log,
 		Options: server.Options{PublicURL: public, CallbackURL: c.Config.callbackURL(addr), Version: Version, TemporalUI: c.Config.TemporalUI, MetricsToken: c.Config.MetricsToken,
 			DrainTimeout: c.Config.DrainTimeout, DrainDelay: c.Config.DrainDelay,
@@ -265,7 +265,7 @@ func (c *Core) onboard(ctx context.Context, i domain.Integration, secrets map[st
 	if err != nil {
 		return nil, err
 	}
-	conn := provider.Connection{Integration: i, Secrets: secrets, Zone: loc, HTTP: c.HTTP, Now: time.Now}
+	conn := provider.Connection{Integration: i, Secrets: secrets, Zone: loc, HTTP: c.HTTP, Now: c.Config.clock()}
 	conn.HTTP = c.HTTP.Through(c.Outbound.For(i, registration, conn))
 	connected := true
 	switch {

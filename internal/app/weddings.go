@@ -78,7 +78,7 @@ func (c *Core) pollAtOnce(ctx context.Context, org domain.OrgID, id domain.Integ
 	ref := flow.IntegrationRef{Org: org, ID: id, Provider: name}
 	_, err = c.Flow.Failover(ctx, ref, contract.FailoverRequest{To: contract.FailoverToPolling, Cause: domain.OverWeddingDay, By: "system:wedding"})
 	if domain.KindOf(err) == domain.KindConflict {
-		_, err = c.Flow.Resync(ctx, ref, contract.ResyncRequest{RunID: domain.NewID[domain.SyncRunID](time.Now()), By: "system:wedding"})
+		_, err = c.Flow.Resync(ctx, ref, contract.ResyncRequest{RunID: domain.NewID[domain.SyncRunID](c.Store.Now()), By: "system:wedding"})
 	}
 	return err
 }

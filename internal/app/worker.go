@@ -28,7 +28,7 @@ func RunWorker(ctx context.Context, c *Core) error {
 	}
 	defer probes.Close()
 	w, err := worker.New(worker.Deps{ProbeOpener: c.openerOver(probes),
-		Tracer: c.Tracer, Temporal: c.Flow.Temporal(), Store: c.Store, Opener: c.Opener, Log: c.Log, Broadcast: out,
+		Tracer: c.Tracer, Interceptors: c.Config.between, Temporal: c.Flow.Temporal(), Store: c.Store, Opener: c.Opener, Log: c.Log, Broadcast: out,
 		FailOver: c.pollAtOnce, NotifyURL: c.Config.notifyURL(), Mail: mail, Link: strings.TrimSuffix(c.Config.PublicURL, "/"), ProbeControl: c.probeControl(), PagerDuty: c.Config.PagerDutyURL, Failover: c.Config.Failover}, c.Config.worker())
 	if err != nil {
 		return err
