@@ -155,9 +155,9 @@ type riskyChange struct {
 }
 
 // riskyChanges finds what a change alters of how a system is read and written. Names, credentials and intervals may change at
-// any time: a wedding day is when they are mended. Nor does it matter for an integration that does not run yet.
+// any time: a wedding day is when they are mended. Nor does it matter for an integration that never ran.
 func riskyChanges(was, now domain.Integration, settings bool, g *domain.Guard) (out []riskyChange) {
-	if was.State == domain.IntegrationConnecting {
+	if neverRan(was) {
 		return nil
 	}
 	add := func(changed bool, act freeze.Act, field string) {
@@ -171,4 +171,10 @@ func riskyChanges(was, now domain.Integration, settings bool, g *domain.Guard) (
 	add(!reflect.DeepEqual(was.Sync, now.Sync), freeze.ActSync, "body.sync")
 	add(g != nil && *g != was.Guard, freeze.ActGuard, "body.guard")
 	return out
+}
+
+// neverRan reports whether an integration is being connected for the first time: one that worked before, and is connected anew,
+// has something to lose.
+func neverRan(i domain.Integration) bool {
+	return i.State == domain.IntegrationConnecting && i.LastSyncAt == nil && i.LastDeliveryAt == nil
 }
