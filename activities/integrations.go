@@ -47,7 +47,8 @@ func config(i domain.Integration, opened any) contract.IntegrationConfig {
 	_, pulls := provider.As[provider.Puller](opened)
 	_, writes := provider.As[provider.Writer](opened)
 	return contract.IntegrationConfig{Provider: i.Provider, State: i.State, PollSeconds: int64(i.PollEvery.Seconds()),
-		CanPull: pulls && i.Direction.Imports(), CanWrite: writes && (i.Direction.Exports() || i.Copies == domain.CopiesPurging), Version: i.Version, WorkHold: i.WorkHold}
+		CanPull: pulls && i.Direction.Imports(), CanWrite: writes && (i.Direction.Exports() || i.Copies == domain.CopiesPurging), Version: i.Version, WorkHold: i.WorkHold,
+		QuickPull: i.SyncCursor != ""}
 }
 
 // SetIntegrationStateInput is the wish that an integration reach a state.

@@ -152,6 +152,9 @@ func (a *Syncs) pullPage(ctx context.Context, ref SyncRef, ahead *pageAhead, rea
 	if err != nil {
 		return out, nil, err
 	}
+	if run.State != domain.SyncRunning {
+		return out, nil, nil // its last page and its end were stored, and the answer was lost
+	}
 	puller, ok := provider.As[provider.Puller](opened)
 	if !ok {
 		return out, nil, domain.E(domain.KindPermanent, "this connection cannot be listed")

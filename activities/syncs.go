@@ -40,8 +40,13 @@ type StartSyncRunInput struct {
 // StartSyncRun stores the run, which answers the messages of the system that came before. The caller chose its id, so a
 // repeat finds it.
 func (a *Syncs) StartSyncRun(ctx context.Context, in StartSyncRunInput) error {
-	return fail(a.Store.Tenant(ctx, in.Org, func(ctx context.Context, tx *store.Tx) error {
-		run, _, err := tx.StartSyncRun(ctx, domain.SyncRun{ID: in.Run, IntegrationID: in.Integration, Full: in.Full, RequestedBy: in.By})
+	_, err := a.startRun(ctx, in)
+	return fail(err)
+}
+
+func (a *Syncs) startRun(ctx context.Context, in StartSyncRunInput) (run domain.SyncRun, err error) {
+	err = a.Store.Tenant(ctx, in.Org, func(ctx context.Context, tx *store.Tx) (err error) {
+		run, _, err = tx.StartSyncRun(ctx, domain.SyncRun{ID: in.Run, IntegrationID: in.Integration, Full: in.Full, RequestedBy: in.By})
 		if err != nil {
 			return err
 		}
@@ -49,7 +54,8 @@ func (a *Syncs) StartSyncRun(ctx context.Context, in StartSyncRunInput) error {
 			return err
 		}
 		return tx.Emit(ctx, domain.TopicSyncProgress, in.refs(run.State))
-	}))
+	})
+	return run, err
 }
 
 // EndSyncRunInput says how a run ended.
@@ -63,7 +69,11 @@ type EndSyncRunInput struct {
 
 // EndSyncRun closes the run; a finished one hands its position to the integration. Running it again changes nothing.
 func (a *Syncs) EndSyncRun(ctx context.Context, in EndSyncRunInput) error {
-	return fail(a.Store.Tenant(ctx, in.Org, func(ctx context.Context, tx *store.Tx) error {
+	return fail(a.endRun(ctx, in))
+}
+
+func (a *Syncs) endRun(ctx context.Context, in EndSyncRunInput) error {
+	return a.Store.Tenant(ctx, in.Org, func(ctx context.Context, tx *store.Tx) error {
 		run, err := tx.EndSyncRun(ctx, in.Run, in.State, store.SyncPage{Removed: in.Removed, Quarantined: in.Quarantined}, reasonFor(in.Kind))
 		if domain.KindOf(err) == domain.KindNotFound {
 			return nil // it failed before it could be stored
@@ -77,7 +87,7 @@ func (a *Syncs) EndSyncRun(ctx context.Context, in EndSyncRunInput) error {
 			}
 		}
 		return tx.Emit(ctx, domain.TopicSyncProgress, in.refs(in.State))
-	}))
+	})
 }
 
 // fail adds to the general rule that refused credentials stop the integration until somebody reconnects it, and keeps what a

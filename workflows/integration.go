@@ -48,6 +48,8 @@ type integration struct {
 	orders   []*order
 	pushing  workflow.Future // PushBookings in progress
 	syncing  workflow.Future // child Sync in progress, known in this run
+	pulling  workflow.Future // PullNews in progress
+	pull     contract.ResyncRequest
 	alarm    workflow.Future // the one timer
 	alarmAt  time.Time
 	cancel   workflow.CancelFunc
@@ -181,11 +183,12 @@ func (s *integration) act(ctx workflow.Context) {
 		return
 	}
 	s.collectPush(ctx)
+	s.collectNews(ctx)
 	if s.syncing != nil && s.syncing.IsReady() && s.Current != nil {
 		// The child ended without its signal: it was terminated or failed hard.
 		s.endSync(*s.Current)
 	}
-	if s.Current != nil && s.syncing == nil && due(s.orphanAt, now) {
+	if s.Current != nil && s.syncing == nil && s.pulling == nil && due(s.orphanAt, now) {
 		workflow.GetLogger(ctx).Warn("a sync run of an earlier run of this workflow never reported its end", "run", *s.Current)
 		s.endSync(*s.Current)
 	}
@@ -373,7 +376,7 @@ func (s *integration) startSync(ctx workflow.Context) {
 		if workflow.SideEffect(ctx, func(workflow.Context) any { return string(domain.NewID[domain.SyncRunID](now)) }).Get(&id) != nil {
 			return
 		}
-		r = contract.ResyncRequest{RunID: domain.SyncRunID(id), By: "schedule"}
+		r = contract.ResyncRequest{RunID: domain.SyncRunID(id), By: scheduled}
 	default:
 		return
 	}
@@ -382,6 +385,16 @@ func (s *integration) startSync(ctx workflow.Context) {
 	} else {
 		s.NextPoll = time.Time{}
 	}
+	if s.Config.QuickPull && !r.Full && r.By == scheduled {
+		s.pullNews(ctx, r)
+		return
+	}
+	s.startChild(ctx, r)
+}
+
+// startChild begins, or goes on with, a run by a workflow of its own.
+func (s *integration) startChild(ctx workflow.Context, r contract.ResyncRequest) {
+	now := workflow.Now(ctx)
 	child := workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:            contract.SyncWorkflowID(r.RunID),
 		WorkflowTaskTimeout:   30 * time.Second,
@@ -416,7 +429,7 @@ func (s *integration) awake(ctx workflow.Context) bool {
 		return false
 	}
 	if s.reload || len(s.orders) > 0 || s.pushing != nil && s.pushing.IsReady() || s.syncing != nil && s.syncing.IsReady() ||
-		s.keeping != nil && s.keeping.IsReady() {
+		s.pulling != nil && s.pulling.IsReady() || s.keeping != nil && s.keeping.IsReady() {
 		return true
 	}
 	return s.Config != nil && s.Config.State == domain.IntegrationActive && !s.resting(workflow.Now(ctx)) &&
@@ -440,7 +453,7 @@ func (s *integration) setAlarm(ctx workflow.Context) {
 		resting := s.resting(now)
 		if resting {
 			consider(later(s.Config.WorkHold.Until, now))
-			if s.Current != nil && s.syncing == nil {
+			if s.Current != nil && s.syncing == nil && s.pulling == nil {
 				consider(s.orphanAt)
 			}
 		}
@@ -459,7 +472,7 @@ func (s *integration) setAlarm(ctx workflow.Context) {
 			}
 			if s.Current == nil {
 				consider(s.NextPoll)
-			} else if s.syncing == nil {
+			} else if s.syncing == nil && s.pulling == nil {
 				consider(s.orphanAt)
 			}
 		}
@@ -478,7 +491,7 @@ func (s *integration) setAlarm(ctx workflow.Context) {
 // unless the history grows long.
 func (s *integration) mayRenew(ctx workflow.Context) bool {
 	info := workflow.GetInfo(ctx)
-	return info.GetContinueAsNewSuggested() && s.pushing == nil && s.keeping == nil && len(s.orders) == 0 && workflow.AllHandlersFinished(ctx) &&
+	return info.GetContinueAsNewSuggested() && s.pushing == nil && s.pulling == nil && s.keeping == nil && len(s.orders) == 0 && workflow.AllHandlersFinished(ctx) &&
 		(s.Current == nil || info.GetCurrentHistoryLength() > 3*int(suggestedLength))
 }
 

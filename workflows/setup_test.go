@@ -57,6 +57,7 @@ type script struct {
 	wake   func(in activities.WakeConflictInput) (activities.ConflictView, error)
 	start  func(n int) error
 	page   func(n int) (activities.PullPageResult, error)
+	news   func(n int, in activities.PullNewsInput) (activities.PullNewsResult, error)
 	prove  func(n int) (activities.ConfirmRemovalsResult, error)
 	end    func(n int, in activities.EndSyncRunInput) error
 	keep   func(n int) (activities.KeepWatchesResult, error)
@@ -158,6 +159,10 @@ func (s *script) StartSyncRun(context.Context, activities.StartSyncRunInput) err
 		return nil
 	}
 	return s.start(n)
+}
+
+func (s *script) PullNews(_ context.Context, in activities.PullNewsInput) (activities.PullNewsResult, error) {
+	return answer(s, "PullNews", func(n int) (activities.PullNewsResult, error) { return s.news(n, in) })
 }
 
 func (s *script) PullPage(context.Context, activities.PullPageInput) (activities.PullPageResult, error) {

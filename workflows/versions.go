@@ -22,3 +22,5 @@ package workflows
 //	14 Integration has failing over judged, sends a connection over by a message (Failover), and lets deliveries lie during a
 //	   drill; only where the settings, as read by a step, tell of a failover, and where the message came, so earlier histories
 //	   take the way they took
+//	15 Integration pulls what is new by an activity where its row, as read by a step, says that its position is known, so earlier
+//	   histories take the way they took

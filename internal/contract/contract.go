@@ -184,6 +184,7 @@ type IntegrationConfig struct {
 	Version     int64                   `json:"version"`
 	WatchesDue  time.Time               `json:"watches_due,omitzero"` // when its watches are to be looked after; zero = never
 	PullWanted  time.Time               `json:"pull_wanted,omitzero"` // since when a message of the system waits for a pull
+	QuickPull   bool                    `json:"quick_pull,omitempty"` // its position is known, so a pull needs no workflow of its own
 	WorkHold    *domain.WorkHold        `json:"work_hold,omitempty"`  // its work rests for a window of maintenance
 	Failover    *FailoverConfig         `json:"failover,omitempty"`   // how its news come; nil = as usual, with nothing to judge
 }

@@ -35,7 +35,7 @@ func words() map[string]any {
 	progress := SyncProgress{State: domain.SyncRunning, Phase: "pull", Pages: 1, Seen: 2, Applied: 3, Unchanged: 4, Removed: 5, Proved: 6, Quarantined: 7,
 		Rejected: 8, Restarts: 9, Expected: 10, StartedAt: at, PerSecond: 11.5, ETA: &at}
 	config := &IntegrationConfig{Provider: "custom", State: domain.IntegrationActive, PollSeconds: 300, CanPull: true, CanWrite: true, Version: 3,
-		WatchesDue: at, PullWanted: at, WorkHold: &domain.WorkHold{By: id + "b", Until: at},
+		WatchesDue: at, PullWanted: at, QuickPull: true, WorkHold: &domain.WorkHold{By: id + "b", Until: at},
 		Failover: &FailoverConfig{Mode: domain.FailoverPolling, Due: at, MutedUntil: at}}
 	return map[string]any{
 		"deliveries_signal": DeliveriesSignal{IDs: []domain.DeliveryID{id + "1"}, More: true},

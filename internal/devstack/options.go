@@ -52,6 +52,9 @@ type TemporalOptions struct {
 	CodecEndpoint string
 	// InMemory keeps the store in memory, for tests.
 	InMemory bool
+	// MemoryMiB is what the server should stay below: near it its garbage collector runs more and more. 0 = 1024, which a few
+	// hundred open workflows never come near. The variable GOMEMLIMIT wins.
+	MemoryMiB int
 }
 
 // PostgresOptions tune the private cluster. They do not apply to a server

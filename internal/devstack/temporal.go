@@ -87,7 +87,7 @@ func (d *devServer) startOn(ctx context.Context, port, uiPort int, address, ui s
 		return nil, folderError(d.options.DataDir, err)
 	}
 	spec := childSpec{
-		name: "temporal", path: d.program, args: d.args(port, uiPort), env: temporalEnv(abs),
+		name: "temporal", path: d.program, args: d.args(port, uiPort), env: temporalEnv(abs, d.options.Temporal.MemoryMiB),
 		dir: d.options.DataDir, log: d.log, lock: d.lock,
 		end: []syscall.Signal{syscall.SIGTERM}, wait: 10 * time.Second,
 	}
@@ -146,7 +146,7 @@ func (d *devServer) args(port, uiPort int) []string {
 // temporalEnv is this process's environment without Temporal's own variables,
 // which would configure the command, with its settings file kept out of the
 // user's home, and with a calmer garbage collector unless the user chose one.
-func temporalEnv(dir string) []string {
+func temporalEnv(dir string, memoryMiB int) []string {
 	var env []string
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "TEMPORAL_") && !strings.HasPrefix(v, "HOME=") && !strings.HasPrefix(v, "XDG_CONFIG_HOME=") {
@@ -160,7 +160,10 @@ func temporalEnv(dir string) []string {
 		env = append(env, "GOGC=400")
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		env = append(env, "GOMEMLIMIT=1GiB")
+		if memoryMiB <= 0 {
+			memoryMiB = 1024
+		}
+		env = append(env, fmt.Sprintf("GOMEMLIMIT=%dMiB", memoryMiB))
 	}
 	return append(env, "HOME="+dir, "XDG_CONFIG_HOME="+dir)
 }

@@ -59,7 +59,7 @@ func newBed(ctx context.Context, o Options) (_ *bed, err error) {
 		}
 	}()
 	if b.servers, err = devstack.Start(ctx, devstack.Options{DataDir: o.Dir, Ephemeral: true, Private: true, Log: o.Say,
-		Temporal: devstack.TemporalOptions{SearchAttributes: contract.SearchAttributes()},
+		Temporal: devstack.TemporalOptions{SearchAttributes: contract.SearchAttributes(), MemoryMiB: 4096},
 		Postgres: devstack.PostgresOptions{Settings: map[string]string{"track_commit_timestamp": "on"}}}); err != nil {
 		return nil, err
 	}
