@@ -321,8 +321,13 @@ func (g *gatherer) alerts(ctx context.Context) error {
 		subject := "integration/" + a.Scope.Target
 		key := "alert/" + string(a.ID) + "/" + a.OpenedAt.Format(time.RFC3339Nano)
 		g.note(domain.NoteAlert, false, *a.ToldAt, subject, key+"/told", "people were told (%s)", a.ToldSeverity)
+		// When more people were told is not kept; it was before somebody said that they look after it.
+		raised := g.tx.Now
+		if a.AcknowledgedAt != nil && a.AcknowledgedAt.Before(raised) {
+			raised = *a.AcknowledgedAt
+		}
 		for level := 1; level <= a.Level; level++ {
-			g.note(domain.NoteAlert, false, g.tx.Now, subject, fmt.Sprintf("%s/level/%d", key, level), "more people were told, because nobody had said that they look after it")
+			g.note(domain.NoteAlert, false, raised, subject, fmt.Sprintf("%s/level/%d", key, level), "more people were told, because nobody had said that they look after it")
 		}
 		if a.AcknowledgedAt != nil {
 			g.note(domain.NoteAlert, false, *a.AcknowledgedAt, subject, key+"/acknowledged", "somebody said that they look after it")

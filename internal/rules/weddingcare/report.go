@@ -151,15 +151,15 @@ func HandOverText(h domain.HandOver) string {
 		b.WriteString("\nWhat failed\n")
 	}
 	for _, f := range h.Failures {
-		name := f.Name
-		if name == "" {
-			name = f.Subject
+		what := f.What
+		if !strings.HasPrefix(what, f.Name) { // without a name it speaks for itself
+			what = f.Name + ": " + what
 		}
 		over := "goes on"
 		if f.OverAt != nil {
 			over = fmt.Sprintf("over %s, after %s", at(*f.OverAt), f.OverAt.Sub(f.NoticedAt).Round(time.Second))
 		}
-		fmt.Fprintf(&b, "* %s: %s\n  noticed %s; %s\n", name, f.What, at(f.NoticedAt), over)
+		fmt.Fprintf(&b, "* %s\n  noticed %s; %s\n", what, at(f.NoticedAt), over)
 		for _, d := range f.Done {
 			fmt.Fprintf(&b, "  - %s\n", d)
 		}
