@@ -27,7 +27,7 @@ type traces struct {
 // rooted are the steps that begin a trace of their own when nobody handed them one: what a poll finds and writes has no webhook
 // before it, and one message to people or to a subscriber tells of many changes. Steps that look after things at all times, such as
 // probes, would be noise.
-var rooted = map[string]bool{"PullPage": true, "PushBookings": true, "SendEvents": true, "SendNotifications": true}
+var rooted = map[string]bool{"PullPage": true, "PullNews": true, "PushBookings": true, "SendEvents": true, "SendNotifications": true}
 
 // interceptors are those of workers; none while tracing is off.
 func interceptors(t *tracing.Tracer) []interceptor.WorkerInterceptor {

@@ -224,7 +224,7 @@ func (l *lineLog) holds(text string) bool {
 func TestTracesAreHandedToStepsThatExist(t *testing.T) {
 	t.Parallel()
 	known := map[string]bool{}
-	for _, steps := range []any{&activities.Deliveries{}, &activities.Pushes{}, &activities.Syncs{}} {
+	for _, steps := range []any{&activities.Deliveries{}, &activities.Pushes{}, &activities.Syncs{}, &activities.Subscriptions{}, &activities.Notifications{}} {
 		for m := range reflect.TypeOf(steps).Methods() {
 			known[m.Name] = true
 		}
