@@ -59,7 +59,9 @@ func newBed(ctx context.Context, o Options) (_ *bed, err error) {
 		}
 	}()
 	if b.servers, err = devstack.Start(ctx, devstack.Options{DataDir: o.Dir, Ephemeral: true, Private: true, Log: o.Say,
-		Temporal: devstack.TemporalOptions{SearchAttributes: contract.SearchAttributes(), MemoryMiB: 4096},
+		// The development server keeps 8,096 workflows in memory, closed ones included; a server proper keeps 128,000.
+		Temporal: devstack.TemporalOptions{SearchAttributes: contract.SearchAttributes(), MemoryMiB: 4096,
+			DynamicConfig: []string{"history.hostLevelCacheMaxSize=128000"}},
 		Postgres: devstack.PostgresOptions{Settings: map[string]string{"track_commit_timestamp": "on"}}}); err != nil {
 		return nil, err
 	}
