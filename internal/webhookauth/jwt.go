@@ -2,6 +2,7 @@ package webhookauth
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -343,11 +344,18 @@ func (e *jwtEngine) published(ctx context.Context, t token) (any, *Reason) {
 		return nil, refuse(KeysUnavailable, "published keys are not available in this program")
 	}
 	key, err := e.sets.Key(ctx, e.config.JWKSURL, t.keyID)
+	var pending *KeyPending
 	switch {
 	case domain.KindOf(err) == domain.KindNotFound:
-		return nil, refuse(UnknownKey, "the sender's published keys have none of the token's kid")
+		return nil, refuse(UnknownKey, "the sender's published keys, asked for anew, have none of the token's kid")
+	case errors.As(err, &pending):
+		reason := refuse(KeyNotKnownYet, "the sender's published keys have none of the token's kid and are asked for again in %d s; a retry then is decided", seconds(pending.Wait))
+		reason.RetryAfter = pending.Wait
+		return nil, reason
 	case err != nil:
-		return nil, refuse(KeysUnavailable, "the sender's published keys cannot be had: %s", err)
+		reason := refuse(KeysUnavailable, "the sender's published keys cannot be had: %s", err)
+		reason.RetryAfter = domain.RetryAfter(err)
+		return nil, reason
 	case key.Use != "" && key.Use != "sig":
 		return nil, refuse(UnknownKey, "the published key is not for signatures")
 	case len(key.Operations) > 0 && !slices.Contains(key.Operations, "verify"):
@@ -361,10 +369,21 @@ func (e *jwtEngine) published(ctx context.Context, t token) (any, *Reason) {
 	return key.Key, nil
 }
 
+// signedBy reports whether a key, which fits the token's algorithm, signed the token.
+func signedBy(t token, key any) bool {
+	if public, ok := key.(ed25519.PublicKey); ok {
+		return t.algorithm == jwt.SigningMethodEdDSA.Alg() && edKeys.Verify(public, []byte(t.signed), t.signature)
+	}
+	method := jwt.GetSigningMethod(t.algorithm)
+	return method != nil && method.Verify(t.signed, t.signature, key) == nil
+}
+
+// seconds rounds up: a second too late is better than one too early.
+func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
+
 // check verifies signature, times, issuer and audience with one key.
 func (e *jwtEngine) check(t token, key any, now time.Time) *Reason {
-	method := jwt.GetSigningMethod(t.algorithm)
-	if method == nil || method.Verify(t.signed, t.signature, key) != nil {
+	if !signedBy(t, key) {
 		return refuse(SignatureMismatch, "the token's signature fits none of the keys")
 	}
 	c := e.validators.Get().(*clockedValidator)

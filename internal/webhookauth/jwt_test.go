@@ -13,6 +13,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"maps"
 	"math/big"
@@ -362,6 +363,7 @@ func TestPublishedKeysServeOnlyWhatTheySayTheyAreFor(t *testing.T) {
 		"unknown kid":          {&sets{key: PublicKey{ID: "k", Key: public}}, "other", UnknownKey},
 		"path as kid":          {&sets{key: PublicKey{ID: "k", Key: public}}, "../../dev/null", UnknownKey},
 		"no kid":               {&sets{key: PublicKey{ID: "k", Key: public}}, "", UnknownKey},
+		"not known yet":        {&sets{err: &KeyPending{Wait: 12 * time.Second}}, "k", KeyNotKnownYet},
 		"not to be had":        {&sets{err: domain.E(domain.KindUnavailable, "down")}, "k", KeysUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -377,6 +379,10 @@ func TestPublishedKeysServeOnlyWhatTheySayTheyAreFor(t *testing.T) {
 			result, err := v.Verify(t.Context(), bearerRequest(tokenOf(t, "RS256", private, header, goodClaims())), noon)
 			if code(t, err) != c.want || err == nil && result.MessageID != "msg_1" {
 				t.Errorf("%+v, %v, want %q", result, err, c.want)
+			}
+			if reason := (*Reason)(nil); errors.As(err, &reason) &&
+				(reason.Undecided() != (c.sets.err != nil) || reason.RetryAfter != domain.RetryAfter(c.sets.err)) {
+				t.Errorf("%v: undecided %t, again in %s", err, reason.Undecided(), reason.RetryAfter)
 			}
 			if c.sets.url != cfg.JWT.JWKSURL || c.sets.asks.Load() != 1 {
 				t.Errorf("asked %q %d times", c.sets.url, c.sets.asks.Load())

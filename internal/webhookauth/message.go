@@ -179,7 +179,7 @@ func (e *message) verify(_ context.Context, req Request, now time.Time) (Result,
 		}
 	}
 	for i, key := range e.eds {
-		if len(signature) == ed25519.SignatureSize && ed25519.Verify(key, base, signature) {
+		if len(signature) == ed25519.SignatureSize && edKeys.Verify(key, base, signature) {
 			found = i
 			break
 		}

@@ -211,7 +211,7 @@ func matchEd25519(key ed25519.PublicKey, id, timestamp string, body []byte, sign
 	message = append(message, body...)
 	for _, signature := range signatures {
 		raw, err := base64.StdEncoding.Strict().DecodeString(signature)
-		if err == nil && len(raw) == ed25519.SignatureSize && ed25519.Verify(key, message, raw) {
+		if err == nil && len(raw) == ed25519.SignatureSize && edKeys.Verify(key, message, raw) {
 			return true
 		}
 	}

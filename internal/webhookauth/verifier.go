@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/edverify"
 )
 
 // Request is what is verified. Every scheme needs the headers and the body; the rest serves some of them.
@@ -49,9 +50,30 @@ func Plain(secrets ...Secret) []Credential {
 // KeySets finds public keys that an integration's sender publishes at an address, for schemes that need them.
 type KeySets interface {
 	// Key returns a key of the set at url by its id. It may ask the network, bounded in time and in how often; what it
-	// fetched before is used while the address cannot be reached. Errors: not_found for an id that the set does not
-	// have, unavailable when there is no set.
+	// fetched before is used while the address cannot be reached. Errors: not_found for an id that the set, asked for
+	// after the call, does not have; a [KeyPending] when it is not in the set and the address may not be asked again yet;
+	// unavailable when there is no set, with the wait of domain.RetryAfter where it is known.
 	Key(ctx context.Context, url, id string) (PublicKey, error)
+}
+
+// edKeys verifies by Ed25519, for all integrations: a platform that signs for its accounts has one key for them all. About 20 MiB
+// at the most.
+var edKeys = edverify.New(2048)
+
+// KeyPending is the error for a key that the set lacks as it was last read, which is no proof that the sender does not
+// have it. Its kind is unavailable.
+type KeyPending struct {
+	Wait time.Duration // until the set may be asked for again
+}
+
+// Error says when the set is asked for again.
+func (p *KeyPending) Error() string {
+	return fmt.Sprintf("the key set lacks the key and is asked for again in %s", p.Wait.Round(time.Second))
+}
+
+// Unwrap gives the error its kind and its wait.
+func (p *KeyPending) Unwrap() error {
+	return domain.WithRetryAfter(domain.E(domain.KindUnavailable, "the key set lacks the key"), p.Wait)
 }
 
 // PublicKey is a key of a set. Key is *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey.
@@ -110,7 +132,8 @@ const (
 	MalformedToken        Code = "malformed_token"
 	AlgorithmNotAllowed   Code = "algorithm_not_allowed"
 	UnknownKey            Code = "unknown_key"
-	KeysUnavailable       Code = "keys_unavailable" // the sender's keys cannot be had now; a retry may pass
+	KeysUnavailable       Code = "keys_unavailable"  // the sender's keys cannot be had now; a retry may pass
+	KeyNotKnownYet        Code = "key_not_known_yet" // not among the sender's keys when they were last read; a retry may pass
 	TokenExpired          Code = "token_expired"
 	TokenNotYetValid      Code = "token_not_yet_valid"
 	WrongIssuer           Code = "wrong_issuer"
@@ -132,7 +155,12 @@ const (
 type Reason struct {
 	Code Code
 	Text string
+	// RetryAfter is when a retry may pass, with KeysUnavailable and KeyNotKnownYet; 0 where that is not known.
+	RetryAfter time.Duration
 }
+
+// Undecided reports that the request may be genuine: what it is verified by cannot be had now. It is to be sent again.
+func (r *Reason) Undecided() bool { return r.Code == KeysUnavailable || r.Code == KeyNotKnownYet }
 
 // Error returns code and text.
 func (r *Reason) Error() string { return string(r.Code) + ": " + r.Text }

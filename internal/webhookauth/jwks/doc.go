@@ -9,7 +9,8 @@
 //   - One fetch per address at a time, whoever waits for it; a caller that gives up leaves it running for the others.
 //   - A set is kept as long as its Cache-Control max-age says, at least a minute and at most a day, and ten minutes
 //     where it says nothing. An unknown key id asks again, at most once in 30 seconds per address, so that a flood of
-//     invented ids causes no flood of requests.
+//     invented ids causes no flood of requests. An id is called unknown only by a set that was asked for after the call;
+//     until then the answer is that it is not known yet, so that such a flood cannot have a new key refused for good.
 //   - After a fault the address is left alone, for one second at first and doubling up to five minutes, with jitter. What
 //     was fetched before is used meanwhile, up to a day beyond its time; after that there is no key.
 //   - A set is taken whole or not at all: one that is too large, is no JSON, holds too many keys or two of one id

@@ -65,6 +65,8 @@ type set struct {
 	nextUnknown time.Time // not before, for an unknown id
 	failures    int
 	fault       error
+	begun       int // fetches so far, the one under way included
+	got         int // the fetch that brought keys; 0 = none
 	used        time.Time
 	fetching    chan struct{} // closed at the end; nil when none is under way
 }
@@ -84,30 +86,31 @@ func New(o Options) *Sets {
 }
 
 // Key returns a key of the set at address by its id. Without an id it returns the only key of a set that has one key.
-// Errors: not_found for an id that the set does not have, after asking for it anew where that is allowed; unavailable
-// when no set can be had, or only an old one without the id, or ctx ends first; invalid for an address that may not be asked.
+// Errors: not_found for an id that is not in a set whose fetch began after the call; a [webhookauth.KeyPending] for an id that
+// is missing while the address may not be asked again yet, or is being asked since before the call; unavailable when no set
+// can be had, or only an old one without the id, or ctx ends first; invalid for an address that may not be asked. A fault
+// says by domain.RetryAfter when the address is asked again.
 func (s *Sets) Key(ctx context.Context, address, id string) (webhookauth.PublicKey, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "https" && !(s.o.AllowHTTP && u.Scheme == "http") {
 		return webhookauth.PublicKey{}, domain.Invalid("jwks_url", "want an https address")
 	}
-	fetched := false
+	came := -1 // fetches that had begun when the call came
 	for {
-		key, wait, err := s.look(ctx, address, id, fetched)
+		key, wait, err := s.look(ctx, address, id, &came)
 		if wait == nil {
 			return key, err
 		}
 		select {
 		case <-wait:
-			fetched = true
 		case <-ctx.Done():
 			return webhookauth.PublicKey{}, domain.E(domain.KindUnavailable, "wait for the key set: %w", ctx.Err())
 		}
 	}
 }
 
-// look answers from what is there, or returns what to wait for.
-func (s *Sets) look(ctx context.Context, address, id string, fetched bool) (key webhookauth.PublicKey, wait <-chan struct{}, err error) {
+// look answers from what is there, or returns what to wait for. The first look of a call has a negative came and sets it.
+func (s *Sets) look(ctx context.Context, address, id string, came *int) (key webhookauth.PublicKey, wait <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.o.Now()
@@ -120,6 +123,10 @@ func (s *Sets) look(ctx context.Context, address, id string, fetched bool) (key 
 		s.urls[address] = e
 	}
 	e.used = now
+	first := *came < 0
+	if first {
+		*came = e.begun
+	}
 	usable := len(e.keys) > 0 && now.Before(e.staleUntil)
 	fresh := usable && now.Before(e.freshUntil)
 	key, found := find(e.keys, id)
@@ -128,9 +135,10 @@ func (s *Sets) look(ctx context.Context, address, id string, fetched bool) (key 
 	}
 	// A set that is fresh but lacks the id is asked for again now and then: keys rotate before their time.
 	due := !fresh && !now.Before(e.nextTry) || fresh && !found && !now.Before(e.nextUnknown) && !now.Before(e.nextTry)
-	if !fetched && (due || e.fetching != nil) {
+	if first && (due || e.fetching != nil) {
 		if e.fetching == nil {
 			e.fetching = make(chan struct{})
+			e.begun++
 			go s.fetch(context.WithoutCancel(ctx), address, e, e.fetching)
 		}
 		return key, e.fetching, nil
@@ -138,12 +146,30 @@ func (s *Sets) look(ctx context.Context, address, id string, fetched bool) (key 
 	switch {
 	case usable && found:
 		return key, nil, nil
-	case usable && e.failures == 0:
+	case usable && e.failures == 0 && e.got > *came:
 		return key, nil, domain.E(domain.KindNotFound, "the key set has no such key")
+	case usable && e.failures == 0:
+		// The sender may have begun with a key since the set was read, so its absence says nothing yet.
+		return key, nil, &webhookauth.KeyPending{Wait: max(time.Second, e.askable(now).Sub(now))}
 	case e.fault != nil:
-		return key, nil, domain.E(domain.KindUnavailable, "fetch key set: %w", e.fault)
+		return key, nil, domain.WithRetryAfter(domain.E(domain.KindUnavailable, "fetch key set: %w", e.fault), max(0, e.askable(now).Sub(now)))
 	}
 	return key, nil, domain.E(domain.KindUnavailable, "fetch key set: there is none")
+}
+
+// askable is when a call for an id that is not there may cause the next fetch.
+func (e *set) askable(now time.Time) time.Time {
+	if !now.Before(e.freshUntil) {
+		return e.nextTry
+	}
+	at := e.nextUnknown
+	if e.freshUntil.Before(at) {
+		at = e.freshUntil
+	}
+	if at.Before(e.nextTry) {
+		at = e.nextTry
+	}
+	return at
 }
 
 func find(keys []webhookauth.PublicKey, id string) (webhookauth.PublicKey, bool) {
@@ -193,7 +219,7 @@ func (s *Sets) fetch(ctx context.Context, address string, e *set, done chan stru
 		wait = wait/2 + time.Duration(s.o.Random()*float64(wait/2))
 		e.nextTry = now.Add(max(wait, min(domain.RetryAfter(err), maxWait)))
 	} else {
-		e.keys, e.fault, e.failures, e.nextTry = keys, nil, 0, time.Time{}
+		e.keys, e.fault, e.failures, e.nextTry, e.got = keys, nil, 0, time.Time{}, e.begun
 		e.freshUntil = now.Add(fresh)
 		e.staleUntil = e.freshUntil.Add(StaleFor)
 	}

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/http"
@@ -118,15 +119,70 @@ func TestRotationIsNoticedByAnUnknownIDAndAFloodOfThemIsNot(t *testing.T) {
 	r.want(t, "one", "", 1)
 	r.want(t, "one", "", 1)
 	r.say(body(setOf(t, first, second)))
-	r.want(t, "two", domain.KindNotFound, 1)
+	r.pending(t, "two", unknownEvery, 1) // the set may have it by now, so nobody can say
 	r.forward(unknownEvery)
 	r.want(t, "two", "", 2)
 	for i := range 100 {
-		r.want(t, fmt.Sprint("invented", i), domain.KindNotFound, 2)
+		r.pending(t, fmt.Sprint("invented", i), unknownEvery, 2)
 	}
+	r.forward(10 * time.Second)
+	r.pending(t, "invented", unknownEvery-10*time.Second, 2)
+	r.forward(-10 * time.Second)
 	r.forward(unknownEvery)
 	r.want(t, "invented", domain.KindNotFound, 3)
 	r.want(t, "one", "", 3)
+}
+
+// pending asks for a key that is not known yet, and checks what is told of it.
+func (r *rig) pending(t *testing.T, id string, wait time.Duration, asks int64) {
+	t.Helper()
+	r.want(t, id, domain.KindUnavailable, asks)
+	_, err := r.Key(t.Context(), r.url, id)
+	var pending *webhookauth.KeyPending
+	if !errors.As(err, &pending) || pending.Wait != wait || domain.RetryAfter(err) != wait {
+		t.Errorf("key %q: %v with %+v; want it to be pending for %s", id, err, pending, wait)
+	}
+}
+
+func TestAFetchThatBeganBeforeACallDoesNotProveThatAKeyIsUnknown(t *testing.T) {
+	t.Parallel()
+	r := setup(t, Options{})
+	arrived, release := make(chan struct{}), make(chan struct{})
+	set := setOf(t, edKey(t, "one"))
+	r.say(func(w http.ResponseWriter, _ *http.Request) { close(arrived); <-release; _, _ = w.Write(set) })
+	began := make(chan error, 1)
+	go func() { _, err := r.Key(t.Context(), r.url, "new"); began <- err }()
+	<-arrived
+	came := -1
+	_, wait, err := r.look(t.Context(), r.url, "new", &came) // comes while the fetch is under way
+	if wait == nil || err != nil {
+		t.Fatalf("a call during the fetch got %v at once; want it to wait", err)
+	}
+	close(release)
+	if err := <-began; domain.KindOf(err) != domain.KindNotFound {
+		t.Errorf("who began the fetch got %v; want not_found", err)
+	}
+	<-wait
+	_, wait, err = r.look(t.Context(), r.url, "new", &came)
+	if pending := (*webhookauth.KeyPending)(nil); wait != nil || !errors.As(err, &pending) {
+		t.Errorf("who came during the fetch got %v; want the key to be pending", err)
+	}
+}
+
+func TestAFaultSaysWhenTheAddressIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	r := setup(t, Options{})
+	r.say(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "90")
+		w.WriteHeader(503)
+	})
+	r.want(t, "one", domain.KindUnavailable, 1)
+	r.forward(20 * time.Second)
+	if _, err := r.Key(t.Context(), r.url, "one"); domain.RetryAfter(err) != 70*time.Second {
+		t.Errorf("%v, again in %s; want 70 s", err, domain.RetryAfter(err))
+	}
+	r.forward(70 * time.Second)
+	r.want(t, "one", domain.KindUnavailable, 2)
 }
 
 func TestAKeyThatIsWithdrawnIsGoneWhenTheSetIsReadAgain(t *testing.T) {
