@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,8 +31,10 @@ type intakeGuard struct {
 	orgs         orgLimiter // nil = no limit
 	shared       *ratelimit.Shared
 	full         func() bool // the queue of the writer
-	waiting      func(ctx context.Context, most int) (int, error)
+	waiting      func(ctx context.Context, most, each int) (int, error)
 	backlog      atomic.Bool
+	piles        func(ctx context.Context, least, most int) (map[domain.IntegrationID]int, error)
+	piled        atomic.Pointer[map[domain.IntegrationID]bool] // integrations for which too much waits
 
 	strangerPolicy, genuinePolicy []string
 }
@@ -43,7 +46,7 @@ type orgLimiter interface {
 
 func newIntakeGuard(deps IntakeDeps) (*intakeGuard, error) {
 	l := deps.Limits
-	g := &intakeGuard{limit: l, senders: deps.Senders, full: deps.Full, waiting: deps.Waiting,
+	g := &intakeGuard{limit: l, senders: deps.Senders, full: deps.Full, waiting: deps.Waiting, piles: deps.Piles,
 		total:        rate.NewLimiter(rate.Limit(l.TotalRate), l.TotalBurst),
 		underWay:     ratelimit.NewGauge[ratelimit.Key](l.AddressInFlight),
 		integrations: ratelimit.New[ratelimit.Key](ratelimit.Options{Rate: l.Rate, Burst: l.Burst, MaxKeys: 4 * l.Cached}),
@@ -164,6 +167,7 @@ var (
 	errTotalRate   = because("rate", errOverloaded)
 	errBodyMemory  = because("body_memory", errOverloaded)
 	errBacklog     = because("backlog", domain.WithRetryAfter(domain.E(domain.KindUnavailable, "too much waits to be worked on"), 30*time.Second))
+	errPile        = because("integration_backlog", domain.WithRetryAfter(domain.E(domain.KindUnavailable, "too much of this integration waits to be worked on"), 30*time.Second))
 	errQueueing    = because("queue_full", errOverloaded)
 	errHeaders     = because("headers", withStatus(http.StatusRequestHeaderFieldsTooLarge, "headers_too_large", errors.New("the request has too many header lines")))
 	errAddressBusy = because("address_in_flight", domain.WithRetryAfter(domain.E(domain.KindRateLimited, "too many requests of this address are under way"), time.Second))
@@ -227,8 +231,11 @@ func (g *intakeGuard) admit(v *visit, integration ratelimit.Key, now time.Time) 
 	return nil
 }
 
-// expect decides by the organisation, as soon as it is known.
-func (g *intakeGuard) expect(v *visit, org ratelimit.Key, now time.Time) error {
+// expect decides by the integration's own backlog and by the organisation, as soon as both are known.
+func (g *intakeGuard) expect(v *visit, integration domain.IntegrationID, org ratelimit.Key, now time.Time) error {
+	if full := g.piled.Load(); full != nil && (*full)[integration] {
+		return errPile
+	}
 	if g.orgs != nil {
 		if v.byOrg = g.orgs.Peek(org, now); !v.byOrg.OK {
 			return tooMany("organization_rate", "organisation", v.byOrg)
@@ -282,10 +289,22 @@ func (g *intakeGuard) run(ctx context.Context, now func() time.Time, failed func
 		}
 	}()
 	defer func() { <-done }()
-	if g.waiting == nil || g.limit.MaxWaiting <= 0 {
-		<-ctx.Done()
-		return
+	var watches sync.WaitGroup
+	if g.waiting != nil && g.limit.MaxWaiting > 0 {
+		watches.Go(func() { watchCount(ctx, g.count, func(err error) { failed("count waiting deliveries", err) }) })
 	}
+	if g.piles != nil && g.limit.MaxWaiting > 0 {
+		// By itself: it reads more, and must not make the other one late.
+		watches.Go(func() {
+			watchCount(ctx, g.countPiles, func(err error) { failed("count waiting deliveries of integrations", err) })
+		})
+	}
+	watches.Wait()
+	<-ctx.Done()
+}
+
+// watchCount counts again and again until ctx ends.
+func watchCount(ctx context.Context, count func(context.Context) error, failed func(error)) {
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for {
@@ -295,8 +314,8 @@ func (g *intakeGuard) run(ctx context.Context, now func() time.Time, failed func
 		case <-pause.C:
 		}
 		began := time.Now()
-		if err := g.count(ctx); err != nil && ctx.Err() == nil {
-			failed("count waiting deliveries", err)
+		if err := count(ctx); err != nil && ctx.Err() == nil {
+			failed(err)
 		}
 		pause.Reset(max(backlogEvery, backlogRest*time.Since(began)))
 	}
@@ -309,9 +328,29 @@ func (g *intakeGuard) count(ctx context.Context) error {
 	if g.backlog.Load() {
 		mark -= mark / 10
 	}
-	n, err := g.waiting(ctx, mark)
+	// One integration alone, such as one that goes on after a long pause, is no backlog of everybody: it counts half at most.
+	n, err := g.waiting(ctx, mark, max(1, g.limit.MaxWaiting/2))
 	if err == nil {
 		g.backlog.Store(n >= mark)
 	}
 	return err
+}
+
+// countPiles finds the integrations for which alone as much waits as may in all, as one that is paused may have: their
+// webhooks are refused, and nobody else's. That too is over at nine tenths.
+func (g *intakeGuard) countPiles(ctx context.Context) error {
+	mark := g.limit.MaxWaiting
+	high, err := g.piles(ctx, mark-mark/10, mark)
+	if err != nil {
+		return err
+	}
+	was := g.piled.Load()
+	full := map[domain.IntegrationID]bool{}
+	for id, n := range high {
+		if n >= mark || was != nil && (*was)[id] {
+			full[id] = true
+		}
+	}
+	g.piled.Store(&full)
+	return nil
 }

@@ -200,7 +200,10 @@ func TestWhatIsFullOrWaitsTooLongIsShedWith503(t *testing.T) {
 	var fault atomic.Bool
 	rig := newIntakeRig(t, IntakeLimits{MaxWaiting: 100}, func(d *IntakeDeps) {
 		d.Full = full.Load
-		d.Waiting = func(_ context.Context, most int) (int, error) {
+		d.Waiting = func(_ context.Context, most, each int) (int, error) {
+			if each != 50 {
+				t.Errorf("up to %d of one integration are counted; want half of the mark", each)
+			}
 			if fault.Load() {
 				return 0, errors.New("database is down")
 			}
@@ -240,6 +243,42 @@ func TestWhatIsFullOrWaitsTooLongIsShedWith503(t *testing.T) {
 	count(89)
 	send("over", 202)
 	rig.decisions(t, map[string]float64{"queue_full": 1, "backlog": 3, "accepted": 3})
+}
+
+func TestAnIntegrationWhoseDeliveriesPileUpIsShedAloneUntilNineTenths(t *testing.T) {
+	t.Parallel()
+	var pile atomic.Int64
+	var rig *intakeRig
+	rig = newIntakeRig(t, IntakeLimits{MaxWaiting: 100}, func(d *IntakeDeps) {
+		d.Piles = func(_ context.Context, least, most int) (map[domain.IntegrationID]int, error) {
+			n := int(pile.Load())
+			switch {
+			case n < 0:
+				return nil, errors.New("database is down")
+			case n < least:
+				return map[domain.IntegrationID]int{}, nil
+			}
+			return map[domain.IntegrationID]int{rig.id: min(n, most)}, nil
+		}
+	})
+	other := rig.add(nil)
+	for i, c := range []struct {
+		pile int64
+		want int
+	}{{0, 202}, {95, 202}, {100, 503}, {95, 503}, {-1, 503}, {90, 503}, {89, 202}, {95, 202}} {
+		pile.Store(c.pile)
+		if err := rig.guard.countPiles(t.Context()); (err != nil) != (c.pile < 0) {
+			t.Fatal(err)
+		}
+		r := post(t, rig.hook(t, rig.id, fmt.Sprint("m", i), "{}"))
+		if r.Status != c.want || c.want == http.StatusServiceUnavailable && r.RetryAfter != "30" {
+			t.Errorf("step %d, %d waiting: %+v; want %d", i, c.pile, r, c.want)
+		}
+		if r := post(t, rig.hook(t, other, fmt.Sprint("m", i), "{}")); r.Status != http.StatusAccepted {
+			t.Errorf("step %d: another integration got %+v; want 202", i, r)
+		}
+	}
+	rig.decisions(t, map[string]float64{"integration_backlog": 4, "accepted": 12})
 }
 
 func TestAStrangerCausesNoWriteAndFewReads(t *testing.T) {

@@ -48,10 +48,13 @@ type IntakeDeps struct {
 	Senders *clientaddr.Resolver
 	// Lease takes tokens for organisations from where all servers count them; nil counts in this process only.
 	Lease func(ctx context.Context, asks []ratelimit.Ask) ([]int, error)
-	// Full tells that the writer's queue is nearly full; nil = never. Waiting counts deliveries that nobody worked on yet,
-	// up to most: store.Store.WaitingDeliveryCount; nil counts none.
+	// Full tells that the writer's queue is nearly full; nil = never. Waiting counts deliveries that nobody worked on yet
+	// and that do not wait on purpose, up to most and up to each of one integration: store.Store.WaitingDeliveryCount; nil
+	// counts none. Piles tells for which integrations at least least wait, counted up to most, whatever for:
+	// store.Store.WaitingPiles; nil knows of none.
 	Full    func() bool
-	Waiting func(ctx context.Context, most int) (int, error)
+	Waiting func(ctx context.Context, most, each int) (int, error)
+	Piles   func(ctx context.Context, least, most int) (map[domain.IntegrationID]int, error)
 
 	// KeySets finds keys that senders publish, for integrations with jwks_url; nil answers those with 503.
 	KeySets webhookauth.KeySets
@@ -109,7 +112,8 @@ type IntakeLimits struct {
 	OrgRate  float64
 	OrgBurst int
 	OrgShare float64
-	// MaxWaiting is how many deliveries may wait to be worked on before new ones are refused; 0 = no limit.
+	// MaxWaiting is how many deliveries may wait to be worked on before new ones are refused, and how many of one
+	// integration may wait for whatever reason before its own are; 0 = no limit.
 	MaxWaiting int
 	// MaxHeaders bounds the header lines of a request, default 100.
 	MaxHeaders int
@@ -274,9 +278,21 @@ var (
 	errUnknownIntegration = domain.E(domain.KindNotFound, "no such integration")
 	errSignature          = because("signature", withStatus(http.StatusUnauthorized, string(domain.KindUnauthenticated),
 		errors.New("the signature is missing, wrong or too old")))
-	errNoKeys   = because("keys", domain.WithRetryAfter(domain.E(domain.KindUnavailable, "webhooks of this integration cannot be verified now"), 30*time.Second))
 	errStopping = because("stopping", domain.WithRetryAfter(domain.E(domain.KindUnavailable, "the server is stopping"), time.Second))
 )
+
+// undecided answers a webhook that cannot be verified now. Senders give up after a 401, and this one may be genuine. It is
+// charged as no forgery, because genuine ones by a new key come in numbers; it costs no read of storage and no fetch.
+func undecided(reason *webhookauth.Reason) error {
+	why, wait := "keys", reason.RetryAfter
+	if reason.Code == webhookauth.KeyNotKnownYet {
+		why = "key_not_known_yet"
+	}
+	if wait <= 0 {
+		wait = 30 * time.Second
+	}
+	return because(why, domain.WithRetryAfter(domain.E(domain.KindUnavailable, "webhooks of this integration cannot be verified now"), wait))
+}
 
 func (in *Intake) accept(v *visit, r *http.Request, id, token string, now time.Time) (store.InsertedDelivery, error) {
 	var none store.InsertedDelivery
@@ -316,7 +332,7 @@ func (in *Intake) accept(v *visit, r *http.Request, id, token string, now time.T
 		return none, err
 	}
 	org, _ := domain.ParseUUID(string(from.org)) // it was read from storage
-	if err := in.guard.expect(v, org, now); err != nil {
+	if err := in.guard.expect(v, from.id, org, now); err != nil {
 		return none, err
 	}
 	body, err := in.readBody(v, r)
@@ -331,9 +347,10 @@ func (in *Intake) accept(v *visit, r *http.Request, id, token string, now time.T
 	result, err := from.verifier.Verify(r.Context(), webhookauth.Request{Header: r.Header, Body: body.bytes, Method: r.Method,
 		URL: in.guard.senders.URL(r, v.from), PathToken: token, Peer: v.from.Addr, ClientCert: certificate}, now)
 	if err != nil {
-		if reason := (*webhookauth.Reason)(nil); errors.As(err, &reason) && reason.Code == webhookauth.KeysUnavailable {
+		if reason := (*webhookauth.Reason)(nil); errors.As(err, &reason) && reason.Undecided() {
+			in.refused(from, err)
 			in.noteSignature(v, from, err)
-			return none, errNoKeys
+			return none, undecided(reason)
 		}
 		in.guard.forged(v, integration, now)
 		in.refused(from, err)

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -134,6 +135,9 @@ func (r *webhookRequest) run(ctx context.Context, stdin io.Reader, out io.Writer
 			if _, again := v.Verify(ctx, req, now); again == nil {
 				fmt.Fprintln(out, "hint     it is genuine without the line break at the end of the body: whatever saved the file added it")
 			}
+		}
+		if reason := (*webhookauth.Reason)(nil); errors.As(err, &reason) && reason.Undecided() {
+			fmt.Fprintln(out, "hint     it may be genuine: the server answers 503 with Retry-After, so that the sender tries again")
 		}
 		return &refusedError{err}
 	}

@@ -97,7 +97,7 @@ func NewServer(c *Core, addr string) (*Server, error) {
 	}
 	s.in, err = server.NewIntake(server.IntakeDeps{Record: c.Store.IntakeRecord, Versions: c.Store.IntegrationVersions, Provider: findProvider,
 		Connect: func(conn *provider.Connection) { conn.HTTP = c.HTTP }, Seal: c.Store.SealDelivery, Put: s.Inbox.Writer.Put, Refused: c.Store.RecordRefusals, Log: c.Log,
-		Tracer: c.Tracer, TraceCallers: callers, KeySets: keys, CredentialUses: c.Store.NoteCredentialUses, Metrics: c.Metrics, Senders: senders, Lease: c.leaseTokens, Full: s.Inbox.Writer.Full, Waiting: c.Store.WaitingDeliveryCount,
+		Tracer: c.Tracer, TraceCallers: callers, KeySets: keys, CredentialUses: c.Store.NoteCredentialUses, Metrics: c.Metrics, Senders: senders, Lease: c.leaseTokens, Full: s.Inbox.Writer.Full, Waiting: c.Store.WaitingDeliveryCount, Piles: c.Store.WaitingPiles,
 		Now: c.Config.now, Limits: server.IntakeLimits{MaxBody: c.Config.MaxBody, Rate: c.Config.IntegrationRate, Burst: int(2 * c.Config.IntegrationRate),
 			AddressRate: c.Config.AddressRate, OrgRate: c.Config.OrganizationRate, OrgShare: c.Config.ServerShare, MaxWaiting: c.Config.MaxWaiting}})
 	if err != nil {

@@ -116,10 +116,49 @@ func (s *Store) lease(ctx context.Context, book tokenBook, l AllowanceLimit, ask
 	return granted, err
 }
 
-// WaitingDeliveryCount counts deliveries that were received and not applied yet, of all tenants, up to most. It reads
-// most index entries at the worst.
-func (s *Store) WaitingDeliveryCount(ctx context.Context, most int) (int, error) {
+// waitingHops visits the integrations that have deliveries nobody worked on yet, one step in the index for each.
+const waitingHops = `
+WITH RECURSIVE hop(id) AS (
+	(SELECT integration_id FROM deliveries WHERE state = 'received' ORDER BY integration_id LIMIT 1)
+	UNION ALL
+	SELECT (SELECT integration_id FROM deliveries WHERE state = 'received' AND integration_id > hop.id ORDER BY integration_id LIMIT 1)
+	FROM hop WHERE hop.id IS NOT NULL
+)`
+
+const waitingCountQuery = waitingHops + `
+SELECT count(*) FROM (
+	SELECT 1 FROM hop JOIN integrations i ON i.id = hop.id AND i.state = 'active' AND (i.work_held_until IS NULL OR i.work_held_until <= $3)
+	CROSS JOIN LATERAL (SELECT 1 FROM deliveries WHERE integration_id = hop.id AND state = 'received' LIMIT $2) d
+	LIMIT $1) w`
+
+// WaitingDeliveryCount counts deliveries that were received and not applied yet, of all tenants, up to most. Those of an
+// integration that is not active or is in a window of maintenance wait on purpose and are not counted; of any other at
+// most each are, so that what piled up in one while it was paused is no backlog of everybody when it goes on. It reads at
+// the worst most index entries and one for each integration that has any.
+func (s *Store) WaitingDeliveryCount(ctx context.Context, most, each int) (int, error) {
 	var n int
-	err := s.system.QueryRow(ctx, "SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 'received' LIMIT $1) d", most).Scan(&n)
+	err := s.system.QueryRow(ctx, waitingCountQuery, most, each, s.timestamp()).Scan(&n)
 	return n, fault("count waiting deliveries", err)
+}
+
+const waitingPilesQuery = waitingHops + `
+SELECT hop.id, d.n FROM hop
+CROSS JOIN LATERAL (SELECT count(*) AS n FROM (SELECT 1 FROM deliveries WHERE integration_id = hop.id AND state = 'received' LIMIT $2) d) d
+WHERE hop.id IS NOT NULL AND d.n >= $1`
+
+// WaitingPiles returns the integrations, of all tenants and in any state, for which at least least deliveries wait, with
+// how many do, up to most. It reads up to most index entries of each integration.
+func (s *Store) WaitingPiles(ctx context.Context, least, most int) (map[domain.IntegrationID]int, error) {
+	rows, err := s.system.Query(ctx, waitingPilesQuery, least, most)
+	if err != nil {
+		return nil, fault("count waiting deliveries of integrations", err)
+	}
+	out := map[domain.IntegrationID]int{}
+	var id domain.IntegrationID
+	var n int
+	_, err = pgx.ForEachRow(rows, []any{&id, &n}, func() error {
+		out[id] = n
+		return nil
+	})
+	return out, fault("count waiting deliveries of integrations", err)
 }

@@ -148,12 +148,56 @@ func TestWaitingDeliveriesAreCountedUpToALimit(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	org := b.org()
-	i := b.integration(org)
-	b.deliver(org, i.ID, 5)
-	for most, want := range map[int]int{3: 3, 100: 5} {
-		if n, err := b.WaitingDeliveryCount(t.Context(), most); err != nil || n != want {
-			t.Errorf("up to %d: %d, %v; want %d", most, n, err, want)
+	elsewhere := b.org()
+	b.deliver(org, b.integration(org).ID, 5)
+	b.deliver(elsewhere, b.integration(elsewhere).ID, 2)
+	for limits, want := range map[[2]int]int{{3, 9}: 3, {100, 100}: 7, {100, 4}: 6, {5, 4}: 5} {
+		if n, err := b.WaitingDeliveryCount(t.Context(), limits[0], limits[1]); err != nil || n != want {
+			t.Errorf("up to %d, and %d of each: %d, %v; want %d", limits[0], limits[1], n, err, want)
 		}
+	}
+}
+
+// What waits because somebody paused an integration is no sign that workers do not keep up, and must not turn away the
+// webhooks of others.
+func TestDeliveriesThatWaitOnPurposeAreNoBacklog(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	org := b.org()
+	busy := b.integration(org)
+	b.deliver(org, busy.ID, 2)
+	count := func(when string, want int) {
+		t.Helper()
+		if n, err := b.WaitingDeliveryCount(t.Context(), 100, 100); err != nil || n != want {
+			t.Errorf("%s: %d wait, %v; want %d", when, n, err, want)
+		}
+	}
+	held := b.integration(org)
+	b.deliver(org, held.ID, 3)
+	for _, state := range []domain.IntegrationState{domain.IntegrationPaused, domain.IntegrationNeedsReconnect, domain.IntegrationConnecting} {
+		count("before it is "+string(state), 5)
+		set := func(state domain.IntegrationState) {
+			b.tenant(org, func(tx *Tx) error {
+				_, err := tx.SetIntegrationState(t.Context(), held.ID, state, "by a test")
+				return err
+			})
+		}
+		set(state)
+		count(string(state), 2)
+		piles, err := b.WaitingPiles(t.Context(), 3, 10)
+		if diff := cmp.Diff(map[domain.IntegrationID]int{held.ID: 3}, piles); err != nil || diff != "" {
+			t.Errorf("piles while %s, %v (-want +got):\n%s", state, err, diff)
+		}
+		set(domain.IntegrationActive)
+		count("when it goes on", 5)
+	}
+	_, err := b.owner().Exec(t.Context(), "UPDATE integrations SET work_held_by = $2, work_held_until = $3 WHERE id = $1", busy.ID, domain.NewID[domain.MaintenanceID](b.clock.now()), b.timestamp().Add(time.Hour))
+	b.must(err)
+	count("one of them in a window of maintenance", 3)
+	b.clock.advance(2 * time.Hour)
+	count("after it", 5)
+	if piles, err := b.WaitingPiles(t.Context(), 1, 1); err != nil || piles[busy.ID] != 1 {
+		t.Errorf("piles counted up to one: %v, %v", piles, err)
 	}
 }
 
