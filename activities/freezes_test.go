@@ -7,9 +7,11 @@ import (
 	"time"
 
 	"github.com/wedsync/wedsync/activities"
+	"github.com/wedsync/wedsync/internal/apply"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/guard"
 	"github.com/wedsync/wedsync/internal/holds"
+	"github.com/wedsync/wedsync/internal/notify"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/store"
 )
@@ -132,6 +134,90 @@ func TestNeitherVersionOfAnEntryIsLostWhileAWeddingIsNear(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// A listing that tells of a removal and, behind it, of an older version of the entry: the system's last word is the removal.
+func TestAnOlderVersionBehindARemovalTakesItOutOfNoHold(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	e := change("e", meeting, nextMonth, nextMonth+1)
+	e.RemoteVersion = 2
+	id := d.arrive(d.cal, e)
+	d.married()
+	older := e
+	older.RemoteVersion, older.Details.Title = 3, "as it was before"
+	d.atCal.pages[""] = provider.Page{Next: "delta", Changes: []domain.Change{{Op: domain.OpRemove, ExternalID: "e", RemoteVersion: 5}, older}}
+	if got := d.pull(d.startRun(d.cal, true)); got.Removed != 0 || got.Held != 1 {
+		t.Errorf("%d removed, %d held", got.Removed, got.Held)
+	}
+	d.wantStatuses([]domain.BookingID{id}, 1, 0)
+	if q := d.quarantine(d.cal, domain.QuarantineOpen); q.Held != 1 {
+		t.Errorf("%d are held", q.Held)
+	}
+}
+
+// A system that says that a wedding is something else, or free time, ends no freeze: a person is asked, and the wedding stays
+// as it is meanwhile.
+func TestASystemCannotEndAFreezeByMakingItsWeddingSomethingElse(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		alter  func(e *domain.Change)
+		choose domain.EditChoice
+		want   func(b domain.Booking) bool
+	}{
+		"another category, taken":   {func(e *domain.Change) { e.Category = meeting }, domain.ChooseSource, func(b domain.Booking) bool { return b.Category == meeting }},
+		"another category, refused": {func(e *domain.Change) { e.Category = meeting }, domain.ChooseCopy, func(b domain.Booking) bool { return b.Category == domain.CategoryWedding && b.Blocks() }},
+		"free":                      {func(e *domain.Change) { e.Free = true }, domain.ChooseSource, func(b domain.Booking) bool { return b.Free }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := setup(t)
+			e := change("e", domain.CategoryWedding, 13, 21)
+			id := d.arrive(d.crm, e)
+			d.advance(day.Add(-4 * time.Hour).Sub(d.clock()))
+			c.alter(&e)
+			for range 2 { // the repeat changes nothing
+				d.deliver(d.crm, body(e))
+				d.applyTo(d.crm)
+				if b := d.booking(id); b.Category != domain.CategoryWedding || !b.Blocks() {
+					t.Fatalf("the wedding is a %s, takes time: %t", b.Category, b.Blocks())
+				}
+			}
+			var open []domain.EditConflict
+			d.tenant(func(ctx context.Context, tx *store.Tx) (err error) {
+				open, _, err = tx.EditConflicts(ctx, store.EditConflictFilter{State: domain.EditOpen}, store.Page{})
+				return err
+			})
+			if len(open) != 1 || open[0].BookingID != id {
+				t.Fatalf("a person is asked about %+v", open)
+			}
+			d.tenant(func(ctx context.Context, tx *store.Tx) error {
+				v, over, err := notify.Load(ctx, tx, domain.Recipient{Name: "Ann", Zone: "Europe/Rome"},
+					domain.Notification{Kind: domain.NotifyEditConflict, Severity: domain.SeverityHigh, Subject: notify.SubjectOf(domain.NotifyEditConflict) + "/" + string(open[0].ID)}, "")
+				if !strings.Contains(v.What, "no wedding that takes time any more") || over != "" {
+					t.Errorf("the mail says %q, %q", v.What, over)
+				}
+				return err
+			})
+			d.tenant(func(ctx context.Context, tx *store.Tx) error {
+				_, err := apply.Settle(ctx, tx, open[0].ID, c.choose, open[0].Version, "ann", "they called")
+				return err
+			})
+			if b := d.booking(id); !c.want(b) {
+				t.Errorf("after the decision it is a %s, free %t", b.Category, b.Free)
+			}
+			// Without a freeze the system's word counts at once.
+			d.over()
+			other := change("other", domain.CategoryWedding, nextMonth, nextMonth+8)
+			far := d.arrive(d.crm, other)
+			c.alter(&other)
+			d.deliver(d.crm, body(other))
+			d.applyTo(d.crm)
+			if b := d.booking(far); b.Category == domain.CategoryWedding && b.Blocks() {
+				t.Error("without a freeze the wedding stays one against the system's word")
+			}
+		})
+	}
 }
 
 func TestNoPolicyDecidesWhileAWeddingIsNear(t *testing.T) {

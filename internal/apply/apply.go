@@ -117,8 +117,8 @@ func Several(ctx context.Context, tx *store.Tx, want []domain.Booking, by, reaso
 	return r, err
 }
 
-// asked are those of the bookings that both sides changed about which no policy decides now, because a wedding is near or on:
-// one of the versions would be lost.
+// asked are those of the bookings that both sides changed, or that are weddings and would be none, about which no policy and
+// no system decides now, because a wedding is near or on: one of the versions would be lost, or the freeze would end.
 func asked(ctx context.Context, tx *store.Tx, in reconcile.Input, judged []domain.BookingID) (map[domain.BookingID]bool, error) {
 	now, err := freeze.Look(ctx, tx)
 	if err != nil || !now.Frozen() {

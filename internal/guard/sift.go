@@ -24,7 +24,7 @@ func goes(c domain.Change) bool { return c.Op == domain.OpRemove || c.Status == 
 // held and are reported as existing are let go of.
 //
 // Held are those that are many at once, and while a wedding is near or on all that the organisation's settings say. Only
-// the entry's last word in the batch counts. Removals of our own copies, of past bookings and of unknown entries
+// the entry's last word in the batch counts, by the system's own order where it gives versions. Removals of our own copies, of past bookings and of unknown entries
 // pass: they cancel nothing. A batch without removals costs no round trip unless something is held.
 func Sift(ctx context.Context, tx *store.Tx, i domain.Integration, since time.Time, changes []domain.Change, cause func(n int) domain.Cause) (map[int]bool, error) {
 	held, _, err := sift(ctx, tx, i, since, 0, changes, cause)
@@ -36,7 +36,10 @@ func Sift(ctx context.Context, tx *store.Tx, i domain.Integration, since time.Ti
 func sift(ctx context.Context, tx *store.Tx, i domain.Integration, since time.Time, already int, changes []domain.Change, cause func(n int) domain.Cause) (held map[int]bool, fresh int, err error) {
 	last := make(map[string]int, len(changes))
 	for n, c := range changes {
-		last[c.ExternalID] = n
+		// An older version that comes late is left alone when it is applied, so it takes no removal back.
+		if m, ok := last[c.ExternalID]; !ok || c.RemoteVersion == 0 || c.RemoteVersion >= changes[m].RemoteVersion {
+			last[c.ExternalID] = n
+		}
 	}
 	var going, coming []string
 	for n, c := range changes {

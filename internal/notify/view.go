@@ -9,6 +9,7 @@ import (
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/rules/calendartime"
 	"github.com/wedsync/wedsync/internal/rules/freshness"
+	"github.com/wedsync/wedsync/internal/rules/weddingday"
 	"github.com/wedsync/wedsync/internal/store"
 )
 
@@ -24,7 +25,7 @@ type View struct {
 	Rule       domain.AlertKind // of an alert
 	Members    int              // connections that an alert of a platform is about, 0 for one of a single connection
 	What       string           // the rule and the numbers, or the reason, in words
-	When       string           // in the person's zone
+	When       string           // of a booking on the clock of its place, else in the person's zone
 	Bookings   []BookingView
 	Ways       []string // out, better ones first
 	State      string   // of what is over
@@ -113,7 +114,7 @@ func SubjectOf(k domain.NotifyKind) string {
 
 type loader struct {
 	tx  *store.Tx
-	loc *time.Location
+	loc *time.Location // the person's, or of the place of what is told of
 }
 
 func (l loader) conflict(ctx context.Context, v *View, id domain.ConflictID) (over string, err error) {
@@ -143,6 +144,8 @@ func (l loader) conflict(ctx context.Context, v *View, id domain.ConflictID) (ov
 	if err != nil {
 		return "", err
 	}
+	// One clock for all, so that they can be compared: that of the explanation.
+	l.loc = weddingday.ZoneOf("", r.Zone)
 	v.Resource, v.Clash, v.What, v.When, v.State = r.Name, c.Kind, c.Explanation, l.span(c.Overlap), string(c.State)
 	for _, id := range []domain.BookingID{c.BookingID, c.OtherID} {
 		if id == "" {
@@ -198,11 +201,26 @@ func (l loader) edit(ctx context.Context, v *View, id domain.EditConflictID) (ov
 	if err != nil {
 		return "", err
 	}
-	v.System, v.Bookings, v.What = i.Name, []BookingView{l.booking(b)}, "It was changed here, and there too, since both agreed."
-	if e.Kind == domain.EditRemoved {
-		v.What = "It was changed here and removed there."
+	r, err := l.tx.Resource(ctx, b.ResourceID)
+	if err != nil {
+		return "", err
 	}
+	l.loc = weddingday.ZoneOf(b.When.Zone, r.Zone)
+	v.System, v.Bookings, v.What = i.Name, []BookingView{l.booking(b)}, differs(b, e)
 	return "", nil
+}
+
+// differs says what a booking is here and there. An entry that is gone, or a wedding no more, is asked about while a wedding
+// is near even if nobody changed it here; a copy's texts are reduced and tell no category.
+func differs(b domain.Booking, e domain.EditConflict) string {
+	there := e.There
+	switch {
+	case e.Kind == domain.EditRemoved:
+		return "It is gone there, and kept here until somebody decides."
+	case e.ThereIsSource && b.Category == domain.CategoryWedding && b.Blocks() && (there.Category != domain.CategoryWedding || there.Free):
+		return "There it is no wedding that takes time any more, and here it stays one until somebody decides."
+	}
+	return "It was changed here, and there too, since both agreed."
 }
 
 func (l loader) quarantine(ctx context.Context, v *View, id domain.QuarantineID) (over string, err error) {
@@ -273,6 +291,7 @@ func (l loader) hold(ctx context.Context, v *View, id domain.BookingID) (over st
 	if err != nil {
 		return "", err
 	}
+	l.loc = weddingday.ZoneOf(b.When.Zone, r.Zone)
 	v.Resource, v.What, v.When, v.Bookings = r.Name, "It ends at "+l.moment(h.ExpiresAt)+".", l.span(b.When.Span), []BookingView{l.booking(b)}
 	return "", nil
 }

@@ -19,7 +19,11 @@ func (w *world) ask(l *domain.Link, b domain.Booking, c domain.Change) Outcome {
 	}
 	w.putEdit(domain.EditConflict{ID: l.Agreed.Asked, OrgID: w.in.Org, IntegrationID: l.IntegrationID, BookingID: b.ID, ExternalID: l.ExternalID,
 		Kind: kind, State: domain.EditOpen, ThereIsSource: w.thereIsSource(l, b), There: c, BookingAt: b.Version, DetectedAt: w.in.Now, UpdatedAt: w.in.Now, Version: 1})
-	return Outcome{Effect: EffectAsked, BookingID: b.ID, Reason: "changed here and there since both agreed: a person decides"}
+	reason := "changed here and there since both agreed: a person decides"
+	if w.in.Ask[b.ID] {
+		reason = "a wedding is near or on, so a person decides"
+	}
+	return Outcome{Effect: EffectAsked, BookingID: b.ID, Reason: reason}
 }
 
 // unask closes the question about an entry that needs no answer any more.

@@ -1,6 +1,10 @@
 package reconcile
 
-import "github.com/wedsync/wedsync/internal/domain"
+import (
+	"slices"
+
+	"github.com/wedsync/wedsync/internal/domain"
+)
 
 // ownWrite takes over an entry that shows what we wrote before the answer is known. What was written is the common state.
 func (w *world) ownWrite(l *domain.Link, b domain.Booking, c domain.Change) Outcome {
@@ -22,6 +26,9 @@ func (w *world) updateOwn(l *domain.Link, b domain.Booking, c domain.Change, ret
 	moved := !known || l.Agreed.There != thereOf(c, false)
 	reworded := w.owns(b) && (!known || l.Agreed.ThereTexts != textsOfEntry(c))
 	next := w.taking(b, c, moved, reworded)
+	if wedding(b) && !wedding(next) && next.Status != domain.StatusCancelled && w.mustAsk(b) {
+		return w.ask(l, b, c)
+	}
 	if known && !same(b, next) && (moved && editedHere(l, b) && shapeOf(b) != shapeOf(next) ||
 		reworded && rewordedHere(l, b) && textsOfBooking(b) != textsOfBooking(next)) {
 		switch w.judge(l, b, c) {
@@ -54,6 +61,18 @@ func (w *world) updateOwn(l *domain.Link, b domain.Booking, c domain.Change, ret
 	w.told[b.ID] = true
 	agree(l, *w.bookings[b.ID], c, true)
 	return Outcome{Effect: EffectUpdated, BookingID: b.ID}
+}
+
+// wedding reports whether a booking is one that takes time, which is what a freeze follows from.
+func wedding(b domain.Booking) bool { return b.Category == domain.CategoryWedding && b.Blocks() }
+
+// mustAsk reports whether a person decides about a booking, whoever changed it. The caller of Decide says so in Input.Ask,
+// after a plan that names the booking as judged.
+func (w *world) mustAsk(b domain.Booking) bool {
+	if !w.in.Ask[b.ID] && !slices.Contains(w.judged, b.ID) {
+		w.judged = append(w.judged, b.ID)
+	}
+	return w.in.Ask[b.ID]
 }
 
 // owns reports whether the From system decides about a booking's texts.

@@ -172,11 +172,15 @@ func (w *world) withdraw(l *domain.Link, c domain.Change, hash, why string) Outc
 	if l.RemovedAt != nil && w.outdated(l) {
 		return w.stalePage(l)
 	}
-	w.unask(l)
 	was := l.RemovedAt
 	l.RemovedAt, l.Hash, l.Revision, l.RemoteVersion, l.Agreed.Filtered = &w.in.Now, hash, c.Revision, c.RemoteVersion, true
 	w.touchLink(l)
-	if b, ok := w.bookings[l.BookingID]; ok && was == nil {
+	b, ok := w.bookings[l.BookingID]
+	if ok && was == nil && wedding(*b) && !w.lives(b.ID, l) && w.mustAsk(*b) {
+		return w.ask(l, *b, domain.Change{Op: domain.OpRemove, ExternalID: c.ExternalID, RemoteVersion: c.RemoteVersion})
+	}
+	w.unask(l)
+	if ok && was == nil {
 		w.cancel(*b, l)
 		w.told[b.ID] = true
 	}

@@ -627,3 +627,63 @@ func TestHandOnACopyWhoseAnswerWasLostCountsUnlessTheBookingWasMoved(t *testing.
 		})
 	}
 }
+
+// A filter that begins to leave a wedding out is no more its end than a removal, while a person is to be asked.
+func TestAWeddingThatAFilterLeavesOutWaitsForAPersonWhereOneIsToBeAsked(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		ask    bool
+		choose domain.EditChoice
+		effect Effect
+		stays  bool // in the end
+	}{
+		"nobody is asked":              {false, "", EffectRemoved, false},
+		"a person lets it go":          {true, domain.ChooseSource, EffectAsked, false},
+		"a person keeps it":            {true, domain.ChooseCopy, EffectAsked, true},
+		"a person would keep it twice": {true, domain.ChooseBoth, EffectAsked, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := newBench(t, domain.SyncPolicy{})
+			k.a.Sync.Filters.SkipFree = true
+			e := event("e", 10)
+			e.Category = domain.CategoryWedding
+			_, id := k.tell(EffectCreated, k.a, e)
+			e.Free, e.Revision = true, "2"
+			decide := func() Plan {
+				k.now = k.now.Add(time.Minute)
+				in := k.input(k.a, Item{Change: &e})
+				in.Now = k.now
+				first := Decide(in)
+				if c.ask && slices.Contains(first.Judged, id) {
+					in.Ask = map[domain.BookingID]bool{id: true}
+				}
+				p := Decide(in)
+				k.store(p)
+				return p
+			}
+			p := decide()
+			if got := p.Outcomes[0].Effect; got != c.effect {
+				t.Fatalf("effect is %s, want %s", got, c.effect)
+			}
+			if b := k.bookings[id]; b.Blocks() != c.ask {
+				t.Fatalf("the wedding takes time: %t, want %t", b.Blocks(), c.ask)
+			}
+			if c.ask {
+				if len(p.Edits) != 1 || p.Edits[0].Kind != domain.EditRemoved {
+					t.Fatalf("a person is asked %+v", p.Edits)
+				}
+				if got := decide().Outcomes[0].Effect; got != EffectFiltered {
+					t.Errorf("the repeat is %s, want %s", got, EffectFiltered)
+				}
+				k.decide(k.a, Item{Settle: &Settle{Edit: p.Edits[0], Choice: c.choose}})
+			}
+			if b := k.bookings[id]; b.Blocks() != c.stays {
+				t.Errorf("in the end it takes time: %t, want %t", b.Blocks(), c.stays)
+			}
+			if decide(); k.bookings[id].Blocks() != c.stays {
+				t.Errorf("told once more it takes time: %t, want %t", k.bookings[id].Blocks(), c.stays)
+			}
+		})
+	}
+}

@@ -46,7 +46,8 @@ type Input struct {
 	Dismissed map[string]string                // PairKey to the fingerprint that a person accepted
 	Places    place.Known                      // the venues of the organisation; none where no text could name one
 	Choices   []domain.LinkChoice              // what persons said about pairs of the bookings concerned
-	// Ask are the bookings about which a person decides when both sides changed them, whatever the connection's policy says.
+	// Ask are the bookings about which a person decides when both sides changed them, or when a system makes a wedding
+	// something else than one that takes time, whatever the connection's policy says.
 	Ask map[domain.BookingID]bool
 	// Random fills the random bits of new identifiers; nil = the system's own randomness.
 	Random func([]byte)
