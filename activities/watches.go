@@ -329,10 +329,14 @@ func newSecret() string {
 
 // make asks the system to post to a stored watch. again says that its id is spoilt and another one is needed.
 func (k *keeper) make(ctx context.Context, w *store.SealedWatch) (again bool, err error) {
+	over, err := k.over(ctx)
+	if err != nil {
+		return false, err
+	}
 	var made provider.Watched
 	callErr := caught("make watch", func() (err error) {
-		made, err = k.watcher.Watch(ctx, provider.WatchRequest{ID: string(w.ID), URL: k.NotifyURL + provider.NotifyPath + string(w.ID), Secret: w.Secret,
-			Until: k.now.Add(watchLifetime)})
+		made, err = k.watcher.Watch(ctx, provider.WatchRequest{ID: string(w.ID), URL: k.address(w.ID), Secret: w.Secret,
+			Until: k.now.Add(watchLifetime), Over: over})
 		return err
 	})
 	if callErr == nil && !made.ExpiresAt.After(k.now) {
@@ -374,6 +378,26 @@ func (k *keeper) make(ctx context.Context, w *store.SealedWatch) (again bool, er
 	k.out.Made++
 	k.out.Pull = true
 	return false, k.dismiss(ctx, next.ID)
+}
+
+// address is where a system posts to a watch.
+func (k *keeper) address(id domain.WatchID) string {
+	return k.NotifyURL + provider.NotifyPath + string(id)
+}
+
+// over are the addresses of the watches that are over, for systems that can be asked what posts there.
+func (k *keeper) over(ctx context.Context) (addresses []string, err error) {
+	if _, sweeps := provider.As[provider.Sweeper](k.watcher); !sweeps {
+		return nil, nil
+	}
+	err = k.Store.TenantRead(ctx, k.in.Org, func(ctx context.Context, tx *store.Tx) error {
+		ids, err := tx.RetiredWatches(ctx, k.in.Integration)
+		for _, id := range ids {
+			addresses = append(addresses, k.address(id))
+		}
+		return err
+	})
+	return addresses, err
 }
 
 // stands notes what the system said about a watch, and when to renew it: at four fifths of its lifetime, a fortieth more
@@ -430,18 +454,25 @@ func (k *keeper) dismiss(ctx context.Context, except domain.WatchID) error {
 	return nil
 }
 
-// end tells the system to end the watches that retire. One whose making was never answered has no name to end it by; it
-// may exist and runs out by itself.
+// end tells the system to end the watches that retire. One whose making was never answered has no name to end it by: it may
+// exist, and is found by its address, or runs out by itself where the system cannot be asked.
 func (k *keeper) end(ctx context.Context) error {
 	for n := range k.live {
 		w := &k.live[n]
 		if w.State != domain.WatchRetiring || w.RenewAfter.After(k.now) {
 			continue
 		}
-		ended := k.watcher == nil || w.RemoteID == "" || w.ExpiresAt != nil && !w.ExpiresAt.After(k.now)
+		named := w.RemoteID != ""
+		sweeper, sweeps := provider.As[provider.Sweeper](k.watcher)
+		ended := k.watcher == nil || !named && (!sweeps || k.NotifyURL == "") || !sweeps && w.ExpiresAt != nil && !w.ExpiresAt.After(k.now)
 		next := w.Watch
 		if !ended {
-			err := caught("end watch", func() error { return k.watcher.Unwatch(ctx, watched(w.Watch)) })
+			err := caught("end watch", func() error {
+				if !named {
+					return sweeper.Sweep(ctx, []string{k.address(w.ID)})
+				}
+				return k.watcher.Unwatch(ctx, watched(w.Watch))
+			})
 			if err != nil {
 				k.failed(&next, err)
 				next.RenewAfter = k.now.Add(min(next.RenewAfter.Sub(k.now), time.Hour))

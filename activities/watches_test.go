@@ -2,6 +2,8 @@ package activities_test
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -432,6 +434,56 @@ func TestPausedAndDeletedConnectionsEndTheirWatches(t *testing.T) {
 				t.Errorf("kept: %+v, standing %v", out, w.standing)
 			}
 		})
+	}
+}
+
+// sweeping is a system that lists what posts where, for ever.
+type sweeping struct{ *watched }
+
+func (s sweeping) Watch(ctx context.Context, r provider.WatchRequest) (provider.Watched, error) {
+	if err := s.Sweep(ctx, r.Over); err != nil {
+		return provider.Watched{}, err
+	}
+	return s.watched.Watch(ctx, r)
+}
+
+func (s sweeping) Sweep(_ context.Context, addresses []string) error {
+	maps.DeleteFunc(s.standing, func(_ string, w provider.Watched) bool {
+		return slices.Contains(addresses, notifyURL+provider.NotifyPath+w.ID)
+	})
+	return nil
+}
+
+func TestWatchWhoseMakingWasNotAnsweredEndsWithTheConnection(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	w := sweeping{newWatched(d)}
+	i := d.connect("sweeping", domain.DirectionBidirectional, w)
+	w.lost["watch"] = 1
+	d.keep(i)
+	if d.one(i, domain.WatchPending); len(w.standing) != 1 {
+		t.Fatalf("%d watches stand", len(w.standing))
+	}
+	d.setState(i.ID, domain.IntegrationDeleted)
+	if out := d.keep(i); out.Ended != 1 || !out.NextDue.IsZero() || len(w.standing) != 0 {
+		t.Errorf("kept: %+v, standing %v", out, w.standing)
+	}
+}
+
+func TestWatchThatRanOutAndStillPostsIsEnded(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	w := sweeping{newWatched(d)}
+	i := d.connect("sweeping", domain.DirectionBidirectional, w)
+	d.keep(i)
+	d.advance(8 * 24 * time.Hour) // no worker ran
+	if out := d.keep(i); out.Made != 1 || len(w.standing) != 1 {
+		t.Errorf("kept: %+v, standing %v", out, w.standing)
+	}
+	d.advance(8 * 24 * time.Hour)
+	d.setState(i.ID, domain.IntegrationPaused)
+	if out := d.keep(i); out.Ended != 1 || len(w.standing) != 0 {
+		t.Errorf("kept: %+v, standing %v", out, w.standing)
 	}
 }
 

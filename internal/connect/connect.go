@@ -178,7 +178,7 @@ func (o *Opener) open(i domain.Integration, zone string, secrets func() (map[str
 		}
 	}
 	if o.outbound != nil && o.http != nil {
-		c.HTTP = o.http.Through(o.outbound.For(i, registration, c))
+		c.HTTP, c.Once = o.http.Through(o.outbound.For(i, registration, c)), o.outbound.Once
 	}
 	opened, err = registration.Open(c)
 	if err != nil {

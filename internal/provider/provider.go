@@ -91,6 +91,9 @@ type Connection struct {
 	Tokens      TokenSource        // of the integration's OAuth grant; nil for systems without one
 	Consents    Consents           // whose pages may be read; nil = nobody's
 	Now         func() time.Time
+	// Once keeps what is named to once in a time, over all processes: nil says that it is the caller's turn, and an error of kind
+	// rate_limited how long nobody has one. The name is kept as a digest. A nil Once knows of nobody else.
+	Once func(ctx context.Context, what string, every time.Duration) error
 }
 
 // As finds an ability of an opened provider value.

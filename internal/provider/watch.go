@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -15,12 +17,21 @@ const NotifyPath = "/v1/notify/"
 type Watcher interface {
 	// Watch asks the system to post to r.URL. The request is stored before the call, because systems post, or check the
 	// address, before they answer. Repeating it with the same ID after a lost answer may make a second watch at the
-	// system; messages of either are taken.
+	// system; messages of either are taken. A Sweeper takes over the one that is there.
 	Watch(ctx context.Context, r WatchRequest) (Watched, error)
 	// Renew prolongs a watch in place. KindNotFound means that it must be made anew, as for systems that cannot prolong.
 	Renew(ctx context.Context, w Watched, until time.Time) (Watched, error)
 	// Unwatch ends a watch. One that is gone is success.
 	Unwatch(ctx context.Context, w Watched) error
+}
+
+// Sweeper is implemented by Watchers whose system lists what posts where. What stands there has no end of its own, so it would
+// post for ever after the answer to its making was lost: the end that Watch names is when to look again, and no end.
+type Sweeper interface {
+	Watcher
+	// Sweep ends whatever posts to one of these addresses, each of which is the URL of a WatchRequest. That there is nothing
+	// is success. Nothing that posts elsewhere is touched.
+	Sweep(ctx context.Context, addresses []string) error
 }
 
 // WatchRequest is the wish for a watch.
@@ -29,6 +40,16 @@ type WatchRequest struct {
 	URL    string    // https address that the system posts to
 	Secret string    // 43 unguessable characters (base64url) that the system must show with every message
 	Until  time.Time // wished end; the system may shorten it
+	// Over are the URLs of the integration's earlier watches that are over. A Sweeper ends what still posts to them, since
+	// nobody looks after it any more.
+	Over []string
+}
+
+// PostsTo reports whether what a system names as the address of a hook is one of these URLs of ours. A query is left aside:
+// some providers put the secret there.
+func PostsTo(hook string, urls ...string) bool {
+	address, _, _ := strings.Cut(hook, "?")
+	return slices.Contains(urls, address)
 }
 
 // Watched is a watch as the system made it.

@@ -102,6 +102,17 @@ func (tx *Tx) OpenWatches(ctx context.Context, integration domain.IntegrationID)
 	return all, fault("open watches", err)
 }
 
+// maxRetired bounds how many watches that are over RetiredWatches names.
+const maxRetired = 100
+
+// RetiredWatches names the watches of an integration that are over and still known, the newest first, at most 100.
+func (tx *Tx) RetiredWatches(ctx context.Context, integration domain.IntegrationID) ([]domain.WatchID, error) {
+	rows, err := tx.Query(ctx, `SELECT id FROM watches WHERE org_id = $1 AND integration_id = $2 AND state = 'retired'
+		ORDER BY id DESC LIMIT $3`, tx.Org, integration, maxRetired)
+	all, err := collect(rows, err, func(row pgx.Row) (id domain.WatchID, err error) { return id, row.Scan(&id) })
+	return all, fault("read retired watches", err)
+}
+
 func openWatch(id domain.WatchID, sealed []byte, open func(sealed []byte, context ...string) ([]byte, error)) (string, error) {
 	text, err := open(sealed, "watches", "secret", string(id))
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -127,41 +128,46 @@ func (d *acuity) get(ctx context.Context, id string) (appointment, error) {
 	return out.appointment(), err
 }
 
+// target has the secret of the watch: messages are signed with the API key, and so with nothing that is of one watch.
+func (d *acuity) target(address, secret string) string {
+	return address + "?" + url.Values{"token": {secret}}.Encode()
+}
+
 // hook makes a webhook for appointment.changed, which Acuity posts for every new, moved and cancelled appointment too.
-// Its signature is made with the API key, so the secret of the watch is a part of the address.
-func (d *acuity) hook(ctx context.Context, _, address, secret string) (string, error) {
-	target, err := url.Parse(address)
-	if err != nil {
-		return "", domain.Invalid("watch", "needs an address")
-	}
-	target.RawQuery = url.Values{"token": {secret}}.Encode()
+func (d *acuity) hook(ctx context.Context, _, target, _ string) (string, error) {
 	var out struct {
 		ID json.Number `json:"id"`
 	}
-	err = d.call(ctx, http.MethodPost, "/webhooks", nil, map[string]string{"event": "appointment.changed", "target": target.String()}, &out)
+	err := d.call(ctx, http.MethodPost, "/webhooks", nil, map[string]string{"event": "appointment.changed", "target": target}, &out)
 	if err == nil && out.ID == "" {
 		err = errUnreadable
 	}
 	return out.ID.String(), err
 }
 
-func (d *acuity) hooked(ctx context.Context, id string) (bool, error) {
+// hooks lists them all at once: an account has at most 25.
+func (d *acuity) hooks(ctx context.Context, _ string) ([]webhook, error) {
 	var out *[]struct {
 		ID     json.Number `json:"id"`
+		Target string      `json:"target"`
 		Status string      `json:"status"`
 	}
 	if err := d.call(ctx, http.MethodGet, "/webhooks", nil, nil, &out); err != nil {
-		return false, err
+		return nil, err
 	}
 	if out == nil {
-		return false, errUnreadable
+		return nil, errUnreadable
 	}
+	all := make([]webhook, 0, len(*out))
 	for _, h := range *out {
-		if h.ID.String() == id {
-			return h.Status == "" || h.Status == "active", nil
-		}
+		all = append(all, webhook{id: h.ID.String(), address: h.Target, works: h.Status == "" || h.Status == "active"})
 	}
-	return false, nil
+	return all, nil
+}
+
+func (d *acuity) hooked(ctx context.Context, id string) (bool, error) {
+	all, err := d.hooks(ctx, "")
+	return slices.ContainsFunc(all, func(h webhook) bool { return h.id == id && h.works }), err
 }
 
 func (d *acuity) unhook(ctx context.Context, id string) error {

@@ -19,6 +19,8 @@ import (
 const (
 	// calcomPage is the most that Cal.com lists at once.
 	calcomPage = 100
+	// calcomHooks is the most webhooks that Cal.com lists at once.
+	calcomHooks = 250
 	// Each group of routes has versions of its own, named by a header.
 	calcomBookings = "2024-08-13"
 )
@@ -155,28 +157,60 @@ func (d *calcom) get(ctx context.Context, id string) (appointment, error) {
 
 // calcomHook is a webhook; its id is a number or a text.
 type calcomHook struct {
-	Data struct {
-		ID     json.RawMessage `json:"id"`
-		Active bool            `json:"active"`
-	} `json:"data"`
+	RawID   json.RawMessage `json:"id"`
+	Active  bool            `json:"active"`
+	Address string          `json:"subscriberUrl"`
 }
 
-func (h calcomHook) id() string { return strings.Trim(string(h.Data.ID), `"`) }
+func (h calcomHook) id() string {
+	if id := strings.Trim(string(h.RawID), `"`); id != "null" {
+		return id
+	}
+	return ""
+}
 
-func (d *calcom) hook(ctx context.Context, _, address, secret string) (string, error) {
-	var out calcomHook
+func (d *calcom) target(address, _ string) string { return address }
+
+func (d *calcom) hooks(ctx context.Context, _ string) (all []webhook, err error) {
+	for n := range mostHookPages {
+		var out struct {
+			Data *[]calcomHook `json:"data"`
+		}
+		q := url.Values{"take": {strconv.Itoa(calcomHooks)}, "skip": {strconv.Itoa(n * calcomHooks)}}
+		if err := d.call(ctx, http.MethodGet, "/webhooks", q, nil, &out); err != nil {
+			return nil, err
+		}
+		if out.Data == nil {
+			return nil, errUnreadable
+		}
+		for _, h := range *out.Data {
+			all = append(all, webhook{id: h.id(), address: h.Address, works: h.Active})
+		}
+		if len(*out.Data) < calcomHooks {
+			return all, nil
+		}
+	}
+	return nil, errTooManyHooks
+}
+
+func (d *calcom) hook(ctx context.Context, _, target, secret string) (string, error) {
+	var out struct {
+		Data calcomHook `json:"data"`
+	}
 	err := d.call(ctx, http.MethodPost, "/webhooks", nil,
-		map[string]any{"active": true, "subscriberUrl": address, "triggers": calcomTriggers, "secret": secret}, &out)
-	if err == nil && (out.id() == "" || out.id() == "null") {
+		map[string]any{"active": true, "subscriberUrl": target, "triggers": calcomTriggers, "secret": secret}, &out)
+	if err == nil && out.Data.id() == "" {
 		err = errUnreadable
 	}
-	return out.id(), err
+	return out.Data.id(), err
 }
 
 func (d *calcom) hooked(ctx context.Context, id string) (bool, error) {
-	var out calcomHook
+	var out struct {
+		Data calcomHook `json:"data"`
+	}
 	err := d.call(ctx, http.MethodGet, "/webhooks/"+url.PathEscape(id), nil, nil, &out)
-	if err == nil && out.id() == "" {
+	if err == nil && out.Data.id() == "" {
 		err = errUnreadable
 	}
 	return out.Data.Active, err

@@ -118,20 +118,62 @@ func (d *calendly) get(ctx context.Context, id string) (appointment, error) {
 	return out.Resource.appointment(), err
 }
 
-func (d *calendly) hook(ctx context.Context, account, address, secret string) (string, error) {
+// owner is the user whom the token belongs to, who must be of the account.
+func (d *calendly) owner(ctx context.Context, account string) (calendlyUser, error) {
 	me, err := d.me(ctx)
+	if err == nil && me.URI != account {
+		err = domain.E(domain.KindForbidden, "the token belongs to another account")
+	}
+	return me, err
+}
+
+type calendlyHook struct {
+	URI     string `json:"uri"`
+	Address string `json:"callback_url"`
+	State   string `json:"state"`
+}
+
+func (d *calendly) target(address, _ string) string { return address }
+
+func (d *calendly) hooks(ctx context.Context, account string) (all []webhook, err error) {
+	me, err := d.owner(ctx, account)
+	if err != nil {
+		return nil, err
+	}
+	q := url.Values{"organization": {me.Organization}, "user": {account}, "scope": {"user"}, "count": {strconv.Itoa(calendlyPage)}}
+	for range mostHookPages {
+		var out struct {
+			Collection *[]calendlyHook `json:"collection"`
+			Pagination *struct {
+				Next string `json:"next_page_token"`
+			} `json:"pagination"`
+		}
+		if err := d.call(ctx, http.MethodGet, "/webhook_subscriptions", q, nil, &out); err != nil {
+			return nil, err
+		}
+		if out.Collection == nil || out.Pagination == nil {
+			return nil, errUnreadable
+		}
+		for _, h := range *out.Collection {
+			all = append(all, webhook{id: lastPart(h.URI), address: h.Address, works: h.State == "active"})
+		}
+		if out.Pagination.Next == "" {
+			return all, nil
+		}
+		q.Set("page_token", out.Pagination.Next)
+	}
+	return nil, errTooManyHooks
+}
+
+func (d *calendly) hook(ctx context.Context, account, target, secret string) (string, error) {
+	me, err := d.owner(ctx, account)
 	if err != nil {
 		return "", err
 	}
-	if me.URI != account {
-		return "", domain.E(domain.KindForbidden, "the token belongs to another account")
-	}
 	var out struct {
-		Resource struct {
-			URI string `json:"uri"`
-		} `json:"resource"`
+		Resource calendlyHook `json:"resource"`
 	}
-	err = d.call(ctx, http.MethodPost, "/webhook_subscriptions", nil, map[string]any{"url": address, "events": []string{"invitee.created", "invitee.canceled"},
+	err = d.call(ctx, http.MethodPost, "/webhook_subscriptions", nil, map[string]any{"url": target, "events": []string{"invitee.created", "invitee.canceled"},
 		"organization": me.Organization, "user": account, "scope": "user", "signing_key": secret}, &out)
 	if err == nil && out.Resource.URI == "" {
 		err = errUnreadable
@@ -141,10 +183,7 @@ func (d *calendly) hook(ctx context.Context, account, address, secret string) (s
 
 func (d *calendly) hooked(ctx context.Context, id string) (bool, error) {
 	var out struct {
-		Resource struct {
-			URI   string `json:"uri"`
-			State string `json:"state"`
-		} `json:"resource"`
+		Resource calendlyHook `json:"resource"`
 	}
 	err := d.call(ctx, http.MethodGet, "/webhook_subscriptions/"+url.PathEscape(id), nil, nil, &out)
 	if err == nil && out.Resource.URI == "" {

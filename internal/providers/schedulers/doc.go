@@ -17,7 +17,9 @@
 // thin (Acuity), reshaped by templates (Cal.com), or lack what a listing has. Calendly and Cal.com sign with the secret
 // of the watch. Acuity signs with the account's API key, and no message to a watch can be checked with that, so the
 // secret is a part of the address there. A webhook has no end; it is looked at once a day, and one that the scheduler
-// disabled or lost is made anew. Calendly disables one after a day without a 2xx.
+// disabled or lost is made anew. Calendly disables one after a day without a 2xx. Before one is made the account's webhooks are
+// listed: one of the same address is taken over, since the answer to its making was lost, and those of watches that are over
+// are removed.
 //
 // # Limits
 //

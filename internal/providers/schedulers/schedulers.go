@@ -71,12 +71,27 @@ type dialect interface {
 	list(ctx context.Context, account string, window domain.Span, page string) (listing, error)
 	// get returns one appointment, cancelled or not.
 	get(ctx context.Context, id string) (appointment, error)
-	// hook makes a webhook and returns its id at the scheduler.
-	hook(ctx context.Context, account, address, secret string) (string, error)
+	// target is the address that is given to the scheduler for one of ours and the secret of its watch.
+	target(address, secret string) string
+	// hooks lists the webhooks of the account, of whomever they are.
+	hooks(ctx context.Context, account string) ([]webhook, error)
+	// hook makes a webhook to a target and returns its id at the scheduler.
+	hook(ctx context.Context, account, target, secret string) (string, error)
 	// hooked reports whether a webhook is there and works.
 	hooked(ctx context.Context, id string) (bool, error)
 	unhook(ctx context.Context, id string) error
 }
+
+// webhook is one that stands at the scheduler.
+type webhook struct {
+	id, address string
+	works       bool
+}
+
+// mostHookPages bounds how many pages of webhooks are read.
+const mostHookPages = 20
+
+var errTooManyHooks = domain.E(domain.KindPermanent, "the account has more than %d pages of webhooks", mostHookPages)
 
 // listing is a page; next is "" on the last one. total is how many there are in all, 0 where that is not said.
 type listing struct {
@@ -135,7 +150,7 @@ type connection struct {
 var (
 	_ provider.Puller    = (*connection)(nil)
 	_ provider.Reader    = (*connection)(nil)
-	_ provider.Watcher   = (*connection)(nil)
+	_ provider.Sweeper   = (*connection)(nil)
 	_ provider.Prober    = (*connection)(nil)
 	_ provider.Onboarder = (*connection)(nil)
 

@@ -308,6 +308,64 @@ func TestAWebhookIsMadeLookedAtAndMadeAnewWhenItWasDisabled(t *testing.T) {
 	})
 }
 
+func TestAWebhookWhoseMakingWasNotAnsweredIsTakenOver(t *testing.T) {
+	each(t, func(t *testing.T, b *bed) {
+		ctx := t.Context()
+		// Webhooks of somebody else, more than a page of Calendly.
+		for _, id := range []string{"a", "b", "c", "w-1"} {
+			if _, err := b.conn.Watch(ctx, wish("https://other.example.test", id)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ours := wish("https://sync.example.test", "w-1")
+		b.SetFaults(schedulersim.Faults{LoseAnswer: true})
+		if _, err := b.conn.Watch(ctx, ours); domain.KindOf(err) != domain.KindUnavailable || len(b.Hooks()) != 5 {
+			t.Fatalf("a lost answer: %v, %d webhooks", err, len(b.Hooks()))
+		}
+		w, err := b.conn.Watch(ctx, ours)
+		if hooks := b.Hooks(); err != nil || len(hooks) != 5 || hooks[4].ID != w.RemoteID {
+			t.Fatalf("watch %+v, %v, webhooks %+v", w, err, hooks)
+		}
+		// One that the scheduler disabled is of no use.
+		b.Disable(w.RemoteID)
+		again, err := b.conn.Watch(ctx, ours)
+		if hooks := b.Hooks(); err != nil || len(hooks) != 5 || hooks[4].ID != again.RemoteID || hooks[4].Disabled || again.RemoteID == w.RemoteID {
+			t.Errorf("watch %+v, %v, webhooks %+v", again, err, hooks)
+		}
+	})
+}
+
+func TestAWebhookThatNobodyLooksAfterIsRemoved(t *testing.T) {
+	each(t, func(t *testing.T, b *bed) {
+		ctx := t.Context()
+		if _, err := b.conn.Watch(ctx, wish("https://other.example.test", "w-1")); err != nil {
+			t.Fatal(err)
+		}
+		lost, next := wish("https://sync.example.test", "w-1"), wish("https://sync.example.test", "w-2")
+		b.SetFaults(schedulersim.Faults{LoseAnswer: true})
+		if _, err := b.conn.Watch(ctx, lost); domain.KindOf(err) != domain.KindUnavailable {
+			t.Fatalf("a lost answer: %v", err)
+		}
+		next.Over = []string{lost.URL}
+		w, err := b.conn.Watch(ctx, next)
+		if hooks := b.Hooks(); err != nil || len(hooks) != 2 || hooks[1].ID != w.RemoteID {
+			t.Fatalf("watch %+v, %v, webhooks %+v", w, err, hooks)
+		}
+		for range 2 {
+			if err := b.conn.Sweep(ctx, []string{next.URL}); err != nil {
+				t.Fatal(err)
+			}
+			if hooks := b.Hooks(); len(hooks) != 1 || !strings.HasPrefix(hooks[0].URL, "https://other.example.test/") {
+				t.Errorf("webhooks %+v, want the one of somebody else", hooks)
+			}
+		}
+	})
+}
+
+func wish(server, id string) provider.WatchRequest {
+	return provider.WatchRequest{ID: id, URL: server + provider.NotifyPath + id, Secret: strings.Repeat("s3cret-", 6) + "x", Until: now.Add(time.Hour)}
+}
+
 func TestMessagesAreHintsThatProveTheirSecret(t *testing.T) {
 	each(t, func(t *testing.T, b *bed) {
 		id := b.Book(consultation(1))

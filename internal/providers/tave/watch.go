@@ -37,9 +37,12 @@ func (c *connection) Watch(ctx context.Context, r provider.WatchRequest) (provid
 
 func (c *connection) watch(ctx context.Context, r provider.WatchRequest) (provider.Watched, error) {
 	address := r.URL + "?" + url.Values{secretParam: {r.Secret}}.Encode()
-	there, err := everything[restHook](ctx, c.client, "/rest-hook", "resthook-collection", nil)
+	there, err := c.restHooks(ctx)
 	if err != nil {
 		return provider.Watched{}, err
+	}
+	if err := c.sweep(ctx, there, r.Over); err != nil && domain.Retryable(err) {
+		return provider.Watched{}, err // one that can never be removed does not stand in the way
 	}
 	ids := make([]string, 0, len(hookEvents))
 	for _, name := range hookEvents {
@@ -59,6 +62,35 @@ func (c *connection) watch(ctx context.Context, r provider.WatchRequest) (provid
 	}
 	// Rest hooks have no end. The wished one makes the caller look after them.
 	return provider.Watched{ID: r.ID, RemoteID: strings.Join(ids, ","), ExpiresAt: r.Until.UTC()}, nil
+}
+
+func (c *connection) restHooks(ctx context.Context) ([]restHook, error) {
+	return everything[restHook](ctx, c.client, "/rest-hook", "resthook-collection", nil)
+}
+
+// Sweep removes the hooks with one of these addresses.
+func (c *connection) Sweep(ctx context.Context, addresses []string) error {
+	there, err := c.restHooks(ctx)
+	if err == nil {
+		err = c.sweep(ctx, there, addresses)
+	}
+	if err != nil {
+		return domain.E(domain.KindOf(err), "end watches whose making was not answered: %w", err)
+	}
+	return nil
+}
+
+func (c *connection) sweep(ctx context.Context, there []restHook, addresses []string) error {
+	var strays []string
+	for _, h := range there {
+		if provider.PostsTo(h.URL, addresses...) {
+			strays = append(strays, h.ID)
+		}
+	}
+	if len(strays) == 0 {
+		return nil
+	}
+	return c.Unwatch(ctx, provider.Watched{RemoteID: strings.Join(strays, ",")})
 }
 
 // Renew looks whether all hooks are still there. One that is missing is KindNotFound: they are made anew.

@@ -52,6 +52,27 @@ func TestHooksAreMadeOnceRenewedAndRemoved(t *testing.T) {
 	}
 }
 
+func TestHooksThatNobodyLooksAfterAreRemoved(t *testing.T) {
+	t.Parallel()
+	b := setup(t, tavesim.Options{})
+	b.sim.Add("rest-hook", tavesim.Object{"event": "job.created", "url": "https://somebody.example/else"})
+	lost, next := watchRequest(b), watchRequest(b)
+	b.sim.SetFaults(tavesim.Faults{LoseAnswers: 1})
+	_, err := b.conn.Watch(t.Context(), lost)
+	wantKind(t, err, domain.KindUnavailable)
+	next.URL += "-next"
+	next.Over = []string{lost.URL}
+	must[provider.Watched](t)(b.conn.Watch(t.Context(), next))
+	if n := len(b.sim.All("rest-hook")); n != 1+len(hookEvents) {
+		t.Fatalf("%d hooks", n)
+	}
+	for range 2 {
+		if err := b.conn.Sweep(t.Context(), []string{next.URL}); err != nil || len(b.sim.All("rest-hook")) != 1 {
+			t.Errorf("%v, %d hooks are left, want the one of somebody else", err, len(b.sim.All("rest-hook")))
+		}
+	}
+}
+
 func TestNoticeNeedsTheSecretOfItsAddress(t *testing.T) {
 	t.Parallel()
 	for name, v := range map[string]struct {

@@ -161,7 +161,7 @@ func (h *Hook) calendly() object {
 	if h.Disabled {
 		state = "disabled"
 	}
-	return object{"resource": object{"uri": calendlyBase + "/webhook_subscriptions/" + h.ID, "callback_url": h.URL, "state": state, "events": h.Events, "scope": "user"}}
+	return object{"uri": calendlyBase + "/webhook_subscriptions/" + h.ID, "callback_url": h.URL, "state": state, "events": h.Events, "scope": "user"}
 }
 
 func (s *Sim) calendly(r *http.Request, route, id string, in object) answer {
@@ -208,10 +208,27 @@ func (s *Sim) calendly(r *http.Request, route, id string, in object) answer {
 		if !ok {
 			return problem(409, "Hook with this url already exists")
 		}
-		return answer{201, h.calendly()}
+		return answer{201, object{"resource": h.calendly()}}
+	case route == "GET webhook_subscriptions" && id == "":
+		if q.Get("organization") == "" || q.Get("scope") != "user" || q.Get("user") != user || !only(q, "organization", "scope", "user", "count", "page_token") {
+			return problem(400, "Invalid Argument")
+		}
+		page, next, ok := s.someHooks(q.Get("page_token"))
+		if !ok {
+			return problem(400, "Invalid Argument")
+		}
+		list := []object{}
+		for _, h := range page {
+			list = append(list, h.calendly())
+		}
+		pagination := object{"count": len(list), "next_page": nil, "next_page_token": nil}
+		if next != "" {
+			pagination["next_page_token"] = next
+		}
+		return answer{200, object{"collection": list, "pagination": pagination}}
 	case route == "GET webhook_subscriptions" && id != "":
 		if h := s.hook(id); h != nil {
-			return answer{200, h.calendly()}
+			return answer{200, object{"resource": h.calendly()}}
 		}
 	case route == "DELETE webhook_subscriptions":
 		if s.dropHook(id) {
@@ -226,7 +243,7 @@ func (s *Sim) addHook(address, secret string, events any) (*Hook, bool) {
 		return nil, false
 	}
 	for _, h := range s.hooks {
-		if h.URL == address {
+		if h.URL == address && s.face != Acuity {
 			return nil, false
 		}
 	}
@@ -238,6 +255,22 @@ func (s *Sim) addHook(address, secret string, events any) (*Hook, bool) {
 	}
 	s.hooks = append(s.hooks, h)
 	return h, true
+}
+
+// hookPage is how many webhooks Calendly lists at once here, few enough for tests to see more than one page.
+const hookPage = 3
+
+// someHooks is a page of the webhooks, named by how many come before it.
+func (s *Sim) someHooks(token string) (page []*Hook, next string, ok bool) {
+	from, err := strconv.Atoi(cmp.Or(token, "0"))
+	if err != nil || from < 0 || from > len(s.hooks) {
+		return nil, "", false
+	}
+	page = s.hooks[from:min(from+hookPage, len(s.hooks))]
+	if from+hookPage < len(s.hooks) {
+		next = strconv.Itoa(from + hookPage)
+	}
+	return page, next, true
 }
 
 func (s *Sim) hook(id string) *Hook {
@@ -382,11 +415,25 @@ func (s *Sim) calcom(r *http.Request, route, id string, in object) answer {
 		if s.faults.NoHooks {
 			return problem(403, "forbidden")
 		}
-		h, ok := s.addHook(text(in, "subscriberUrl"), text(in, "secret"), in["triggers"])
-		if !ok || in["active"] != true || h.Secret == "" {
+		if in["active"] != true || text(in, "secret") == "" {
 			return problem(400, "bad request")
 		}
+		h, ok := s.addHook(text(in, "subscriberUrl"), text(in, "secret"), in["triggers"])
+		if !ok {
+			return problem(409, "a webhook with this subscriber url exists")
+		}
 		return answer{201, object{"status": "success", "data": hook(h)}}
+	case route == "GET webhooks" && id == "":
+		take, err1 := strconv.Atoi(q.Get("take"))
+		skip, err2 := strconv.Atoi(q.Get("skip"))
+		if err1 != nil || err2 != nil || take < 1 || take > 250 || skip < 0 || !only(q, "take", "skip") {
+			return problem(400, "bad request")
+		}
+		list := []object{}
+		for _, h := range s.hooks[min(skip, len(s.hooks)):min(skip+take, len(s.hooks))] {
+			list = append(list, hook(h))
+		}
+		return done(list)
 	case route == "GET webhooks" && id != "":
 		if h := s.hook(id); h != nil {
 			return done(hook(h))

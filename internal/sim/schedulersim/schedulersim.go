@@ -11,7 +11,7 @@
 //
 // Calendly (developer.calendly.com): resources named by addresses; GET /users/me, GET /scheduled_events with user, status,
 // sort, min_start_time, max_start_time, count up to 100 and page_token, GET /scheduled_events/{uuid}; webhook
-// subscriptions with scope, state and signing key, of which there is one per address; the signature header t=,v1= over
+// subscriptions with scope, state and signing key, listed by organization, user and scope; the signature header t=,v1= over
 // "t.body"; a subscription that fails for a day is disabled; a reschedule is a cancelled event and a new one.
 //
 // Acuity (developers.acuityscheduling.com): Basic authentication, GET /me, GET /appointments with max, minDate, maxDate,
@@ -20,11 +20,12 @@
 // with every other event.
 //
 // Cal.com (cal.com/docs, API v2): GET /me, /bookings with take, skip, sortStart, afterStart, beforeEnd and the pagination
-// object, /bookings/{uid}; /webhooks with active, subscriberUrl, triggers and secret; X-Cal-Signature-256 over the body.
+// object, /bookings/{uid}; /webhooks with take up to 250 and skip, and with active, subscriberUrl, triggers and secret; X-Cal-Signature-256 over the body.
 //
 // # Assumed
 //
-// Calendly answers 400 for a page token that it does not know, and 409 for a second subscription of one address. Acuity lists
+// Calendly answers 400 for a page token that it does not know, and 409 for a second subscription of one address, as
+// Cal.com does; Acuity makes a second webhook, which posts as well. Calendly's pages of subscriptions hold three. Acuity lists
 // in order of time for direction ASC, takes max up to 500, and its dates are days in UTC here. Cal.com's totalItems counts
 // what fits the query, and its bookings need the header cal-api-version. A cancelled appointment stays readable by its
 // id. Retry-After in whole seconds on 429 and 503. Nothing is known of how Acuity repeats messages.
