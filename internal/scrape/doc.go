@@ -8,9 +8,9 @@
 //
 // # Promises
 //
-//   - Polite. One request at a time to a host in this process, with the recipe's pause and some jitter in between. At most
-//     so many pages, each at most so large. robots.txt is asked first and obeyed, the log-in page included (RFC 9309); while
-//     it cannot be had, nothing is read.
+//   - Polite. One request at a time to a host in this process, with the recipe's pause and some jitter in between; with
+//     Options.Once all processes together begin no request before the pause is over. At most so many pages, each at most so
+//     large. robots.txt is asked first and obeyed, the log-in page included (RFC 9309); while it cannot be had, nothing is read.
 //   - Bound to one origin. Requests, redirects, forms and links that lead to another are refused. Credentials go into the
 //     form of the log-in and nowhere else, never into an address.
 //   - Whole or nothing. Run returns every row of every page, or an error. A list that goes on behind the last allowed page

@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"golang.org/x/net/html"
+	"golang.org/x/net/html/atom"
 
 	"github.com/wedsync/wedsync/internal/domain"
 )
@@ -108,7 +109,7 @@ func redact(b *bytes.Buffer, n *html.Node, limit int) {
 		if n.Data == "script" || n.Data == "style" || n.Data == "noscript" || n.Data == "template" {
 			return
 		}
-		b.WriteString("<" + n.Data)
+		b.WriteString("<" + wordOfMarkup(n.Data))
 		for _, a := range n.Attr {
 			switch {
 			case a.Key == lineAttr:
@@ -118,7 +119,7 @@ func redact(b *bytes.Buffer, n *html.Node, limit int) {
 			case slices.Contains(maskedAttrs, a.Key):
 				fmt.Fprintf(b, ` %s="%s"`, a.Key, html.EscapeString(mask(a.Val)))
 			default:
-				fmt.Fprintf(b, ` %s=""`, html.EscapeString(cut(a.Key, 100)))
+				fmt.Fprintf(b, ` %s=""`, wordOfMarkup(a.Key))
 			}
 		}
 		b.WriteString(">")
@@ -128,8 +129,21 @@ func redact(b *bytes.Buffer, n *html.Node, limit int) {
 		redact(b, c, limit)
 	}
 	if n.Type == html.ElementNode && !slices.Contains(voids, n.Data) {
-		b.WriteString("</" + n.Data + ">")
+		b.WriteString("</" + wordOfMarkup(n.Data) + ">")
 	}
+}
+
+// wordOfMarkup leaves the names of elements and attributes as they are. In markup that is not well made a text becomes one: an
+// address in angle brackets an element, a word outside of its quotes an attribute. What may be one of those is masked.
+func wordOfMarkup(name string) string {
+	if atom.Lookup([]byte(name)) != 0 {
+		return name
+	}
+	own := strings.ContainsRune(name, '-') && len(name) <= 100
+	if own && !strings.ContainsFunc(name, func(r rune) bool { return r != '-' && (r < 'a' || r > 'z') }) {
+		return name // data-id, or an element of the page's own
+	}
+	return strings.Repeat("x", max(1, min(len(name), 20)))
 }
 
 // mask keeps the length and the form of a text and nothing of what it says.

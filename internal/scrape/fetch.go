@@ -135,7 +135,7 @@ func (s *Session) send(ctx context.Context, method string, at *url.URL, form url
 	return a, nil
 }
 
-// wait keeps the pause since the last request to the host.
+// wait keeps the pause since the last request to the host: since its end in this process, since its beginning in others.
 func (s *Session) wait(ctx context.Context, since time.Time) error {
 	least := s.p.recipe.Limits.interval()
 	if s.robots != nil {
@@ -143,19 +143,29 @@ func (s *Session) wait(ctx context.Context, since time.Time) error {
 	}
 	left := pauseOf(least, s.o.Jitter())
 	if since.IsZero() {
-		return nil
-	}
-	if gone := s.o.Now().Sub(since); gone > 0 {
+		left = 0
+	} else if gone := s.o.Now().Sub(since); gone > 0 {
 		left -= gone
 	}
-	if left <= 0 {
-		return nil
+	for {
+		if left > 0 {
+			if err := s.o.Sleep(ctx, left); err != nil {
+				return domain.E(domain.KindUnavailable, "wait between two requests: %w", err)
+			}
+		}
+		if s.o.Once == nil {
+			return nil
+		}
+		err := s.o.Once(ctx, "scrape\n"+strings.ToLower(s.p.base.Host), least)
+		if err == nil || domain.KindOf(err) != domain.KindRateLimited {
+			return err
+		}
+		left = max(domain.RetryAfter(err), leastNap)
 	}
-	if err := s.o.Sleep(ctx, left); err != nil {
-		return domain.E(domain.KindUnavailable, "wait between two requests: %w", err)
-	}
-	return nil
 }
+
+// leastNap is the shortest wait for a turn that another process has.
+const leastNap = 50 * time.Millisecond
 
 // ensureRobots reads robots.txt when the last reading is too old.
 func (s *Session) ensureRobots(ctx context.Context) error {

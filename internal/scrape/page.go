@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -206,7 +207,7 @@ func (p *Program) readPage(doc *html.Node, number int, zone *time.Location, late
 	if len(rows) == 0 && !out.empty && !later {
 		return out, p.drift(doc, number, "recipe.list.rows", p.rows, "matches nothing, and the page does not say that there are no rows")
 	}
-	lacking := map[string]int{}
+	lacking, named := map[string]int{}, map[string]Row{}
 	for _, n := range rows {
 		row, faults := p.readRow(n, number, zone)
 		for _, f := range faults {
@@ -214,7 +215,12 @@ func (p *Program) readPage(doc *html.Node, number int, zone *time.Location, late
 				lacking[f.Field]++
 			}
 		}
+		if first, twice := named[row.ID]; twice && len(faults) == 0 && !maps.Equal(first.Fields, row.Fields) {
+			// Of rows that the identity does not tell apart only one would be kept.
+			faults = append(faults, Fault{ID: row.ID, Field: p.recipe.List.Identity[0], Page: number, Line: row.Line, Why: "names another row of this page too"})
+		}
 		if out.faults = append(out.faults, faults...); len(faults) == 0 {
+			named[row.ID] = row
 			out.rows = append(out.rows, row)
 		} else if row.ID == "" {
 			out.unsure = true

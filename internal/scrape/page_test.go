@@ -48,6 +48,20 @@ func TestAReportNamesSelectorsCountsAndLines(t *testing.T) {
 	}
 }
 
+func TestRowsOfOneNameThatDifferAreAFault(t *testing.T) {
+	t.Parallel()
+	other := strings.Replace(shoots, `data-id="B2"`, `data-id="A1"`, 1)
+	r := portal(t).Explain([]byte(other), "", 1, nil)
+	want := Fault{ID: "A1", Field: "id", Page: 1, Line: 7, Why: "names another row of this page too"}
+	if r.Err != nil || len(r.Rows) != 1 || len(r.Faults) != 2 || r.Faults[0] != want {
+		t.Errorf("rows %+v, faults %+v, %v", r.Rows, r.Faults, r.Err)
+	}
+	same := strings.Replace(shoots, `</table>`, `<tr class="shoot" data-id="B2"><td class="title"><a>Three</a></td><td class="date">06/06/2027</td><td class="status">Pencilled</td></tr></table>`, 1)
+	if r := portal(t).Explain([]byte(same), "", 1, nil); len(r.Faults) != 1 {
+		t.Errorf("the same row twice: faults %+v", r.Faults)
+	}
+}
+
 func TestDriftIsExplainedByHowFarTheSelectorFits(t *testing.T) {
 	t.Parallel()
 	r := portal(t).Explain([]byte(strings.ReplaceAll(shoots, `class="shoot"`, `class="job"`)), "", 1, nil)
@@ -81,6 +95,26 @@ func TestSnapshotsKeepTheStructureAndNoValue(t *testing.T) {
 	}
 	if short := Redact(doc, 50); len(short) > 50+len("\n<!-- cut off -->") {
 		t.Errorf("a snapshot of 50 bytes has %d", len(short))
+	}
+}
+
+func TestSnapshotsOfBadMarkupHoldNoValueEither(t *testing.T) {
+	t.Parallel()
+	doc, err := parsePage([]byte(`<table id="shoots"><tr class="shoot" data-id="7"><td title=Marigold Oakbridge>Marigold <marigold.oakbridge@example.com></td>
+		<td data-phone-02079460000="" alt="Marigold" Oakbridge"><my-row>x</my-row></td></tr></table>`), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := strings.ToLower(string(Redact(doc, MaxSnapshot)))
+	for _, never := range []string{"oakbridge", "marigold", "example.com", "0207"} {
+		if strings.Contains(page, never) {
+			t.Errorf("%s is in %s", never, page)
+		}
+	}
+	for _, kept := range []string{`class="shoot"`, `data-id=""`, "<my-row>", `title=""`} {
+		if !strings.Contains(page, kept) {
+			t.Errorf("%s is not in %s", kept, page)
+		}
 	}
 }
 

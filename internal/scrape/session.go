@@ -34,6 +34,8 @@ type Options struct {
 	// Sleep waits between requests; nil waits by the real clock. Jitter returns 0 to 1; nil = random.
 	Sleep  func(ctx context.Context, d time.Duration) error
 	Jitter func() float64
+	// Once keeps the pause over all processes, as provider.Connection.Once does; nil = this process is alone.
+	Once func(ctx context.Context, what string, every time.Duration) error
 }
 
 // Session reads by a program with one set of credentials. It keeps cookies and pages in memory. Its runs come one after the
@@ -85,7 +87,7 @@ type Window struct{ From, Until time.Time }
 type Result struct {
 	Rows     []Row
 	Faults   []Fault
-	Unsure   bool // a row without identity was left out, so that absence proves nothing
+	Unsure   bool // a row without identity was left out, or the end of the list is not proved: absence proves nothing
 	Empty    bool // the page says that there are no rows
 	Pages    int
 	Requests int
@@ -160,7 +162,12 @@ func (s *Session) run(ctx context.Context, w Window) (Result, error) {
 		}
 		if numbered {
 			// A server that answers every number behind the last with the last page ends the list, too.
-			if len(k.parsed.rows)+len(k.parsed.faults) == 0 || n > 1 && fresh == 0 && len(k.parsed.faults) == 0 {
+			if len(k.parsed.rows)+len(k.parsed.faults) == 0 {
+				// Without one of these it may as well be a page that only says that the server is busy.
+				out.Unsure = out.Unsure || n > 1 && p.container == nil && !k.parsed.empty && total < 0
+				break
+			}
+			if n > 1 && fresh == 0 && len(k.parsed.faults) == 0 {
 				break
 			}
 			if next, err = s.address(w, n+1); err != nil {
@@ -330,7 +337,9 @@ func (s *Session) address(w Window, n int) (*url.URL, error) {
 	if s.p.zone != nil {
 		zone = s.p.zone
 	}
-	at, err := s.p.base.Parse(fill(l.Path, map[string]string{"from": w.From.In(zone).Format(s.p.date), "until": w.Until.In(zone).Format(s.p.date),
+	// A format may hold blanks, which a query must not; what else it may hold is good in a path and in a query.
+	date := func(t time.Time) string { return strings.ReplaceAll(t.In(zone).Format(s.p.date), " ", "%20") }
+	at, err := s.p.base.Parse(fill(l.Path, map[string]string{"from": date(w.From), "until": date(w.Until),
 		"page": strconv.Itoa(l.first() + n - 1)}))
 	if err != nil {
 		return nil, domain.E(domain.KindPermanent, "the address of page %d cannot be used", n)

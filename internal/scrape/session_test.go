@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -309,6 +310,38 @@ func TestNumberedPagesEndWhereNothingNewComes(t *testing.T) {
 	}
 }
 
+func TestAnEmptyPageEndsAListOnlyWhereItShowsThatItIsOne(t *testing.T) {
+	t.Parallel()
+	const container, empty, total = "  container: table#shoots\n", "  empty: p.none\n", "  total: {selector: p.total, pattern: '(\\d+) shoots'}\n"
+	numbered := []string{"/portal/shoots?page=1", `"/portal/shoots?page={page}"`, "  next: nav.pages a.next\n", "", empty, ""}
+	for name, v := range map[string]struct {
+		left   []string
+		unsure bool
+	}{
+		"with a total":     {[]string{container, ""}, false},
+		"with a container": {[]string{total, ""}, false},
+		"with neither":     {[]string{container, "", total, ""}, true},
+	} {
+		b := setup(t, slices.Concat(numbered, v.left)...)
+		b.fill(25)
+		if r := b.good(t); len(r.Rows) != 25 || r.Unsure != v.unsure {
+			t.Errorf("%s: %d rows, unsure %v", name, len(r.Rows), r.Unsure)
+		}
+	}
+}
+
+func TestDatesOfAnAddressHoldNoBlanks(t *testing.T) {
+	t.Parallel()
+	b := setup(t, "/portal/shoots?page=1", `"/portal/{from}/shoots?from={from}&until={until}"`, "  container:", "  date_format: D MMM YYYY\n  container:")
+	at, err := b.session.address(Window{From: now, Until: now.AddDate(0, 3, 0)}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q := at.Query(); at.RequestURI() != "/portal/1%20Mar%202027/shoots?from=1%20Mar%202027&until=1%20Jun%202027" || q.Get("until") != "1 Jun 2027" {
+		t.Errorf("the request is for %s", at.RequestURI())
+	}
+}
+
 func TestARunEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -323,5 +356,37 @@ func TestARunEndsWithItsContext(t *testing.T) {
 	defer cancel()
 	if _, err := b.session.Run(ctx, Window{}); domain.KindOf(err) != domain.KindUnavailable {
 		t.Errorf("a portal that hangs: %v", err)
+	}
+}
+
+func TestThePauseHoldsOverAllProcesses(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var until time.Time // when the turn that somebody has is over
+	once := func(_ context.Context, what string, every time.Duration) error {
+		if wait := until.Sub(b.now()); wait > 0 {
+			return domain.WithRetryAfter(domain.E(domain.KindRateLimited, "another's turn"), wait)
+		}
+		if every != 2*time.Second || !strings.HasPrefix(what, "scrape\n127.0.0.1:") {
+			t.Errorf("a turn of %q each %s", what, every)
+		}
+		until = b.now().Add(every)
+		return nil
+	}
+	b.session.o.Once = once
+	until = b.now().Add(30 * time.Second) // another process was there first
+	began := b.now()
+	r, err := b.session.Run(t.Context(), Window{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := b.now().Sub(began); r.Requests < 2 || took < 30*time.Second+time.Duration(r.Requests-1)*2*time.Second {
+		t.Errorf("%d requests in %s", r.Requests, took)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	until = b.now().Add(time.Hour)
+	if _, err := b.session.Run(ctx, Window{}); domain.KindOf(err) != domain.KindUnavailable {
+		t.Errorf("who gives up: %v", err)
 	}
 }

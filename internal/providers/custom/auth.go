@@ -246,8 +246,8 @@ func (a *Auth) checkOAuth() error {
 		}
 		u, err := url.Parse(f.value)
 		if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || len(f.value) > maxOAuthURL ||
-			u.Scheme != "https" && !provider.OnThisMachine(f.value) {
-			note(f.name, "must be an https address without user and fragment, of at most %d bytes", maxOAuthURL)
+			(u.Scheme != "https" || u.Port() != "" && u.Port() != "443") && !provider.OnThisMachine(f.value) {
+			note(f.name, "must be an https address without user and fragment, at port 443, of at most %d bytes", maxOAuthURL)
 		}
 	}
 	if len(a.Scopes) > maxScopes || slices.ContainsFunc(a.Scopes, func(s string) bool {

@@ -349,6 +349,10 @@ func TestNewSettingsAreRefusedWithTheirPlace(t *testing.T) {
 		"settings.auth.token_url": func(_, a map[string]any) {
 			a["auth"] = map[string]any{"kind": "oauth2", "grant": "client_credentials", "client_id": "c", "token_url": "http://t.example/"}
 		},
+		"settings.auth.revoke_url": func(_, a map[string]any) { // the protocol's client would refuse the port
+			a["auth"] = map[string]any{"kind": "oauth2", "grant": "authorization_code", "client_id": "c", "token_url": "https://t.example:443/",
+				"auth_url": "https://t.example/", "revoke_url": "https://t.example:8443/"}
+		},
 		"settings.auth.auth_url": func(_, a map[string]any) {
 			a["auth"] = map[string]any{"kind": "oauth2", "grant": "client_credentials", "client_id": "c", "token_url": "https://t.example/", "auth_url": "https://a.example/"}
 		},

@@ -15,7 +15,8 @@ import (
 const (
 	defaultOverlap = 5 * time.Minute
 	maxOverlap     = 24 * time.Hour
-	maxFullEvery   = 24 * 366 // hours
+	maxFullEvery   = 24 * 366       // hours
+	farthestBehind = 12 * time.Hour // UTC-12
 )
 
 // watermark is a compiled Incremental by the time of changes; with a token it holds fullEvery alone.
@@ -131,7 +132,8 @@ func (m *watermark) since(cur cursor) string {
 	case "unix_ms":
 		return strconv.FormatInt(mark.UnixMilli(), 10)
 	case "date":
-		return mark.Format(time.DateOnly)
+		// The system may take the date as one of any zone. In the one that is farthest behind it is the least.
+		return mark.Add(-farthestBehind).Format(time.DateOnly)
 	}
 	return mark.Format(time.RFC3339)
 }

@@ -205,13 +205,14 @@ func (h hooks) Selective() bool { return h.c.webhook.selective }
 // a person looks at it.
 func (h hooks) Decode(ctx context.Context, d provider.Webhook) (provider.Decoded, error) {
 	part := h.c.webhook
+	reading := ctx // the system's answers, which are read back afterwards, take their own time
 	if len(part.rules) > 0 || part.items != nil || part.event != nil {
 		// Only these look at a whole body, and only they can take long.
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, decodeTime)
+		reading, cancel = context.WithTimeout(ctx, decodeTime)
 		defer cancel()
 	}
-	out, _, err := part.decode(newWork(ctx), d)
+	out, _, err := part.decode(newWork(reading), d)
 	if err == nil && part.fetchBack {
 		out.Changes, err = h.c.fetchBack(ctx, out.Changes)
 	}

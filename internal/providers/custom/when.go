@@ -156,10 +156,15 @@ func (m moment) day(field string, zone *time.Location) (calendartime.Date, error
 	// A timestamp has lost the date that was written. Midnight in the zone is safe to read; anything else would be
 	// a guess that is one day off for half of the world.
 	d := calendartime.DateOf(m.instant, zone)
-	if !calendartime.DayStart(d, zone).Equal(m.instant) {
-		return d, domain.Invalid(field, "an all-day entry needs a date as text; a timestamp must be midnight in its zone")
+	if calendartime.DayStart(d, zone).Equal(m.instant) {
+		return d, nil
 	}
-	return d, nil
+	// The end of a last day is often made of its midnight and 24 hours, without regard to a day of 23 or 25.
+	before := m.instant.Add(-24 * time.Hour)
+	if d = calendartime.DateOf(before, zone); field == "end" && calendartime.DayStart(d, zone).Equal(before) {
+		return d.AddDays(1), nil
+	}
+	return d, domain.Invalid(field, "an all-day entry needs a date as text; a timestamp must be midnight in its zone")
 }
 
 // readMoment reads a value of start or end.

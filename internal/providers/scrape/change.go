@@ -90,7 +90,11 @@ func (c *connection) when(f map[string]string) (domain.When, error) {
 		return out, domain.Invalid("start_time", "is no time")
 	}
 	out.Span = domain.Span{Start: start, End: start.Add(c.settings.length())}
-	if f["end_time"] != "" {
+	switch {
+	case f["end_time"] == "" && last != first:
+		// How long it lasts on its last day is not told, so that day is taken whole.
+		out.End = calendartime.AllDay(c.zone, first, last.AddDays(1)).End
+	case f["end_time"] != "":
 		if out.End, err = clock(f["end_time"], last, c.zone); err != nil {
 			return out, domain.Invalid("end_time", "is no time")
 		}

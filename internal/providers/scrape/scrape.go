@@ -21,8 +21,8 @@
 //
 // title; start and end (datetime), or date, end_date (date), start_time, end_time (time); status (confirmed, tentative or
 // cancelled after mapping); location, contact, notes, label, category. title and start or date are needed. A date without a
-// start_time is a whole day. An end_time before the start_time is on the next day. Without an end an entry lasts
-// settings.minutes.
+// start_time is a whole day. An end_time before the start_time is on the next day. An end_date without an end_time is taken to
+// its end. Without an end an entry lasts settings.minutes.
 //
 // # Health
 //
@@ -168,7 +168,7 @@ func open(c provider.Connection) (any, error) {
 		conn.zone = c.Zone
 	}
 	conn.session = program.Session(engine.Options{HTTP: c.HTTP, Secrets: map[string]string{"user": c.Secrets[secretUser], "password": c.Secrets[secretPassword]},
-		Zone: conn.zone, Now: conn.now})
+		Zone: conn.zone, Now: conn.now, Once: c.Once})
 	if z := program.Recipe().Zone; z != "" {
 		if conn.zone, err = time.LoadLocation(z); err != nil {
 			return nil, domain.Invalid("settings.recipe.zone", "must be an IANA zone name")

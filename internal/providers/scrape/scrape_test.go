@@ -155,6 +155,20 @@ func TestRowsBecomeBookingsInTheirZone(t *testing.T) {
 	}
 }
 
+func TestTheLastDayIsTakenWholeWhereItsTimeIsNotTold(t *testing.T) {
+	t.Parallel()
+	b := setup(t, "")
+	got, err := b.conn.when(map[string]string{"date": "2027-06-05", "end_date": "2027-06-07", "start_time": "14:00"})
+	if want := (domain.Span{Start: time.Date(2027, time.June, 5, 13, 0, 0, 0, time.UTC), End: time.Date(2027, time.June, 7, 23, 0, 0, 0, time.UTC)}); err != nil ||
+		!got.Start.Equal(want.Start) || !got.End.Equal(want.End) || got.Kind != domain.TimeZoned {
+		t.Errorf("%s, %v; want %s", got.Span, err, want)
+	}
+	got, err = b.conn.when(map[string]string{"date": "2027-06-05", "end_date": "2027-06-05", "start_time": "14:00"})
+	if err != nil || got.Duration() != b.conn.settings.length() {
+		t.Errorf("on one day: %s, %v", got.Span, err)
+	}
+}
+
 func TestAListThatShowsNothingAnyMoreRemovesNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t, "")
