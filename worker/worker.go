@@ -114,6 +114,20 @@ type Worker struct {
 	fatal   chan error
 }
 
+// beatEvery is how often heartbeats of a step are sent at the most. The SDK by itself sends one each four fifths of their time-out:
+// of 30 s that leaves 6 s to a slow machine, and a step that goes on well is taken for lost and begun anew.
+const beatEvery = 5 * time.Second
+
+// common are the options of every queue.
+func common(d Deps, o Options) worker.Options {
+	return worker.Options{
+		WorkerStopTimeout:            o.StopTimeout,
+		MaxHeartbeatThrottleInterval: beatEvery,
+		DisableRegistrationAliasing:  true,
+		Interceptors:                 append(interceptors(d.Tracer), d.Interceptors...),
+	}
+}
+
 // New makes a worker; Start begins to serve.
 func New(d Deps, o Options) (*Worker, error) {
 	if err := o.Validate(); err != nil {
@@ -130,13 +144,9 @@ func New(d Deps, o Options) (*Worker, error) {
 	}
 	w := &Worker{queues: o.Queues, fatal: make(chan error, len(o.Queues))}
 	for _, q := range o.Queues {
-		options := worker.Options{
-			WorkerStopTimeout:           o.StopTimeout,
-			DisableRegistrationAliasing: true,
-			Interceptors:                append(interceptors(d.Tracer), d.Interceptors...),
-			OnFatalError: func(err error) {
-				w.fatal <- fmt.Errorf("worker on %s: %w", q, err)
-			},
+		options := common(d, o)
+		options.OnFatalError = func(err error) {
+			w.fatal <- fmt.Errorf("worker on %s: %w", q, err)
 		}
 		switch q {
 		case contract.QueueCore:

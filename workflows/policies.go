@@ -24,7 +24,8 @@ func database(ctx workflow.Context, summary string) workflow.Context {
 }
 
 // reading is for calls that read an outside system. Retries go on for an hour; after that the run is given up and the
-// next poll starts anew.
+// next poll starts anew. They are two minutes apart at the most, as the probes of a circuit are (rules/breaker): a system that does
+// not answer is spared by its circuit, and what timed out by our own slowness is not to wait for longer once that is over.
 func reading(ctx workflow.Context, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:              contract.QueueSync,
@@ -32,7 +33,7 @@ func reading(ctx workflow.Context, summary string) workflow.Context {
 		ScheduleToCloseTimeout: time.Hour,
 		HeartbeatTimeout:       30 * time.Second,
 		RetryPolicy: &temporal.RetryPolicy{
-			InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 5 * time.Minute,
+			InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 2 * time.Minute,
 		},
 		Summary: summary,
 	})

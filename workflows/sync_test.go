@@ -147,6 +147,26 @@ func TestRefusalEndsTheRunAtOnceAndOutagesDoNot(t *testing.T) {
 	}
 }
 
+func TestWhatTimedOutIsTriedAgainWithinTwoMinutes(t *testing.T) {
+	t.Parallel()
+	s := newPulling(t)
+	const tries = 10 // that the test environment makes at the most
+	s.page = func(n int) (activities.PullPageResult, error) {
+		if n < tries {
+			return activities.PullPageResult{}, errDown
+		}
+		return activities.PullPageResult{Seen: 1}, nil
+	}
+	if got := s.run(); got.State != domain.SyncDone {
+		t.Errorf("result %+v", got)
+	}
+	for n := 2; n <= tries; n++ {
+		if wait := s.after("PullPage", n) - s.after("PullPage", n-1); wait > 2*time.Minute+time.Second || n <= 5 && wait > 10*time.Second {
+			t.Errorf("try %d came %s after the one before", n, wait)
+		}
+	}
+}
+
 func TestSystemThatStaysAwayFailsTheRunAfterAnHour(t *testing.T) {
 	t.Parallel()
 	s := newPulling(t)

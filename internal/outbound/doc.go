@@ -15,7 +15,9 @@
 //   - A system that does not answer is left alone: after some failures (rules/breaker says which count) calls of that
 //     integration to that host are refused as unavailable, with the time of the next probe. One worker of all makes it. A
 //     system that answers 429 or 503 with Retry-After is left alone until then, too, by all. Where the provider names the account
-//     that a limit is of, a 429 with Retry-After holds back every integration with that account.
+//     that a limit is of, a 429 with Retry-After holds back every integration with that account, and where it rests
+//     (provider.Limit.Rest) a 429 or 503 without one, too.
+//   - What a provider does once in a time, such as a look for news, is done by one of all workers ([Discipline.Once]).
 //   - A refused call was not sent and has [ErrHeld] in its chain: it counts as no try of what was to be done.
 //   - What is kept is small: nothing for connections that work, a row for one that does not. Error texts and rows hold the
 //     host, the status and the request's id, and never a path, a header or a body.

@@ -154,7 +154,10 @@ func (d *Discipline) gate(i domain.Integration, name, idHeader string, limits []
 			continue
 		}
 		b := bound{scope: l.Scope, key: keyOf(l, kind, i.ID), atOnce: l.AtOnce, account: l.Scope == provider.PerAccount && l.Account != ""}
-		g.shares = g.shares || b.account
+		if b.account {
+			b.rest = l.Rest
+		}
+		g.shares, g.rests = g.shares || b.account, g.rests || b.rest > 0
 		if l.PerSecond > 0 {
 			b.shapes = append(b.shapes, d.shapeOf(l))
 			if l.Slows {
@@ -178,6 +181,7 @@ type gate struct {
 	limits   []bound
 	slows    bool // with refusals
 	shares   bool // an account with other integrations, perhaps
+	rests    bool // with a 503 as with a 429
 }
 
 // bound is a limit of an integration. The key of one per host is made when the host is known.
@@ -188,6 +192,7 @@ type bound struct {
 	atOnce int // 0 = no bound
 	// account says that the key is of an account that several integrations may have: what the system asks one of them holds for all.
 	account bool
+	rest    time.Duration // as of provider.Limit
 }
 
 func digest(parts ...string) ratelimit.Key {
@@ -242,7 +247,8 @@ func (g *gate) Enter(req *http.Request) (func(*httpx.Response, error), error) {
 		ended()
 		o := outcomeOf(ctx, err)
 		g.d.meter.called(g.provider, o)
-		if (g.slows || g.shares) && httpx.StatusOf(err) == http.StatusTooManyRequests {
+		switch status := httpx.StatusOf(err); {
+		case (g.slows || g.shares) && status == http.StatusTooManyRequests, g.rests && status == http.StatusServiceUnavailable:
 			err = g.slow(ctx, host, sent, err)
 		}
 		g.d.report(ctx, g, at, probe, o, err)

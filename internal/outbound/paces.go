@@ -2,9 +2,11 @@ package outbound
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"github.com/wedsync/wedsync/internal/domain"
+	"github.com/wedsync/wedsync/internal/httpx"
 	"github.com/wedsync/wedsync/internal/provider"
 	"github.com/wedsync/wedsync/internal/ratelimit"
 	"github.com/wedsync/wedsync/internal/store"
@@ -23,7 +25,7 @@ const (
 type pace struct {
 	level   int       // halvings
 	at      time.Time // of the last refusal
-	until   time.Time // nothing is sent before
+	until   time.Time // nothing is sent before, or whose turn it is ends
 	version int64     // of the row that was read or written last
 }
 
@@ -76,14 +78,20 @@ func (d *Discipline) level(key ratelimit.Key, most int) int {
 	return min(p.now(now), most)
 }
 
-// slow halves the rates after a 429 and keeps the pause that it named for the account, both for all processes, and returns the error
-// with a pause where the system named none. A call that was sent before the last halving says nothing new about the rate.
+// slow halves the rates after a 429 and keeps the pause of the account, both for all processes, and returns the error with a pause
+// where the system named none. A 503 is only a pause, of accounts that rest. A call that was sent before the last halving says
+// nothing new about the rate.
 func (g *gate) slow(ctx context.Context, host string, sent time.Time, err error) error {
 	d, now := g.d, g.d.o.Now()
 	highest := 0
-	named := domain.RetryAfter(err)
+	named, busy := domain.RetryAfter(err), httpx.StatusOf(err) == http.StatusServiceUnavailable
+	rest := named
 	for _, l := range g.limits {
-		slows, pauses := len(l.shapes) > 1, l.account && named >= time.Second
+		pause := named
+		if named <= 0 {
+			pause, rest = l.rest, max(rest, l.rest)
+		}
+		slows, pauses := len(l.shapes) > 1 && !busy, l.account && pause >= time.Second && (!busy || l.rest > 0)
 		if !slows && !pauses {
 			continue
 		}
@@ -94,7 +102,7 @@ func (g *gate) slow(ctx context.Context, host string, sent time.Time, err error)
 		if slows && sent.After(p.at) {
 			p.level, p.at, news = min(p.now(now)+1, len(l.shapes)-1), now, true
 		}
-		if until := now.Add(named); pauses && until.After(p.until.Add(time.Second)) {
+		if until := now.Add(pause); pauses && until.After(p.until.Add(time.Second)) {
 			p.until, news = until, true
 			if !slows {
 				p.at = now
@@ -109,10 +117,46 @@ func (g *gate) slow(ctx context.Context, host string, sent time.Time, err error)
 			d.tellPace(ctx, key, p)
 		}
 	}
-	if named > 0 || !g.slows {
+	switch {
+	case named > 0:
+		return err
+	case rest > 0:
+		return domain.WithRetryAfter(err, rest)
+	case !g.slows:
 		return err
 	}
 	return domain.WithRetryAfter(err, restPause<<max(highest-1, 0))
+}
+
+// Once is provider.Connection.Once. While Postgres does not answer each process goes by what it knows.
+func (d *Discipline) Once(ctx context.Context, what string, every time.Duration) error {
+	key, now := digest("once", what), d.o.Now()
+	d.paces.Lock()
+	p := d.paces.byKey[key]
+	wait := p.until.Sub(now)
+	if wait <= 0 {
+		// Before it is asked for: of the goroutines of this process one asks.
+		p.at, p.until = now, now.Add(every)
+		d.paces.byKey[key] = p
+	}
+	d.paces.Unlock()
+	if wait <= 0 && d.o.Store != nil {
+		ctx, cancel := context.WithTimeout(ctx, storeWithin)
+		defer cancel()
+		row, mine, err := d.o.Store.ClaimOutbound(ctx, key, now, now.Add(every))
+		if err != nil {
+			d.unstored("whose turn it is cannot be asked", line{}, err)
+			return nil
+		}
+		d.adoptPaces([]store.Pace{row})
+		if !mine {
+			wait = max(row.Until.Sub(now), time.Millisecond)
+		}
+	}
+	if wait <= 0 {
+		return nil
+	}
+	return domain.WithRetryAfter(domain.E(domain.KindRateLimited, "%w: it is nobody's turn", ErrHeld), wait)
 }
 
 // tellPace stores a halving for other processes, and takes what stands there then.

@@ -345,3 +345,88 @@ func TestABusyServerIsNoMatterOfTheAccount(t *testing.T) {
 		t.Errorf("another integration with the account: %v", err)
 	}
 }
+
+func TestAnAccountThatRestsIsLeftAloneByEveryWorkerAfterABusyAnswer(t *testing.T) {
+	t.Parallel()
+	b, v := newBed(t), newVendor(t)
+	process := func(account string) func(context.Context, string) error {
+		d := newDiscipline(t, Options{Store: b.process(t), Now: b.clock.now, Refresh: 20 * time.Millisecond})
+		return caller(t, d, b.integration(t), provider.Registration{Name: "cloud", Rates: func(provider.Connection) []provider.Limit {
+			return []provider.Limit{{Scope: provider.PerAccount, Account: account, PerSecond: 40, Burst: 400, Rest: time.Minute}}
+		}})
+	}
+	refused, same, other := process("robin"), process("robin"), process("alex")
+	for _, x := range []struct {
+		status int64
+		after  string
+		wait   time.Duration
+	}{{503, "", time.Minute}, {429, "", time.Minute}, {503, "90", 90 * time.Second}} {
+		v.status.Store(x.status)
+		v.after.Store(x.after)
+		if err := refused(t.Context(), v.URL); int64(httpx.StatusOf(err)) != x.status {
+			t.Fatal(err)
+		}
+		v.status.Store(200)
+		v.after.Store("")
+		await(t, func() bool { return errors.Is(same(t.Context(), v.URL), ErrHeld) })
+		wantHeld(t, same(t.Context(), v.URL), domain.KindRateLimited, x.wait-time.Second, x.wait)
+		if err := other(t.Context(), v.URL); err != nil {
+			t.Errorf("%d: another account: %v", x.status, err)
+		}
+		b.clock.advance(x.wait + time.Second)
+		for _, call := range []func(context.Context, string) error{refused, same} {
+			if err := call(t.Context(), v.URL); err != nil {
+				t.Errorf("%d: when the rest is over: %v", x.status, err)
+			}
+		}
+	}
+}
+
+func TestOfAllWorkersOneHasTheTurn(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	var workers []*Discipline
+	for range 3 {
+		workers = append(workers, newDiscipline(t, Options{Store: b.process(t), Now: b.clock.now}))
+	}
+	for round := range 3 {
+		var mu sync.Mutex
+		var asking sync.WaitGroup
+		turns := 0
+		for _, d := range workers {
+			for range 4 {
+				asking.Go(func() {
+					err := d.Once(t.Context(), "poll\nrobin", time.Minute)
+					mu.Lock()
+					defer mu.Unlock()
+					if wait := domain.RetryAfter(err); err == nil {
+						turns++
+					} else if !errors.Is(err, ErrHeld) || wait < time.Minute-time.Second || wait > time.Minute {
+						t.Errorf("%v, wait %s", err, wait)
+					}
+				})
+			}
+		}
+		asking.Wait()
+		if turns != 1 {
+			t.Errorf("round %d: %d turns of three workers, want one", round, turns)
+		}
+		if err := workers[round].Once(t.Context(), "poll\nalex", time.Minute); err != nil {
+			t.Errorf("round %d: another name: %v", round, err)
+		}
+		b.clock.advance(time.Minute)
+	}
+}
+
+func TestWithoutPostgresEachProcessKeepsTurnsByItself(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	db := b.process(t)
+	for name, d := range map[string]*Discipline{"none": newDiscipline(t, Options{Now: b.clock.now}), "gone": newDiscipline(t, Options{Store: db, Now: b.clock.now})} {
+		db.Close()
+		if err := d.Once(t.Context(), "poll", time.Minute); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		wantHeld(t, d.Once(t.Context(), "poll", time.Minute), domain.KindRateLimited, time.Minute, time.Minute)
+	}
+}

@@ -1,5 +1,7 @@
 package provider
 
+import "time"
+
 // LimitScope says what a limit counts.
 type LimitScope int
 
@@ -22,6 +24,9 @@ type Limit struct {
 	// Slows halves the rate with each 429 of the system, in all processes, and gives one halving back each minute without one.
 	// It is for systems that publish no number.
 	Slows bool
+	// Rest is how long the account is left alone, by all processes, after a 429 or a 503 that names no time; 0 = not at all. With it
+	// a 503 is a matter of the account as a 429 is, for systems that answer so when they have had enough.
+	Rest time.Duration
 	// Account names the account of PerAccount, such as its key; it is kept as a digest. "" means the integration by itself.
 	Account string
 }

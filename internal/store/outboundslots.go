@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -78,6 +79,22 @@ func (s *Store) SlowOutbound(ctx context.Context, p Pace) (Pace, error) {
 		domain.FormatUUID(p.Key), p.Level, p.At, PaceRecovers.Seconds(), until).Scan(&p.Level, &p.At, &until, &p.Version)
 	p.At, p.Until = p.At.UTC(), moment(until)
 	return p, fault("slow an outside system down", err)
+}
+
+// ClaimOutbound takes the right to do something until another time. It goes to one of those who ask at once, and to nobody while it
+// is taken. mine tells whether the caller has it; the answer is what stands there now, with the end of the claim as Until.
+func (s *Store) ClaimOutbound(ctx context.Context, key [16]byte, now, until time.Time) (p Pace, mine bool, err error) {
+	p.Key = key
+	name := domain.FormatUUID(key)
+	err = s.system.QueryRow(ctx, `INSERT INTO outbound_paces AS o (key, org_id, level, slowed_at, until, version)
+		VALUES ($1, NULL, 0, $2, $3, 1) ON CONFLICT (key) DO UPDATE SET slowed_at = $2, until = $3, version = o.version + 1
+		WHERE o.until IS NULL OR o.until <= $2
+		RETURNING slowed_at, until, version`, name, now, until).Scan(&p.At, &p.Until, &p.Version)
+	if mine = err == nil; errors.Is(err, pgx.ErrNoRows) {
+		err = s.system.QueryRow(ctx, "SELECT slowed_at, until, version FROM outbound_paces WHERE key = $1", name).Scan(&p.At, &p.Until, &p.Version)
+	}
+	p.At, p.Until = p.At.UTC(), p.Until.UTC()
+	return p, mine, fault("claim a turn at an outside system", err)
 }
 
 // PacesSince returns what was slowed down at or after a time.

@@ -94,3 +94,26 @@ func TestTheSlowestPaceThatAnybodyFoundStands(t *testing.T) {
 		t.Errorf("%+v, %v", all, err)
 	}
 }
+
+func TestATurnBelongsToOneUntilItIsOver(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	at := b.clock.now().Truncate(time.Millisecond)
+	claim := func(key byte, after time.Duration, want bool, until time.Duration) {
+		t.Helper()
+		p, mine, err := b.ClaimOutbound(t.Context(), [16]byte{key}, at.Add(after), at.Add(after+time.Minute))
+		if b.must(err); mine != want || !p.Until.Equal(at.Add(until)) {
+			t.Errorf("after %s: mine %t until %s, want %t until %s", after, mine, p.Until.Sub(at), want, until)
+		}
+	}
+	claim(1, 0, true, time.Minute)
+	claim(1, 59*time.Second, false, time.Minute)
+	claim(2, 59*time.Second, true, 119*time.Second)
+	claim(1, time.Minute, true, 2*time.Minute)
+	claim(1, time.Minute, false, 2*time.Minute)
+	claim(1, time.Hour, true, time.Hour+time.Minute)
+	all, err := b.PacesSince(t.Context(), at.Add(30*time.Minute))
+	if b.must(err); len(all) != 1 || all[0].Version != 3 || all[0].Level != 0 {
+		t.Errorf("others hear of %+v", all)
+	}
+}

@@ -1,6 +1,7 @@
 package caldav
 
 import (
+	"context"
 	"crypto/sha256"
 	"math/rand/v2"
 	"net/http"
@@ -27,7 +28,7 @@ const (
 
 // account is the allowance of one account, shared by all connections of this process that use it: a studio often
 // connects several calendars of one person. What all processes together may ask is Registration.Rates; this one stands for
-// probes too, and for pauses that are not told with a time.
+// probes too, which pass no gate of internal/outbound, so that they hear of the pauses of this process.
 type account struct {
 	mu     sync.Mutex
 	tokens float64
@@ -83,15 +84,18 @@ func (a *account) take(now time.Time) error {
 	return nil
 }
 
-// poll allows one look for news of a calendar a minute.
-func (a *account) poll(calendar string, now time.Time) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if wait := a.polled[calendar].Add(pollEvery).Sub(now); wait > 0 {
-		return slower("the calendar was polled less than a minute ago", wait)
+// once is provider.Connection.Once for this process alone.
+func (a *account) once(clock func() time.Time) func(context.Context, string, time.Duration) error {
+	return func(_ context.Context, what string, every time.Duration) error {
+		now := clock()
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if wait := a.polled[what].Add(every).Sub(now); wait > 0 {
+			return domain.WithRetryAfter(domain.E(domain.KindRateLimited, "it is nobody's turn"), wait)
+		}
+		a.polled[what] = now
+		return nil
 	}
-	a.polled[calendar] = now
-	return nil
 }
 
 // note looks at an answer for a wish to be left alone.
@@ -112,6 +116,8 @@ func (a *account) note(res *httpx.Response, err error, now time.Time) {
 
 // slower is the error of a request that is not sent.
 func slower(why string, wait time.Duration) error {
-	wait += rand.N(min(pollJitter, wait/4+time.Second))
-	return domain.WithRetryAfter(domain.E(domain.KindRateLimited, "%s", why), wait)
+	return domain.WithRetryAfter(domain.E(domain.KindRateLimited, "%s", why), wait+jitter(wait))
 }
+
+// jitter is what is added to a wait, so that those who wait do not fall into step.
+func jitter(wait time.Duration) time.Duration { return rand.N(min(pollJitter, wait/4+time.Second)) }

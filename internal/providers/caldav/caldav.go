@@ -45,9 +45,9 @@
 //
 // # iCloud
 //
-// The preset icloud knows the address and takes app-specific passwords only. All connections of one account in a process
-// share an allowance of requests, a calendar is polled once a minute at most, and a 503 or 429 stops the whole account
-// for as long as it says, with some chance in it. A timeout is unavailable and never a fault of the credentials; a 401
+// The preset icloud knows the address and takes app-specific passwords only. All connections of one account share an
+// allowance of requests, a calendar is polled once a minute at most, and a 503 or 429 stops the whole account for as long as
+// it says, or a minute: in all workers. A timeout is unavailable and never a fault of the credentials; a 401
 // counts when it is said twice.
 //
 // # Limits
@@ -107,7 +107,7 @@ func rates(c provider.Connection) []provider.Limit {
 	if err != nil || s.Preset == "" {
 		return nil
 	}
-	return []provider.Limit{{Scope: provider.PerAccount, Account: strings.ToLower(s.server.Host + "\n" + s.Username), PerSecond: accountRate, Burst: accountBurst},
+	return []provider.Limit{{Scope: provider.PerAccount, Account: strings.ToLower(s.server.Host + "\n" + s.Username), PerSecond: accountRate, Burst: accountBurst, Rest: accountPause},
 		{Scope: provider.PerHost}}
 }
 
@@ -129,7 +129,9 @@ type connection struct {
 	local      calendartime.NamedZone
 	zoneData   string // version of the rules by which series are expanded
 	now        func() time.Time
-	account    *account // bounds requests; nil for servers of no preset
+	account    *account // bounds requests of this process; nil for servers of no preset
+	polls      bool     // no more often than pollEvery
+	once       func(ctx context.Context, what string, every time.Duration) error
 }
 
 var (
@@ -169,6 +171,9 @@ func openWith(c provider.Connection, client doer) (*connection, error) {
 	conn.auth = "Basic " + base64.StdEncoding.EncodeToString([]byte(s.Username+":"+password))
 	if s.Preset != "" {
 		conn.account = shared.of(s.server, s.Username)
+		if conn.polls, conn.once = true, c.Once; conn.once == nil {
+			conn.once = conn.account.once(conn.now)
+		}
 	}
 	return conn, nil
 }

@@ -243,6 +243,37 @@ func TestACalendarIsPolledOnceAMinuteAtMost(t *testing.T) {
 	}
 }
 
+func TestWhoseTurnItIsToPollIsAskedOfAllWorkers(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t, caldavsim.Options{})
+	conn := c.onboarded(t)
+	cursor := pullAll(t, conn, "").Next
+	var asked []string
+	taken := false // by another worker
+	conn.once = func(_ context.Context, what string, every time.Duration) error {
+		asked = append(asked, what)
+		if every != pollEvery {
+			t.Errorf("a turn each %s", every)
+		}
+		if taken {
+			return domain.WithRetryAfter(domain.E(domain.KindRateLimited, "another worker's turn"), 40*time.Second)
+		}
+		return nil
+	}
+	if _, err := conn.Pull(t.Context(), cursor); err != nil {
+		t.Fatal(err)
+	}
+	before := c.requests()
+	taken = true
+	_, err := conn.Pull(t.Context(), cursor)
+	if wait := domain.RetryAfter(err); domain.KindOf(err) != domain.KindRateLimited || wait < 40*time.Second || wait > 40*time.Second+pollJitter || c.requests() != before {
+		t.Errorf("%v after %s, %d requests", err, wait, c.requests()-before)
+	}
+	if len(asked) != 2 || asked[0] != asked[1] || !strings.Contains(asked[0], c.user) {
+		t.Errorf("asked for %q", asked)
+	}
+}
+
 func TestTheAllowanceOfAnAccountRunsOutAndComesBack(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t, caldavsim.Options{})

@@ -54,9 +54,11 @@ func (c *connection) pull(ctx context.Context, from string) (provider.Page, erro
 	} else if cur, err = c.parseCursor(from); err != nil {
 		return provider.Page{}, err
 	}
-	if c.account != nil && !cur.Full && cur.After == "" && !cur.Truncated {
-		if err := c.account.poll(at.String(), c.now()); err != nil {
-			return provider.Page{}, err
+	if c.polls && !cur.Full && cur.After == "" && !cur.Truncated {
+		what := strings.Join([]string{"caldav poll", strings.ToLower(c.settings.Username), at.String()}, "\n")
+		if err := c.once(ctx, what, pollEvery); err != nil {
+			wait := domain.RetryAfter(err)
+			return provider.Page{}, domain.WithRetryAfter(domain.E(domain.KindOf(err), "the calendar was polled less than a minute ago: %w", err), wait+jitter(wait))
 		}
 	}
 	if cur.Mode == modeETag {
