@@ -8,6 +8,7 @@ import (
 	"github.com/wedsync/wedsync/internal/rules/calendartime"
 	rules "github.com/wedsync/wedsync/internal/rules/notify"
 	"github.com/wedsync/wedsync/internal/rules/weddingcare"
+	"github.com/wedsync/wedsync/internal/rules/weddingday"
 	"github.com/wedsync/wedsync/internal/store"
 )
 
@@ -81,6 +82,7 @@ func (l loader) wedding(ctx context.Context, v *View, id domain.BookingID) (over
 	if err != nil {
 		return "", err
 	}
+	l.loc = weddingday.ZoneOf(c.Zone, r.Zone)
 	v.Resource, v.When, v.State, v.Bookings = r.Name, l.span(domain.Span{Start: c.StartsAt, End: c.EndsAt}), string(c.State), []BookingView{l.booking(b)}
 	switch v.Kind {
 	case domain.NotifyWeddingFrozen:
