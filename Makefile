@@ -82,8 +82,8 @@ histories: ## record workflow histories anew into workflows/testdata (after a ch
 pgo: ## measure anew what the program spends its time on, for the compiler (writes cmd/wedsync/cpu.pgo, 7 minutes)
 	@rm -rf .cache/pgo && mkdir -p .cache/pgo/hmac .cache/pgo/eddsa .cache/pgo/full
 	@CGO_ENABLED=0 $(GO) build -pgo=off -trimpath -buildvcs=false -o .cache/pgo/bench ./internal/bench/cmd/bench
-	@.cache/pgo/bench schemes --only 'http-message-signatures, hmac' --profile .cache/pgo/hmac
-	@.cache/pgo/bench schemes --only 'jwt EdDSA' --profile .cache/pgo/eddsa
+	@.cache/pgo/bench schemes --integrations 64 --only 'http-message-signatures, hmac' --profile .cache/pgo/hmac
+	@.cache/pgo/bench schemes --integrations 64 --only 'jwt EdDSA' --profile .cache/pgo/eddsa
 	@.cache/pgo/bench ingest --only full --profile .cache/pgo/full
 	@.cache/pgo/bench flow --profile .cache/pgo
 	@.cache/pgo/bench conflict --profile .cache/pgo

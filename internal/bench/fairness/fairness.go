@@ -10,9 +10,7 @@
 package fairness
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,10 +23,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wedsync/wedsync/internal/app"
+	"github.com/wedsync/wedsync/internal/bench/load"
 	"github.com/wedsync/wedsync/internal/domain"
-	"github.com/wedsync/wedsync/internal/sim/crmsim"
-	"github.com/wedsync/wedsync/internal/store"
-	"github.com/wedsync/wedsync/internal/webhookauth"
 )
 
 // Options tune a run. The zero value is the benchmark as it is reported.
@@ -96,20 +92,13 @@ func (r Result) Bars() (missed []string) {
 	return missed
 }
 
-// connection takes webhooks.
-type connection struct {
-	id     domain.IntegrationID
-	secret webhookauth.Secret
-	sent   int // bookings so far: each has an hour of its own
-}
-
 type bed struct {
 	o     Options
 	stack *app.Stack
 	http  *http.Client
 	owner *pgx.Conn
-	quiet []*connection
-	noisy []*connection
+	quiet []*load.Connection
+	noisy []*load.Connection
 	seq   int
 
 	mu   sync.Mutex
@@ -137,11 +126,11 @@ func (b *bed) run(ctx context.Context, r *Result) (err error) {
 		return fmt.Errorf("connect to read commit timestamps: %w", err)
 	}
 	defer func() { _ = b.owner.Close(context.WithoutCancel(ctx)) }() // nothing is pending on it
-	if b.noisy, err = b.organization(ctx, "Noisy", b.o.Noisy); err != nil {
+	if _, b.noisy, err = load.Studio(ctx, b.stack.Core.Store, "Noisy", b.o.Noisy); err != nil {
 		return err
 	}
 	for n := range b.o.Quiet {
-		one, err := b.organization(ctx, fmt.Sprintf("Quiet %d", n+1), 1)
+		_, one, err := load.Studio(ctx, b.stack.Core.Store, fmt.Sprintf("Quiet %d", n+1), 1)
 		if err != nil {
 			return err
 		}
@@ -177,44 +166,15 @@ func (b *bed) run(ctx context.Context, r *Result) (err error) {
 	return nil
 }
 
-// organization makes a tenant with connections, each with a resource of its own.
-func (b *bed) organization(ctx context.Context, name string, connections int) (made []*connection, err error) {
-	now := time.Now().UTC()
-	org := domain.NewID[domain.OrgID](now)
-	db := b.stack.Core.Store
-	if err := db.CreateOrganization(ctx, domain.Organization{ID: org, Name: name, Zone: "UTC"}, "system:bench"); err != nil {
-		return nil, err
-	}
-	err = db.Tenant(ctx, org, func(ctx context.Context, tx *store.Tx) error {
-		made = nil
-		for range connections {
-			res := domain.Resource{ID: domain.NewID[domain.ResourceID](now), Name: "Photographer", Kind: domain.ResourcePerson, Zone: "UTC", Capacity: 1}
-			if err := tx.CreateResource(ctx, res); err != nil {
-				return err
-			}
-			secret := "whsec_" + base64.StdEncoding.EncodeToString([]byte(string(domain.NewID[domain.PushID](now))))
-			c := &connection{id: domain.NewID[domain.IntegrationID](now), secret: webhookauth.Secret(secret)}
-			if err := tx.CreateIntegration(ctx, domain.Integration{ID: c.id, OrgID: org, Name: "Studio system", Provider: "custom",
-				State: domain.IntegrationActive, Direction: domain.DirectionImport, ResourceID: res.ID, Settings: crmsim.MinimalWebhookSettings()},
-				map[string]string{"webhook_secret": secret}); err != nil {
-				return err
-			}
-			made = append(made, c)
-		}
-		return nil
-	})
-	return made, err
-}
-
 // turn sends for a while, waits until everything is applied, and returns the latencies of the quiet ones in ms.
 func (b *bed) turn(ctx context.Context, d time.Duration, noise float64) ([]float64, error) {
 	clear(b.sent)
 	var sending sync.WaitGroup
 	errs := make(chan error, 1)
-	post := func(c *connection, quiet bool) {
+	post := func(c *load.Connection, quiet bool) {
 		b.seq++
-		c.sent++
-		seq, slot := b.seq, c.sent
+		c.Sent++
+		seq, slot := b.seq, c.Sent
 		sending.Go(func() {
 			if err := b.send(ctx, c, seq, slot, quiet); err != nil {
 				select {
@@ -257,48 +217,14 @@ func (b *bed) turn(ctx context.Context, d time.Duration, noise float64) ([]float
 	return b.latencies(ctx)
 }
 
-// first is where the calendars begin: far enough away to make nothing urgent.
-var first = time.Now().UTC().AddDate(0, 1, 0).Truncate(24 * time.Hour)
-
-// pad makes a body about 1 KiB.
-var pad = string(bytes.Repeat([]byte("a garden wedding with room for dancing; "), 21))
-
-func (b *bed) send(ctx context.Context, c *connection, seq, slot int, quiet bool) error {
-	start := first.Add(time.Duration(slot) * time.Hour)
-	key := fmt.Sprintf("b%012d", seq)
-	body, err := json.Marshal(map[string]any{"id": key, "type": "event.created", "data": map[string]any{"id": key, "category": "consultation",
-		"start": start.Format(time.RFC3339), "end": start.Add(time.Hour).Format(time.RFC3339), "zone": "UTC", "title": "Consultation " + key, "notes": pad}})
-	if err != nil {
-		return err
-	}
-	now := time.Now()
-	header, err := webhookauth.Sign(webhookauth.Config{Scheme: webhookauth.StandardWebhooks}, c.secret, "msg_"+key, now, body)
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.stack.Ready.HTTP+"/v1/webhooks/"+string(c.id), bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header = header
-	req.Header.Set("Content-Type", "application/json")
-	res, err := b.http.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	var ack struct {
-		ID domain.DeliveryID `json:"id"`
-	}
-	if err := json.NewDecoder(res.Body).Decode(&ack); err != nil || res.StatusCode != http.StatusAccepted {
-		return fmt.Errorf("webhook was answered %d: %w", res.StatusCode, err)
-	}
-	if quiet {
+func (b *bed) send(ctx context.Context, c *load.Connection, seq, slot int, quiet bool) error {
+	sent, err := c.Post(ctx, b.http, b.stack.Ready.HTTP, seq, load.First.Add(time.Duration(slot)*time.Hour))
+	if err == nil && quiet {
 		b.mu.Lock()
-		b.sent[ack.ID] = now
+		b.sent[sent.Delivery] = sent.At
 		b.mu.Unlock()
 	}
-	return nil
+	return err
 }
 
 // settle waits until nothing is left to be applied.

@@ -97,7 +97,7 @@ func (b *bed) history(ctx context.Context) (int, error) {
 	temporal := b.stack.Core.Flow.Temporal()
 	total := 0
 	for _, t := range b.targets {
-		d, err := temporal.DescribeWorkflowExecution(ctx, contract.IntegrationWorkflowID(t.id), "")
+		d, err := temporal.DescribeWorkflowExecution(ctx, contract.IntegrationWorkflowID(t.ID), "")
 		if err != nil {
 			return 0, fmt.Errorf("describe a workflow: %w", err)
 		}

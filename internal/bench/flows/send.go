@@ -1,71 +1,35 @@
 package flows
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
-	"github.com/wedsync/wedsync/internal/domain"
-	"github.com/wedsync/wedsync/internal/webhookauth"
+	"github.com/wedsync/wedsync/internal/bench/load"
 )
 
-// first is where the calendars begin.
-var first = time.Now().UTC().AddDate(0, 1, 0).Truncate(24 * time.Hour)
-
 // send posts the next webhook of a target and remembers when.
-func (b *bed) send(ctx context.Context, t *target, seq, slot int) error {
-	start := first.Add(time.Duration(slot) * time.Hour)
+func (b *bed) send(ctx context.Context, t *load.Connection, seq, slot int) error {
+	start := load.First.Add(time.Duration(slot) * time.Hour)
 	if seq%50 == 49 && slot > 0 {
 		start = start.Add(-30 * time.Minute) // into the booking before
 	}
-	key := fmt.Sprintf("b%012d", seq)
-	body, err := json.Marshal(map[string]any{"id": key, "type": "event.created", "data": map[string]any{"id": key, "category": "consultation",
-		"start": start.Format(time.RFC3339), "end": start.Add(time.Hour).Format(time.RFC3339), "zone": "UTC", "title": "Consultation " + key,
-		"notes": pad}})
+	sent, err := t.Post(ctx, b.http, b.stack.Ready.HTTP, seq, start)
 	if err != nil {
 		return err
-	}
-	now := time.Now()
-	header, err := webhookauth.Sign(webhookauth.Config{Scheme: webhookauth.StandardWebhooks}, t.secret, "msg_"+key, now, body)
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.stack.Ready.HTTP+"/v1/webhooks/"+string(t.id), bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header = header
-	req.Header.Set("Content-Type", "application/json")
-	res, err := b.http.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	var ack struct {
-		ID domain.DeliveryID `json:"id"`
-	}
-	if err := json.NewDecoder(res.Body).Decode(&ack); err != nil || res.StatusCode != http.StatusAccepted {
-		return fmt.Errorf("webhook was answered %d: %w", res.StatusCode, err)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.sentAt[ack.ID] = now
-	b.events[string(t.id)+" "+key]++
+	b.sentAt[sent.Delivery] = sent.At
+	b.events[string(t.ID)+" "+sent.Booking]++
 	return nil
 }
 
-// pad makes a body about 1 KiB.
-var pad = string(bytes.Repeat([]byte("a garden wedding with room for dancing; "), 21))
-
-func (b *bed) next() (*target, int, int) {
+func (b *bed) next() (*load.Connection, int, int) {
 	t := b.targets[b.seq%len(b.targets)]
 	b.seq++
-	t.sent++
-	return t, b.seq, t.sent
+	t.Sent++
+	return t, b.seq, t.Sent
 }
 
 // steady sends at the rate for a while, each on time whatever the answers take.
@@ -104,7 +68,7 @@ func (b *bed) steady(ctx context.Context, d time.Duration) error {
 // burst sends as fast as 64 connections go.
 func (b *bed) burst(ctx context.Context) error {
 	type job struct {
-		t         *target
+		t         *load.Connection
 		seq, slot int
 	}
 	jobs := make(chan job)

@@ -14,6 +14,9 @@
 // request to after the read of the whole answer; with a rate it is from the time at which the request was due, so that
 // a server that stalls does not hide its stall.
 //
+// Where each webhook has its time, and the program that measures is to know when it was sent, [Studio] makes connections and
+// [Connection.Post] sends one.
+//
 // To test it, point it at any HTTP server; see load_test.go.
 package load
 

@@ -40,6 +40,8 @@ type bed struct {
 
 	mu   sync.Mutex
 	sent map[string]time.Time // by integration and entry: when its system told of it
+
+	began time.Time // of the steady state
 }
 
 // vendor is one connected system. One of crm and tave is set.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +18,9 @@ import (
 
 // sampleEvery is how often memory is looked at.
 const sampleEvery = time.Second
+
+// sliceOf is the time for which the delay is told apart, so that a hiccup is seen as one.
+const sliceOf = 30 * time.Second
 
 // idle watches the connections while nothing changes.
 func (b *bed) idle(ctx context.Context, r *Result) error {
@@ -63,7 +67,8 @@ func (b *bed) polls(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
-// steady lets every system change once in each interval, each at its own moment, whatever the answers take.
+// steady lets every system change once in each interval, each at its own moment, whatever the answers take. The moments are drawn
+// by lot, so that systems of one kind and one host do not follow each other.
 func (b *bed) steady(ctx context.Context, r *Result) error {
 	b.o.Say(fmt.Sprintf("steady: %d systems, one change each per %s, for %s", len(b.vendors), b.o.Interval, b.o.Duration))
 	polled, err := b.polls(ctx)
@@ -88,6 +93,8 @@ func (b *bed) steady(ctx context.Context, r *Result) error {
 		}
 	}
 	sampled := began
+	b.began = began
+	order := rand.New(rand.NewPCG(1, uint64(len(b.vendors)))).Perm(len(b.vendors)) //nolint:gosec // the same lots in each run
 	gap := b.o.Interval / time.Duration(len(b.vendors))
 	rounds := max(1, int(b.o.Duration/b.o.Interval))
 	timer := time.NewTimer(0)
@@ -108,7 +115,7 @@ func (b *bed) steady(ctx context.Context, r *Result) error {
 			return err
 		case <-timer.C:
 		}
-		v, slot := b.vendors[n%len(b.vendors)], n/len(b.vendors)
+		v, slot := b.vendors[order[n%len(order)]], n/len(order)
 		sending.Go(func() {
 			if err := b.change(ctx, v, slot); err != nil {
 				fault(err)
@@ -216,6 +223,7 @@ func (b *bed) judge(ctx context.Context, r *Result) error {
 	var n int
 	var at time.Time
 	var all, hinted []float64
+	slots := make([][]float64, b.o.Duration/sliceOf+1) // by when it was told
 	found := 0
 	if _, err = pgx.ForEachRow(rows, []any{&id, &entry, &provider, &n, &at}, func() error {
 		sent, ok := b.sent[id+" "+entry]
@@ -227,6 +235,9 @@ func (b *bed) judge(ctx context.Context, r *Result) error {
 		r.Duplicated += n - 1
 		took := float64(at.Sub(sent).Microseconds()) / 1000
 		all = append(all, took)
+		if s := int(sent.Sub(b.began) / sliceOf); s >= 0 && s < len(slots) {
+			slots[s] = append(slots[s], took)
+		}
 		if provider == "tave" {
 			hinted = append(hinted, took)
 		}
@@ -236,6 +247,13 @@ func (b *bed) judge(ctx context.Context, r *Result) error {
 	}
 	r.Changes, r.Lost = len(b.sent), len(b.sent)-found
 	r.AppliedP50, r.AppliedP99, r.HintedP99 = round(percentile(all, 50), 1), round(percentile(all, 99), 1), round(percentile(hinted, 99), 1)
+	var parts []string
+	for _, s := range slots {
+		if len(s) > 0 {
+			parts = append(parts, fmt.Sprintf("%.0f", percentile(s, 99)))
+		}
+	}
+	b.o.Say(fmt.Sprintf("steady: applied p99 of each %s: %s ms", sliceOf, strings.Join(parts, ", ")))
 	b.o.Say(fmt.Sprintf("steady: %d changes, applied p50 %.0f ms, p99 %.0f ms (those that hint %.0f ms); %.2f cores, %.0f MiB, %d connections, %d polls",
 		r.Changes, r.AppliedP50, r.AppliedP99, r.HintedP99, r.Cores, r.RSS, r.Connections, r.Polls))
 	return nil

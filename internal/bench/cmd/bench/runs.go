@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"strings"
@@ -21,9 +20,8 @@ import (
 )
 
 func runFlow(ctx context.Context, args []string, out, progress io.Writer) error {
-	o := flows.Options{Say: func(line string) { fmt.Fprintln(progress, line) }, Out: progress}
-	flags := flag.NewFlagSet("bench flow", flag.ContinueOnError)
-	flags.SetOutput(progress)
+	flags, say := begin("flow", progress)
+	o := flows.Options{Say: say, Out: progress}
 	flags.IntVar(&o.Integrations, "integrations", 100, "integrations that take webhooks")
 	flags.Float64Var(&o.Rate, "rate", 100, "webhooks a second in the steady measurement")
 	flags.DurationVar(&o.Duration, "duration", 0, "of the steady measurement; 0 is 60s")
@@ -37,9 +35,8 @@ func runFlow(ctx context.Context, args []string, out, progress io.Writer) error 
 }
 
 func runConflict(ctx context.Context, args []string, out, progress io.Writer) error {
-	o := conflicts.Options{Say: func(line string) { fmt.Fprintln(progress, line) }}
-	flags := flag.NewFlagSet("bench conflict", flag.ContinueOnError)
-	flags.SetOutput(progress)
+	flags, say := begin("conflict", progress)
+	o := conflicts.Options{Say: say}
 	flags.IntVar(&o.Small, "small", 100_000, "bookings of the first measurement")
 	flags.IntVar(&o.Large, "large", 1_000_000, "bookings of the second measurement")
 	flags.IntVar(&o.Resources, "resources", 1000, "resources that they are spread over")
@@ -57,9 +54,8 @@ func runConflict(ctx context.Context, args []string, out, progress io.Writer) er
 }
 
 func runFairness(ctx context.Context, args []string, out, progress io.Writer) error {
-	o := fairness.Options{Say: func(line string) { fmt.Fprintln(progress, line) }, Out: progress}
-	flags := flag.NewFlagSet("bench fairness", flag.ContinueOnError)
-	flags.SetOutput(progress)
+	flags, say := begin("fairness", progress)
+	o := fairness.Options{Say: say, Out: progress}
 	flags.IntVar(&o.Quiet, "quiet", 10, "quiet organisations")
 	flags.Float64Var(&o.QuietRate, "rate", 1, "webhooks a second of each of them")
 	flags.Float64Var(&o.Factor, "factor", 100, "the noisy organisation's rate as a multiple of that")
@@ -75,9 +71,8 @@ func runFairness(ctx context.Context, args []string, out, progress io.Writer) er
 }
 
 func runSync(ctx context.Context, args []string, out, progress io.Writer) error {
-	o := syncs.Options{Say: func(line string) { fmt.Fprintln(progress, line) }}
-	flags := flag.NewFlagSet("bench sync", flag.ContinueOnError)
-	flags.SetOutput(progress)
+	flags, say := begin("sync", progress)
+	o := syncs.Options{Say: say}
 	flags.IntVar(&o.Events, "events", 10_000, "events of the calendars that are timed")
 	flags.IntVar(&o.Small, "small", 1000, "events of the small calendar, for memory")
 	flags.IntVar(&o.Large, "large", 0, "events of a large calendar, for memory, such as 20000; none by default")
@@ -101,9 +96,8 @@ func runSync(ctx context.Context, args []string, out, progress io.Writer) error 
 }
 
 func runVendors(ctx context.Context, args []string, out, progress io.Writer) error {
-	o := vendors.Options{Say: func(line string) { fmt.Fprintln(progress, line) }}
-	flags := flag.NewFlagSet("bench vendors", flag.ContinueOnError)
-	flags.SetOutput(progress)
+	flags, say := begin("vendors", progress)
+	o := vendors.Options{Say: say}
 	flags.IntVar(&o.Integrations, "integrations", 5000, "connected systems")
 	flags.Float64Var(&o.Hinted, "hinted", 0.1, "part of them that only hint that something changed")
 	flags.DurationVar(&o.Interval, "interval", time.Minute, "between two changes of one system")
@@ -124,9 +118,8 @@ func runVendors(ctx context.Context, args []string, out, progress io.Writer) err
 }
 
 func runIngest(ctx context.Context, args []string, out, progress io.Writer) error {
-	var o ingest.Options
-	flags := flag.NewFlagSet("bench ingest", flag.ContinueOnError)
-	flags.SetOutput(progress)
+	flags, say := begin("ingest", progress)
+	o := ingest.Options{Say: say}
 	only := flags.String("only", "", "measurements to run, parted by commas: accept, full, naive, raw; all by default")
 	bars := flags.Bool("bars", false, "exit 1 when a bar of the project is missed")
 	flags.IntVar(&o.Connections, "connections", 64, "connections of the load generator")
@@ -145,7 +138,6 @@ func runIngest(ctx context.Context, args []string, out, progress io.Writer) erro
 		o.Only = strings.Split(*only, ",")
 	}
 	o.Provider = ingest.Provider{Registration: custom.Registration, Settings: crmsim.MinimalWebhookSettings(), SecretName: "webhook_secret"}
-	o.Say = func(line string) { fmt.Fprintln(progress, line) }
 	result, err := ingest.Run(ctx, o)
 	if err != nil {
 		return err
@@ -164,16 +156,14 @@ func runIngest(ctx context.Context, args []string, out, progress io.Writer) erro
 }
 
 func runStream(ctx context.Context, args []string, out, progress io.Writer) error {
-	var o streams.Options
-	flags := flag.NewFlagSet("bench stream", flag.ContinueOnError)
-	flags.SetOutput(progress)
+	flags, say := begin("stream", progress)
+	o := streams.Options{Say: say}
 	flags.IntVar(&o.Subscribers, "subscribers", 5000, "idle connections")
 	flags.DurationVar(&o.Idle, "idle", 20*time.Second, "how long idling is watched")
 	flags.IntVar(&o.Rounds, "rounds", 50, "events sent to all")
 	if err := flags.Parse(args); err != nil {
 		return helped(err)
 	}
-	o.Say = func(line string) { fmt.Fprintln(progress, line) }
 	result, err := streams.Run(ctx, o)
 	if err != nil {
 		return err
@@ -183,9 +173,8 @@ func runStream(ctx context.Context, args []string, out, progress io.Writer) erro
 }
 
 func runMonitor(ctx context.Context, args []string, out, progress io.Writer) error {
-	var o monitors.Options
-	flags := flag.NewFlagSet("bench monitor", flag.ContinueOnError)
-	flags.SetOutput(progress)
+	flags, say := begin("monitor", progress)
+	o := monitors.Options{Say: say}
 	bars := flags.Bool("bars", false, "exit 1 when a bar of the project is missed")
 	flags.IntVar(&o.Endpoints, "endpoints", 0, "connections; 0 is 5000")
 	flags.IntVar(&o.Platforms, "platforms", 0, "platforms that they are of; 0 is 10")
@@ -194,7 +183,6 @@ func runMonitor(ctx context.Context, args []string, out, progress io.Writer) err
 	if err := flags.Parse(args); err != nil {
 		return helped(err)
 	}
-	o.Say = func(line string) { fmt.Fprintln(progress, line) }
 	result, err := monitors.Run(ctx, o)
 	if err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
-	"flag"
 	"fmt"
 	"io"
 	"strings"
@@ -72,13 +71,12 @@ func schemes() ([]ingest.Scheme, error) {
 }
 
 func runSchemes(ctx context.Context, args []string, out, progress io.Writer) error {
-	var o ingest.Options
-	flags := flag.NewFlagSet("bench schemes", flag.ContinueOnError)
-	flags.SetOutput(progress)
+	flags, say := begin("schemes", progress)
+	o := ingest.Options{Say: say}
 	only := flags.String("only", "", "schemes to measure, parted by semicolons; all by default")
 	bars := flags.Bool("bars", false, "exit 1 when a bar of the project is missed")
 	flags.IntVar(&o.Connections, "connections", 64, "connections of the load generator")
-	flags.IntVar(&o.Targets, "integrations", 64, "integrations that are posted to in turn")
+	flags.IntVar(&o.Targets, "integrations", 10_000, "integrations that are posted to in turn")
 	flags.IntVar(&o.BodyBytes, "body", 1024, "bytes of a body, at least 512")
 	flags.DurationVar(&o.Duration, "duration", 10*time.Second, "time measured, each")
 	flags.DurationVar(&o.Warmup, "warmup", 3*time.Second, "time before that, each")
@@ -96,7 +94,6 @@ func runSchemes(ctx context.Context, args []string, out, progress io.Writer) err
 		names = strings.Split(*only, ";")
 	}
 	o.Provider = ingest.Provider{Registration: custom.Registration, Settings: crmsim.MinimalWebhookSettings(), SecretName: custom.SecretWebhook}
-	o.Say = func(line string) { fmt.Fprintln(progress, line) }
 	result, err := ingest.RunSchemes(ctx, o, list, names)
 	if err != nil {
 		return err

@@ -30,6 +30,13 @@ type shared struct {
 	profile string
 }
 
+// begin makes the flags of a benchmark, and what it tells its progress by.
+func begin(name string, progress io.Writer) (flags *flag.FlagSet, say func(line string)) {
+	flags = flag.NewFlagSet("bench "+name, flag.ContinueOnError)
+	flags.SetOutput(progress)
+	return flags, func(line string) { fmt.Fprintln(progress, line) }
+}
+
 func common(flags *flag.FlagSet) *shared {
 	s := &shared{}
 	flags.BoolVar(&s.bars, "bars", false, "exit 1 when a bar of the project is missed")
