@@ -167,13 +167,14 @@ func (b *bundle) decoded(t *testing.T, life Life) [][]domain.Change {
 
 // mailbox is our end of a watch: it answers as the server does and keeps what was posted.
 type mailbox struct {
-	request provider.WatchRequest
+	request provider.WatchRequest // the wish for a watch whose messages arrive here
 	mu      sync.Mutex
 	got     []provider.NoticeRequest
+	at      []string // the path to which each was posted
 }
 
-// watched makes a watch and returns where its messages arrive, or skips the test.
-func (b *bundle) watched(t *testing.T) (m *mailbox, w provider.Watched, tell func()) {
+// listening returns where messages of watches arrive, or skips the test.
+func (b *bundle) listening(t *testing.T) (m *mailbox, tell func()) {
 	t.Helper()
 	world, ok := b.bare.(Hooked)
 	if !ok {
@@ -193,25 +194,37 @@ func (b *bundle) watched(t *testing.T) (m *mailbox, w provider.Watched, tell fun
 			return
 		}
 		m.mu.Lock()
-		m.got = append(m.got, asked)
+		m.got, m.at = append(m.got, asked), append(m.at, r.URL.Path)
 		m.mu.Unlock()
 		rw.WriteHeader(http.StatusAccepted)
 	}))
 	t.Cleanup(server.Close)
 	m.request = provider.WatchRequest{ID: "0193d000-0000-7000-8000-000000000001", Secret: strings.Repeat("s3cret-", 6) + "x", Until: Now.Add(6 * 24 * time.Hour)}
 	m.request.URL = server.URL + provider.NotifyPath + m.request.ID
+	return m, func() { world.Tell(t) }
+}
+
+// watched makes a watch and returns where its messages arrive, or skips the test.
+func (b *bundle) watched(t *testing.T) (m *mailbox, w provider.Watched, tell func()) {
+	t.Helper()
+	m, tell = b.listening(t)
 	w, err := as[provider.Watcher](t, b).Watch(b.ctx, m.request)
 	b.ok(t, "watch", err)
 	m.take() // what the system says of the watch itself
-	return m, w, func() { world.Tell(t) }
+	return m, w, tell
 }
 
 func (m *mailbox) take() []provider.NoticeRequest {
+	got, _ := m.taken()
+	return got
+}
+
+// taken is take with the path to which each message was posted.
+func (m *mailbox) taken() (got []provider.NoticeRequest, at []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	out := m.got
-	m.got = nil
-	return out
+	got, at, m.got, m.at = m.got, m.at, nil, nil
+	return got, at
 }
 
 // understood reads messages as the server does, and reports whether one of them asks to pull.

@@ -172,6 +172,9 @@ func Run(t *testing.T, h Harness) {
 	if _, ok := provider.As[provider.Watcher](probe); ok {
 		group(t, h, rec, "watcher", watcherCases)
 	}
+	if _, ok := provider.As[provider.Sweeper](probe); ok {
+		group(t, h, rec, "sweeper", sweeperCases)
+	}
 	t.Run("every hazard is met or explained", func(t *testing.T) { matrix(t, h, rec, probe) })
 }
 

@@ -125,6 +125,7 @@ func (w world) Fault(_ testing.TB, f providertest.Fault) bool {
 		providertest.FaultGarbage:       {HTML: true},
 		providertest.FaultEmptyAnswer:   {Nothing: true},
 		providertest.FaultHang:          {Hang: true},
+		providertest.FaultLoseAnswer:    {LoseAnswer: true},
 		providertest.FaultShortListing:  {Short: true},
 		providertest.FaultRepeatPage:    {RepeatPage: true},
 		providertest.FaultMissingPage:   {SkipPage: true},
