@@ -34,7 +34,7 @@ func lintCommand() *cobra.Command {
 			"Exit status is 2 when there are errors, with --strict also when there are warnings.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			text, err := readDefinition(args[0], cmd.InOrStdin())
+			text, err := readBounded(cmd, args[0], maxDefinitionFile)
 			if err != nil {
 				return err
 			}
@@ -67,19 +67,6 @@ func schemaCommand() *cobra.Command {
 			return err
 		},
 	}
-}
-
-func readDefinition(path string, stdin io.Reader) ([]byte, error) {
-	in := stdin
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, domain.Invalid("FILE", "cannot be opened: %v", err)
-		}
-		defer f.Close()
-		in = f
-	}
-	return io.ReadAll(io.LimitReader(in, maxDefinitionFile))
 }
 
 func count(r custom.Report) (errs, warnings int) {
@@ -245,7 +232,7 @@ func (n *newDefinition) run(cmd *cobra.Command) error {
 	var text []byte
 	var err error
 	if n.from != "" {
-		if text, err = readDefinition(n.from, cmd.InOrStdin()); err != nil {
+		if text, err = readBounded(cmd, n.from, maxDefinitionFile); err != nil {
 			return err
 		}
 	} else {

@@ -133,3 +133,13 @@ func TestApplyMakesAnIntegrationAndShowsNoSecret(t *testing.T) {
 		t.Errorf("asked %v", a.asked)
 	}
 }
+
+func TestADefinitionThatIsTooLongIsRefusedAndNotCutOff(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"integration", "lint", "-"}, {"integration", "new", "--from", "-"}} {
+		code, _, fault := wedsync(t, strings.Repeat("#\n", maxDefinitionFile/2+1), args...)
+		if code != 2 || !strings.Contains(fault, "more than 4194304 bytes") {
+			t.Errorf("%v: status %d, %q", args, code, fault)
+		}
+	}
+}

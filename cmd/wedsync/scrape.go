@@ -66,12 +66,13 @@ func readRecipe(cmd *cobra.Command, name string) (scrape.Recipe, error) {
 	return scrape.Parse(text)
 }
 
+// readBounded reads a file, - for standard input, of so many bytes at most.
 func readBounded(cmd *cobra.Command, name string, most int64) ([]byte, error) {
 	in := cmd.InOrStdin()
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, err
+			return nil, domain.Invalid(name, "cannot be opened: %v", err)
 		}
 		defer func() { _ = f.Close() }()
 		in = f
@@ -156,9 +157,15 @@ func scrapeTestCommand() *cobra.Command {
 				return domain.Invalid("--tz", "must be a time zone such as Europe/London")
 			}
 			if o.live {
-				return o.runLive(cmd.Context(), cmd.OutOrStdout(), p, zone)
+				err = o.runLive(cmd.Context(), cmd.OutOrStdout(), p, zone)
+			} else {
+				err = o.runSaved(cmd, p, zone)
 			}
-			return o.runSaved(cmd, p, zone)
+			// Rows alone go to standard output with --json.
+			for _, line := range p.Advice() {
+				fmt.Fprintln(cmd.ErrOrStderr(), "advice:", line)
+			}
+			return err
 		},
 	}
 	f := cmd.Flags()
@@ -333,6 +340,9 @@ func (o *scrapeTest) runLive(ctx context.Context, out io.Writer, p *scrape.Progr
 		fmt.Fprintf(out, "fault: %s (selector %s)\n", f.Error(), f.Selector)
 	}
 	fmt.Fprintf(out, "%d rows on %d pages, %d requests\n", len(r.Rows), r.Pages, r.Requests)
+	if r.Unsure {
+		fmt.Fprintln(out, "that an entry is not in the list proves nothing: a row has no identity, or the end of the list is not proved")
+	}
 	if len(r.Faults) > 0 {
 		return errRecipe
 	}

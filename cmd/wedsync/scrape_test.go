@@ -46,6 +46,30 @@ func TestScrapeTestSaysWhatAPageHasAndLacks(t *testing.T) {
 	}
 }
 
+func TestScrapeTestAdvisesWhatWouldProveTheEndOfAList(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../internal/scrape/examples/numbered-table.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := file(t, `<main id="diary"><article><h3><a href="/events/7">One</a></h3><time class="from" datetime="2027-06-05T12:00">noon</time></article></main>`)
+	said := func(recipe string) string {
+		t.Helper()
+		code, out, fault := wedsync(t, "", "scrape", "test", file(t, recipe), "--page", page)
+		if code != 0 || !strings.Contains(out, "page 1: 1 rows") {
+			t.Fatalf("status %d: %s\n%s", code, fault, out)
+		}
+		return out
+	}
+	if out := said(string(text)); strings.Contains(out, "advice") {
+		t.Errorf("advice for a recipe that needs none:\n%s", out)
+	}
+	unproved := strings.ReplaceAll(strings.ReplaceAll(string(text), "  container: main#diary\n", ""), "  empty: main#diary p.nothing\n", "")
+	if out := said(unproved); !strings.Contains(out, "advice: recipe.list.empty:") || !strings.Contains(out, "advice: recipe.list.container, empty or total:") {
+		t.Errorf("no advice for a list whose end proves nothing:\n%s", out)
+	}
+}
+
 func TestScrapeTestReadsRealPagesOnlyWithAgreement(t *testing.T) {
 	sim := lightbluesim.New(lightbluesim.Options{})
 	start := time.Now().Truncate(time.Hour)

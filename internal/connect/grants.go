@@ -344,7 +344,9 @@ func (g *Grants) Farewell(ctx context.Context, e Ended, by string) error {
 		return nil
 	}
 	ctx = context.WithoutCancel(ctx)
-	_, at, client, err := g.of(ctx, nil, e.Integration)
+	ask, cancel := context.WithTimeout(ctx, farewellTimeout)
+	defer cancel()
+	_, at, client, err := g.of(ask, nil, e.Integration)
 	outcome, reason := "told", "the system was told that the grant is over"
 	switch {
 	case err != nil:
@@ -354,15 +356,13 @@ func (g *Grants) Farewell(ctx context.Context, e Ended, by string) error {
 	case at.RevokeURL == "":
 		outcome, reason = "no_way", "the system has no way to be told; remove WedSync among the apps of the account"
 	default:
-		ask, cancel := context.WithTimeout(ctx, farewellTimeout)
 		err = client.Revoke(ask, at, e.Grant.Tokens.Refresh)
-		cancel()
 		if err != nil {
 			outcome, reason = "not_told", "the system could not be told; remove WedSync among the apps of the account"
 		}
 	}
-	note, cancel := context.WithTimeout(ctx, farewellTimeout)
-	defer cancel()
+	note, end := context.WithTimeout(ctx, farewellTimeout)
+	defer end()
 	return errors.Join(err, g.o.Store.Tenant(note, e.Integration.OrgID, func(ctx context.Context, tx *store.Tx) error {
 		return tx.Audit(ctx, domain.AuditEntry{Actor: by, Action: "integration.revoke", Reason: reason, Subject: "integration/" + string(e.Integration.ID),
 			After: map[string]string{"outcome": outcome}})

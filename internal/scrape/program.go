@@ -33,6 +33,18 @@ type Program struct {
 	names                       []string // of the fields, sorted
 }
 
+// Advice says what the recipe could say to be safer, each line with the path of a member. A recipe without it is valid.
+func (p *Program) Advice() (lines []string) {
+	if p.none == nil {
+		lines = append(lines, "recipe.list.empty: without it a list that has no entry is taken for a page that changed")
+	}
+	if strings.Contains(p.recipe.List.Path, "{page}") && p.container == nil && p.none == nil && p.total == nil {
+		lines = append(lines, "recipe.list.container, empty or total: without one of them the page after the last may as well be a page of errors, so what is gone "+
+			"from the list is never removed")
+	}
+	return lines
+}
+
 // selector is a compiled selector with its text.
 type selector struct {
 	text  string
