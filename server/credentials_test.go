@@ -267,6 +267,10 @@ func (noSets) Key(context.Context, string, string) (webhookauth.PublicKey, error
 	return webhookauth.PublicKey{}, domain.E(domain.KindUnavailable, "down")
 }
 
+func (n noSets) Signer(ctx context.Context, url string, _ func(webhookauth.PublicKey) bool) (webhookauth.PublicKey, error) {
+	return n.Key(ctx, url, "")
+}
+
 func TestAnIntegrationThatNeedsNoSecretIsCreatedWithoutOneAndMissingKeysAre503(t *testing.T) {
 	t.Parallel()
 	b, _ := hookServer(t, func(d *IntakeDeps) { d.KeySets = noSets{} })

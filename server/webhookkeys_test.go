@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
@@ -25,6 +26,8 @@ type keyPage struct {
 	mu    sync.Mutex
 	keys  map[string]ed25519.PrivateKey
 	asked int
+	// nameless keys are published, and sign, without their ids.
+	nameless bool
 }
 
 func (p *keyPage) add(id string) {
@@ -51,7 +54,11 @@ func (p *keyPage) Do(*http.Request) (*httpx.Response, error) {
 	p.asked++
 	keys := []map[string]string{}
 	for id, key := range p.keys {
-		keys = append(keys, map[string]string{"kty": "OKP", "crv": "Ed25519", "kid": id, "x": base64.RawURLEncoding.EncodeToString(key.Public().(ed25519.PublicKey))})
+		published := map[string]string{"kty": "OKP", "crv": "Ed25519", "x": base64.RawURLEncoding.EncodeToString(key.Public().(ed25519.PublicKey))}
+		if !p.nameless {
+			published["kid"] = id
+		}
+		keys = append(keys, published)
 	}
 	body, err := json.Marshal(map[string]any{"keys": keys})
 	return &httpx.Response{Status: http.StatusOK, Header: http.Header{}, Body: body}, err
@@ -67,12 +74,41 @@ func (p *keyPage) token(id, message string, now time.Time) string {
 		key = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 	}
 	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{"iss": "crm", "aud": "wedsync", "exp": now.Add(time.Minute).Unix(), "jti": message})
-	t.Header["kid"] = id
+	if !p.nameless {
+		t.Header["kid"] = id
+	}
 	text, err := t.SignedString(key)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	return text
+}
+
+// keyed is an intake with one integration whose sender publishes its keys at page. send posts a message whose token is signed by
+// a key of it, and holds the answer, and how often the page was asked so far, against what they are to be.
+func keyed(t *testing.T, page *keyPage, refused func(context.Context, []store.RefusedWebhook) error) (rig *intakeRig, send func(name, key string, status int, retryAfter string, asks int)) {
+	t.Helper()
+	rig = newIntakeRig(t, IntakeLimits{GuessBurst: 5}, func(d *IntakeDeps) {
+		d.KeySets = jwks.New(jwks.Options{HTTP: page, Now: func() time.Time { return *rig.now.Load() }})
+		d.Refused = refused
+	})
+	id := rig.add(func(r *store.IntakeRecord) {
+		r.Secrets = nil
+		r.Integration.Settings = json.RawMessage(strings.Replace(hookBearer, `{"scheme":"bearer"}`,
+			`{"scheme":"jwt","jwt":{"algorithms":["EdDSA"],"issuer":"crm","audience":"wedsync","jwks_url":"https://crm.example/jwks"}}`, 1))
+	})
+	sent := 0
+	send = func(name, key string, status int, retryAfter string, asks int) {
+		t.Helper()
+		sent++
+		req := rig.hook(t, id, "m", fmt.Sprintf(`{"n":%d}`, sent))
+		req.Header.Set("Authorization", "Bearer "+page.token(key, fmt.Sprint("m", sent), *rig.now.Load()))
+		got := post(t, req)
+		if got.Status != status || got.RetryAfter != retryAfter || page.asks() != asks {
+			t.Errorf("%s: %d, again in %q, %d fetches; want %d, %q, %d", name, got.Status, got.RetryAfter, page.asks(), status, retryAfter, asks)
+		}
+	}
+	return rig, send
 }
 
 // A sender that begins with a new key just after its set was read does not lose the webhook, and a stranger who invents key
@@ -82,27 +118,7 @@ func TestAWebhookSignedByAKeyThatIsNotKnownYetIsToBeSentAgain(t *testing.T) {
 	page := &keyPage{t: t, keys: map[string]ed25519.PrivateKey{}}
 	page.add("old")
 	refusals := &recorder{}
-	var rig *intakeRig
-	rig = newIntakeRig(t, IntakeLimits{GuessBurst: 5}, func(d *IntakeDeps) {
-		d.KeySets = jwks.New(jwks.Options{HTTP: page, Now: func() time.Time { return *rig.now.Load() }})
-		d.Refused = refusals.record
-	})
-	id := rig.add(func(r *store.IntakeRecord) {
-		r.Secrets = nil
-		r.Integration.Settings = json.RawMessage(strings.Replace(hookBearer, `{"scheme":"bearer"}`,
-			`{"scheme":"jwt","jwt":{"algorithms":["EdDSA"],"issuer":"crm","audience":"wedsync","jwks_url":"https://crm.example/jwks"}}`, 1))
-	})
-	sent := 0
-	send := func(name, kid string, status int, retryAfter string, asks int) {
-		t.Helper()
-		sent++
-		req := rig.hook(t, id, "m", fmt.Sprintf(`{"n":%d}`, sent))
-		req.Header.Set("Authorization", "Bearer "+page.token(kid, fmt.Sprint("m", sent), *rig.now.Load()))
-		got := post(t, req)
-		if got.Status != status || got.RetryAfter != retryAfter || page.asks() != asks {
-			t.Errorf("%s: %d, again in %q, %d fetches; want %d, %q, %d", name, got.Status, got.RetryAfter, page.asks(), status, retryAfter, asks)
-		}
-	}
+	rig, send := keyed(t, page, refusals.record)
 	start := *rig.now.Load()
 	send("a known key", "old", http.StatusAccepted, "", 1)
 	page.add("new")
@@ -135,5 +151,29 @@ func TestAWebhookSignedByAKeyThatIsNotKnownYetIsToBeSentAgain(t *testing.T) {
 	}
 	if n := codes[string(webhookauth.KeyNotKnownYet)]; n != 22 || len(codes) != 1 {
 		t.Errorf("the refusal log has %v; want 22 refusals told by the first ones", codes)
+	}
+}
+
+// A sender that names no keys may change its key, or have two for a while, and loses no webhook either.
+func TestAWebhookSignedByANamelessKeyThatIsNotKnownYetIsToBeSentAgain(t *testing.T) {
+	t.Parallel()
+	page := &keyPage{t: t, nameless: true, keys: map[string]ed25519.PrivateKey{}}
+	page.add("old")
+	refusals := &recorder{}
+	rig, send := keyed(t, page, refusals.record)
+	start := *rig.now.Load()
+	send("the known key", "old", http.StatusAccepted, "", 1)
+	page.add("new")
+	rig.at(start.Add(10 * time.Second))
+	send("the new key", "new", http.StatusServiceUnavailable, "20", 1)
+	send("a stranger's key", "stranger", http.StatusServiceUnavailable, "20", 1)
+	send("the known key meanwhile", "old", http.StatusAccepted, "", 1)
+	rig.at(start.Add(30 * time.Second))
+	send("the new key again", "new", http.StatusAccepted, "", 2)
+	send("the old key beside it", "old", http.StatusAccepted, "", 2)
+	rig.at(start.Add(60 * time.Second))
+	send("a stranger's key that causes a reading", "stranger", http.StatusUnauthorized, "", 3)
+	if n := rig.stored(); n != 4 {
+		t.Errorf("%d deliveries are stored; want the four genuine ones", n)
 	}
 }

@@ -202,11 +202,7 @@ func (e *jwtEngine) verify(ctx context.Context, req Request, now time.Time) (Res
 	}
 	result := Result{}
 	if e.config.JWKSURL != "" {
-		key, reason := e.published(ctx, t)
-		if reason == nil {
-			reason = e.check(t, key, now)
-		}
-		if reason != nil {
+		if reason := e.checkPublished(ctx, t, now); reason != nil {
 			return Result{}, reason
 		}
 	} else {
@@ -338,35 +334,59 @@ func (e *jwtEngine) typeFits(typ string) bool {
 	return typ == "" || typ == "jwt"
 }
 
-// published finds the key that the sender published under the token's kid.
-func (e *jwtEngine) published(ctx context.Context, t token) (any, *Reason) {
+// checkPublished verifies a token by the keys that its sender publishes: the one of its kid, or any if it has none.
+func (e *jwtEngine) checkPublished(ctx context.Context, t token, now time.Time) *Reason {
 	if e.sets == nil {
-		return nil, refuse(KeysUnavailable, "published keys are not available in this program")
+		return refuse(KeysUnavailable, "published keys are not available in this program")
 	}
-	key, err := e.sets.Key(ctx, e.config.JWKSURL, t.keyID)
+	var key PublicKey
+	var err error
+	if t.keyID != "" {
+		key, err = e.sets.Key(ctx, e.config.JWKSURL, t.keyID)
+	} else {
+		key, err = e.sets.Signer(ctx, e.config.JWKSURL, func(k PublicKey) bool { return unusable(k, t.algorithm) == "" && signedBy(t, k.Key) })
+	}
 	var pending *KeyPending
 	switch {
+	case domain.KindOf(err) == domain.KindNotFound && t.keyID == "":
+		return refuse(SignatureMismatch, "the token names no key, and its signature fits none of the sender's published keys, asked for anew")
 	case domain.KindOf(err) == domain.KindNotFound:
-		return nil, refuse(UnknownKey, "the sender's published keys, asked for anew, have none of the token's kid")
+		return refuse(UnknownKey, "the sender's published keys, asked for anew, have none of the token's kid")
 	case errors.As(err, &pending):
-		reason := refuse(KeyNotKnownYet, "the sender's published keys have none of the token's kid and are asked for again in %d s; a retry then is decided", seconds(pending.Wait))
+		lack := "have none of the token's kid"
+		if t.keyID == "" {
+			lack = "did not sign the token, which names none of them,"
+		}
+		reason := refuse(KeyNotKnownYet, "the sender's published keys %s and are asked for again in %d s; a retry then is decided", lack, seconds(pending.Wait))
 		reason.RetryAfter = pending.Wait
-		return nil, reason
+		return reason
 	case err != nil:
 		reason := refuse(KeysUnavailable, "the sender's published keys cannot be had: %s", err)
 		reason.RetryAfter = domain.RetryAfter(err)
-		return nil, reason
+		return reason
+	}
+	if t.keyID == "" {
+		return e.checkClaims(t, now) // it signed the token
+	}
+	if why := unusable(key, t.algorithm); why != "" {
+		return refuse(UnknownKey, "the published key is %s", why)
+	}
+	return e.check(t, key.Key, now)
+}
+
+// unusable says why a published key may not verify tokens of an algorithm; "" when it may.
+func unusable(key PublicKey, algorithm string) string {
+	switch {
 	case key.Use != "" && key.Use != "sig":
-		return nil, refuse(UnknownKey, "the published key is not for signatures")
+		return "not for signatures"
 	case len(key.Operations) > 0 && !slices.Contains(key.Operations, "verify"):
-		return nil, refuse(UnknownKey, "the published key is not for verifying")
-	case key.Algorithm != "" && key.Algorithm != t.algorithm:
-		return nil, refuse(UnknownKey, "the published key is for another algorithm")
+		return "not for verifying"
+	case key.Algorithm != "" && key.Algorithm != algorithm:
+		return "for another algorithm"
+	case CheckPublicKey(key.Key) != nil || !keyFits(algorithm, key.Key):
+		return "not one for " + algorithm
 	}
-	if CheckPublicKey(key.Key) != nil || !keyFits(t.algorithm, key.Key) {
-		return nil, refuse(UnknownKey, "the published key is not one for %s", t.algorithm)
-	}
-	return key.Key, nil
+	return ""
 }
 
 // signedBy reports whether a key, which fits the token's algorithm, signed the token.
@@ -386,6 +406,11 @@ func (e *jwtEngine) check(t token, key any, now time.Time) *Reason {
 	if !signedBy(t, key) {
 		return refuse(SignatureMismatch, "the token's signature fits none of the keys")
 	}
+	return e.checkClaims(t, now)
+}
+
+// checkClaims verifies times, issuer and audience.
+func (e *jwtEngine) checkClaims(t token, now time.Time) *Reason {
 	c := e.validators.Get().(*clockedValidator)
 	c.now = now
 	err := c.validator.Validate(t.claims)

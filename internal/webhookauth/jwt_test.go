@@ -158,6 +158,14 @@ func (s *sets) Key(_ context.Context, url, id string) (PublicKey, error) {
 	return s.key, nil
 }
 
+func (s *sets) Signer(ctx context.Context, url string, signed func(PublicKey) bool) (PublicKey, error) {
+	key, err := s.Key(ctx, url, s.key.ID)
+	if err == nil && !signed(key) {
+		return PublicKey{}, domain.E(domain.KindNotFound, "no such key")
+	}
+	return key, err
+}
+
 // The attacks on tokens. Each changes a genuine token in one way; the pinned algorithm is RS256, HS256 or ES256.
 func TestAttacksOnTokens(t *testing.T) {
 	t.Parallel()
@@ -348,6 +356,10 @@ func TestPublishedKeysServeOnlyWhatTheySayTheyAreFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	other, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		sets *sets
 		kid  string
@@ -362,7 +374,12 @@ func TestPublishedKeysServeOnlyWhatTheySayTheyAreFor(t *testing.T) {
 		"too weak":             {&sets{key: PublicKey{ID: "k", Key: weak.Public()}}, "k", UnknownKey},
 		"unknown kid":          {&sets{key: PublicKey{ID: "k", Key: public}}, "other", UnknownKey},
 		"path as kid":          {&sets{key: PublicKey{ID: "k", Key: public}}, "../../dev/null", UnknownKey},
-		"no kid":               {&sets{key: PublicKey{ID: "k", Key: public}}, "", UnknownKey},
+		"no kid":               {&sets{key: PublicKey{ID: "k", Key: public}}, "", ""},
+		"no kid, another key":  {&sets{key: PublicKey{ID: "k", Key: other.Public()}}, "", SignatureMismatch},
+		"no kid, encryption":   {&sets{key: PublicKey{Use: "enc", Key: public}}, "", SignatureMismatch},
+		"no kid, too weak":     {&sets{key: PublicKey{Key: weak.Public()}}, "", SignatureMismatch},
+		"no kid, undecided":    {&sets{err: &KeyPending{Wait: 12 * time.Second}}, "", KeyNotKnownYet},
+		"no kid, not there":    {&sets{err: domain.E(domain.KindUnavailable, "down")}, "", KeysUnavailable},
 		"not known yet":        {&sets{err: &KeyPending{Wait: 12 * time.Second}}, "k", KeyNotKnownYet},
 		"not to be had":        {&sets{err: domain.E(domain.KindUnavailable, "down")}, "k", KeysUnavailable},
 	} {

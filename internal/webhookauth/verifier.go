@@ -54,6 +54,9 @@ type KeySets interface {
 	// after the call, does not have; a [KeyPending] when it is not in the set and the address may not be asked again yet;
 	// unavailable when there is no set, with the wait of domain.RetryAfter where it is known.
 	Key(ctx context.Context, url, id string) (PublicKey, error)
+	// Signer is Key for a token that names no key: it returns a key of the set for which signed is true. signed may be asked
+	// for every key, more than once.
+	Signer(ctx context.Context, url string, signed func(PublicKey) bool) (PublicKey, error)
 }
 
 // edKeys verifies by Ed25519, for all integrations: a platform that signs for its accounts has one key for them all. About 20 MiB

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -85,19 +86,35 @@ func New(o Options) *Sets {
 	return &Sets{o: o, urls: map[string]*set{}}
 }
 
-// Key returns a key of the set at address by its id. Without an id it returns the only key of a set that has one key.
-// Errors: not_found for an id that is not in a set whose fetch began after the call; a [webhookauth.KeyPending] for an id that
-// is missing while the address may not be asked again yet, or is being asked since before the call; unavailable when no set
-// can be had, or only an old one without the id, or ctx ends first; invalid for an address that may not be asked. A fault
-// says by domain.RetryAfter when the address is asked again.
+// Key returns a key of the set at address by its id, which is not empty. Errors: not_found for an id that is not in a set whose
+// fetch began after the call; a [webhookauth.KeyPending] for an id that is missing while the address may not be asked again yet,
+// or is being asked since before the call; unavailable when no set can be had, or only an old one without the id, or ctx ends
+// first; invalid for an address that may not be asked. A fault says by domain.RetryAfter when the address is asked again.
 func (s *Sets) Key(ctx context.Context, address, id string) (webhookauth.PublicKey, error) {
+	return s.find(ctx, address, func(keys []webhookauth.PublicKey) int {
+		return slices.IndexFunc(keys, func(k webhookauth.PublicKey) bool { return k.ID == id })
+	})
+}
+
+// MaxTried is how many keys of a set are tried for a token that names none, so that a forged one costs little.
+const MaxTried = 16
+
+// Signer returns the first key of the set at address for which signed is true, of its first MaxTried. A set without one counts
+// as one that lacks an id, with the errors of Key: a sender that names no keys begins with new ones too.
+func (s *Sets) Signer(ctx context.Context, address string, signed func(webhookauth.PublicKey) bool) (webhookauth.PublicKey, error) {
+	return s.find(ctx, address, func(keys []webhookauth.PublicKey) int {
+		return slices.IndexFunc(keys[:min(len(keys), MaxTried)], signed)
+	})
+}
+
+func (s *Sets) find(ctx context.Context, address string, pick func([]webhookauth.PublicKey) int) (webhookauth.PublicKey, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "https" && !(s.o.AllowHTTP && u.Scheme == "http") {
 		return webhookauth.PublicKey{}, domain.Invalid("jwks_url", "want an https address")
 	}
 	came := -1 // fetches that had begun when the call came
 	for {
-		key, wait, err := s.look(ctx, address, id, &came)
+		key, wait, err := s.look(ctx, address, pick, &came)
 		if wait == nil {
 			return key, err
 		}
@@ -110,18 +127,32 @@ func (s *Sets) Key(ctx context.Context, address, id string) (webhookauth.PublicK
 }
 
 // look answers from what is there, or returns what to wait for. The first look of a call has a negative came and sets it.
-func (s *Sets) look(ctx context.Context, address, id string, came *int) (key webhookauth.PublicKey, wait <-chan struct{}, err error) {
+func (s *Sets) look(ctx context.Context, address string, pick func([]webhookauth.PublicKey) int, came *int) (key webhookauth.PublicKey, wait <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.o.Now()
-	e := s.urls[address]
-	if e == nil {
-		if !s.makeRoom() {
-			return key, nil, domain.E(domain.KindUnavailable, "too many key sets are being fetched")
+	var e *set
+	found := false
+	for seen, got := (*set)(nil), 0; ; {
+		if e = s.urls[address]; e == nil {
+			if !s.makeRoom() {
+				return key, nil, domain.E(domain.KindUnavailable, "too many key sets are being fetched")
+			}
+			e = &set{}
+			s.urls[address] = e
 		}
-		e = &set{}
-		s.urls[address] = e
+		if e == seen && e.got == got {
+			break
+		}
+		seen, got = e, e.got
+		keys := e.keys // never changed, only replaced
+		s.mu.Unlock()  // pick may verify signatures, which nobody else is to wait for
+		n := pick(keys)
+		s.mu.Lock()
+		if key, found = (webhookauth.PublicKey{}), n >= 0; found {
+			key = keys[n]
+		}
 	}
+	now := s.o.Now()
 	e.used = now
 	first := *came < 0
 	if first {
@@ -129,7 +160,6 @@ func (s *Sets) look(ctx context.Context, address, id string, came *int) (key web
 	}
 	usable := len(e.keys) > 0 && now.Before(e.staleUntil)
 	fresh := usable && now.Before(e.freshUntil)
-	key, found := find(e.keys, id)
 	if fresh && found {
 		return key, nil, nil
 	}
@@ -170,21 +200,6 @@ func (e *set) askable(now time.Time) time.Time {
 		at = e.nextTry
 	}
 	return at
-}
-
-func find(keys []webhookauth.PublicKey, id string) (webhookauth.PublicKey, bool) {
-	if id == "" {
-		if len(keys) == 1 {
-			return keys[0], true
-		}
-		return webhookauth.PublicKey{}, false
-	}
-	for _, k := range keys {
-		if k.ID == id {
-			return k, true
-		}
-	}
-	return webhookauth.PublicKey{}, false
 }
 
 // makeRoom removes the set not used for longest. Those being fetched stay.

@@ -144,6 +144,49 @@ func (r *rig) pending(t *testing.T, id string, wait time.Duration, asks int64) {
 	}
 }
 
+// TestATokenThatNamesNoKeyIsTriedOnEachAndOnNewOnes is about senders whose sets have no ids: one that changes its key, or has
+// two for a while, loses no webhook.
+func TestATokenThatNamesNoKeyIsTriedOnEachAndOnNewOnes(t *testing.T) {
+	t.Parallel()
+	r := setup(t, Options{})
+	keys := make([]map[string]any, MaxTried+1)
+	for n := range keys {
+		keys[n] = edKey(t, "")
+	}
+	ask := func(key map[string]any, kind domain.ErrorKind, asks int64) {
+		t.Helper()
+		tried := 0
+		got, err := r.Signer(t.Context(), r.url, func(k webhookauth.PublicKey) bool {
+			tried++
+			return b64(k.Key.(ed25519.PublicKey)) == key["x"]
+		})
+		switch n := r.asks.Load(); {
+		case n != asks:
+			t.Errorf("%d requests so far, want %d", n, asks)
+		case err == nil && (kind != "" || b64(got.Key.(ed25519.PublicKey)) != key["x"]), err != nil && domain.KindOf(err) != kind:
+			t.Errorf("%v, %v, want kind %q", got, err, kind)
+		case tried > 2*MaxTried:
+			t.Errorf("%d keys were tried", tried)
+		}
+	}
+	r.say(body(setOf(t, keys[0])))
+	ask(keys[0], "", 1)
+	r.say(body(setOf(t, keys[1], keys[2])))
+	ask(keys[1], domain.KindUnavailable, 1) // the sender may have it by now
+	ask(keys[0], "", 1)
+	r.forward(unknownEvery)
+	ask(keys[2], "", 2)
+	ask(keys[1], "", 2)
+	ask(keys[0], domain.KindUnavailable, 2)
+	r.forward(unknownEvery)
+	ask(keys[0], domain.KindNotFound, 3)
+	r.say(body(setOf(t, keys...)))
+	r.forward(unknownEvery)
+	ask(keys[MaxTried-1], "", 4)
+	r.forward(unknownEvery)
+	ask(keys[MaxTried], domain.KindNotFound, 5)
+}
+
 func TestAFetchThatBeganBeforeACallDoesNotProveThatAKeyIsUnknown(t *testing.T) {
 	t.Parallel()
 	r := setup(t, Options{})
@@ -154,7 +197,8 @@ func TestAFetchThatBeganBeforeACallDoesNotProveThatAKeyIsUnknown(t *testing.T) {
 	go func() { _, err := r.Key(t.Context(), r.url, "new"); began <- err }()
 	<-arrived
 	came := -1
-	_, wait, err := r.look(t.Context(), r.url, "new", &came) // comes while the fetch is under way
+	none := func([]webhookauth.PublicKey) int { return -1 }
+	_, wait, err := r.look(t.Context(), r.url, none, &came) // comes while the fetch is under way
 	if wait == nil || err != nil {
 		t.Fatalf("a call during the fetch got %v at once; want it to wait", err)
 	}
@@ -163,7 +207,7 @@ func TestAFetchThatBeganBeforeACallDoesNotProveThatAKeyIsUnknown(t *testing.T) {
 		t.Errorf("who began the fetch got %v; want not_found", err)
 	}
 	<-wait
-	_, wait, err = r.look(t.Context(), r.url, "new", &came)
+	_, wait, err = r.look(t.Context(), r.url, none, &came)
 	if pending := (*webhookauth.KeyPending)(nil); wait != nil || !errors.As(err, &pending) {
 		t.Errorf("who came during the fetch got %v; want the key to be pending", err)
 	}
@@ -339,16 +383,6 @@ func TestAddressesOtherThanHTTPSAreNotAsked(t *testing.T) {
 			t.Errorf("%q: %v", address, err)
 		}
 	}
-}
-
-func TestKeyWithoutIDNeedsASetOfOne(t *testing.T) {
-	t.Parallel()
-	r := setup(t, Options{})
-	r.say(body(setOf(t, edKey(t, "one"))))
-	r.want(t, "", "", 1)
-	r.say(body(setOf(t, edKey(t, "one"), edKey(t, "two"))))
-	r.forward(defaultFresh)
-	r.want(t, "", domain.KindNotFound, 2)
 }
 
 func TestSetsAreTakenWholeAndKeysOnlyIfSound(t *testing.T) {
