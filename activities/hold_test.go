@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wedsync/wedsync/activities"
+	"github.com/wedsync/wedsync/internal/connect"
 	"github.com/wedsync/wedsync/internal/domain"
 	"github.com/wedsync/wedsync/internal/guard"
 	"github.com/wedsync/wedsync/internal/provider"
@@ -198,6 +199,65 @@ func TestEntriesThatComeBackAreLetGo(t *testing.T) {
 	if i.Held {
 		t.Error("the integration still says that removals are held")
 	}
+}
+
+// A version that is older than the removal that is held, and comes after it, says nothing of whether the entry exists.
+func TestAnOlderVersionThatComesLateLetsNoHeldRemovalGo(t *testing.T) {
+	t.Parallel()
+	d := setup(t)
+	ids := d.fill(d.crm, d.atCRM, 8)
+	hand := func(version int64, changes ...domain.Change) {
+		for n := range changes {
+			changes[n].RemoteVersion = version
+		}
+		d.deliver(d.crm, body(changes...))
+		run(d, d.deliveries().ApplyDeliveries, activities.ApplyDeliveriesInput{Org: d.org, Integration: d.crm.ID})
+	}
+	left := func(want int) {
+		t.Helper()
+		if q := d.quarantine(d.crm, domain.QuarantineOpen); q.Left != want {
+			t.Errorf("%d are left, want %d", q.Left, want)
+		}
+	}
+	var entries []domain.Change
+	for k := range 8 {
+		entries = append(entries, d.atCRM.entries[fmt.Sprintf("e%d", k)])
+	}
+	hand(2, entries...)
+	hand(5, removals(0, 8)...)
+	left(8)
+	hand(6, removals(2, 3)...) // told again, by a newer version
+	for n := range entries {
+		entries[n].Details.Title += ", as it was"
+	}
+	hand(3, entries[0], entries[1])
+	hand(5, entries[2])
+	left(8)
+	hand(6, entries[3])
+	left(7)
+	hand(7, removals(3, 4)...) // one that came back and goes again is held again
+	left(8)
+	hand(9, entries[4])
+	left(7)
+
+	d.advance(time.Minute)
+	mute := connect.New(func(string) (provider.Registration, bool) {
+		return provider.Registration{Open: func(provider.Connection) (any, error) { return struct{}{}, nil }}, true
+	}, nil, d.clock, 0)
+	q, err := (&guard.Guard{Store: d.Store, Opener: mute}).Approve(t.Context(), d.org, d.quarantine(d.crm, domain.QuarantineOpen).ID, "alex", "they are gone", soon())
+	d.must(err)
+	if q.Left != 0 {
+		t.Errorf("%d are left after the decision", q.Left)
+	}
+	want := map[string]domain.HeldOutcome{}
+	for k := range 8 {
+		want[fmt.Sprintf("e%d", k)] = domain.HeldRemoved
+	}
+	want["e4"] = domain.HeldBack
+	if diff := cmp.Diff(want, d.outcomes(q)); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+	d.wantStatuses(ids, 1, 7)
 }
 
 // hold makes a quarantine of all n entries of the calendar, of which the first half is gone there.

@@ -146,8 +146,12 @@ func (g *Guard) prove(ctx context.Context, c connection, q domain.Quarantine, ro
 		change.Asked = true
 		return proof{there: !goes(change), change: change, asked: true}, nil
 	}
+	news := row.Link.UpdatedAt.After(row.At)
+	if row.RemoteVersion > 0 && row.Link.RemoteVersion > 0 {
+		news = row.Link.RemoteVersion >= row.RemoteVersion // an older version that came late is no news
+	}
 	seen := q.Cause.Kind == domain.CauseSyncRun && string(row.Link.SeenRun) > q.Cause.ID
-	return proof{there: row.Link.RemovedAt == nil && (seen || row.Link.UpdatedAt.After(row.At))}, nil
+	return proof{there: row.Link.RemovedAt == nil && (seen || news)}, nil
 }
 
 // carryOne gives one held removal its outcome. Its entry is asked for after the moment asked; when it was changed here

@@ -24,8 +24,9 @@ func goes(c domain.Change) bool { return c.Op == domain.OpRemove || c.Status == 
 // held and are reported as existing are let go of.
 //
 // Held are those that are many at once, and while a wedding is near or on all that the organisation's settings say. Only
-// the entry's last word in the batch counts, by the system's own order where it gives versions. Removals of our own copies, of past bookings and of unknown entries
-// pass: they cancel nothing. A batch without removals costs no round trip unless something is held.
+// the entry's last word in the batch counts, by the system's own order where it gives versions. Removals of our own copies, of
+// past bookings and of unknown entries pass: they cancel nothing. A batch without removals costs no round trip unless something
+// is held.
 func Sift(ctx context.Context, tx *store.Tx, i domain.Integration, since time.Time, changes []domain.Change, cause func(n int) domain.Cause) (map[int]bool, error) {
 	held, _, err := sift(ctx, tx, i, since, 0, changes, cause)
 	return held, err
@@ -41,14 +42,15 @@ func sift(ctx context.Context, tx *store.Tx, i domain.Integration, since time.Ti
 			last[c.ExternalID] = n
 		}
 	}
-	var going, coming []string
+	var going []string
+	var coming []domain.Change
 	for n, c := range changes {
 		switch {
 		case last[c.ExternalID] != n:
 		case goes(c):
 			going = append(going, c.ExternalID)
 		default:
-			coming = append(coming, c.ExternalID)
+			coming = append(coming, c)
 		}
 	}
 	if i.Held && len(coming) > 0 {

@@ -98,7 +98,7 @@ type NewHold struct {
 	Rows           []domain.HeldRemoval
 }
 
-// Hold puts removals into the open quarantine of an integration, or opens one. What is in it already is not added again,
+// Hold puts removals into the open quarantine of an integration, or opens one. What is held in it already is not added again,
 // so a repeat changes nothing but what was counted. It returns the quarantine as stored, whether it was opened now, and
 // how many rows were added. Audit lines and live events are the caller's.
 func (tx *Tx) Hold(ctx context.Context, h NewHold) (q domain.Quarantine, opened bool, added int, err error) {
@@ -116,17 +116,22 @@ func (tx *Tx) Hold(ctx context.Context, h NewHold) (q domain.Quarantine, opened 
 	if err != nil {
 		return q, false, 0, fault("open quarantine", err)
 	}
-	tag, err := tx.Exec(ctx, `INSERT INTO quarantined_removals (org_id, quarantine_id, link_id, booking_id, kind, remote_version, at)
-		SELECT $1, $2, link_id, booking_id, kind, remote_version, $3 FROM unnest($4::uuid[], $5::uuid[], $6::text[], $7::bigint[]) n(link_id, booking_id, kind, remote_version)
-		ON CONFLICT DO NOTHING`, tx.Org, stored, tx.Now,
+	// One that came back and goes again is held again, by its newest version.
+	err = tx.QueryRow(ctx, `WITH held AS (SELECT link_id FROM quarantined_removals WHERE org_id = $1 AND quarantine_id = $2 AND link_id = ANY($4::uuid[]) AND outcome = ''),
+		put AS (INSERT INTO quarantined_removals AS r (org_id, quarantine_id, link_id, booking_id, kind, remote_version, at)
+			SELECT DISTINCT ON (link_id) $1::uuid, $2::uuid, link_id, booking_id, kind, remote_version, $3::timestamptz
+			FROM unnest($4::uuid[], $5::uuid[], $6::text[], $7::bigint[]) n(link_id, booking_id, kind, remote_version) ORDER BY link_id, remote_version DESC
+			ON CONFLICT (org_id, quarantine_id, link_id) DO UPDATE SET outcome = '', kind = excluded.kind, remote_version = excluded.remote_version, at = excluded.at
+				WHERE r.outcome <> '' OR r.remote_version < excluded.remote_version
+			RETURNING link_id)
+		SELECT count(*) FROM put WHERE link_id NOT IN (SELECT link_id FROM held)`, tx.Org, stored, tx.Now,
 		column(h.Rows, func(r domain.HeldRemoval) domain.LinkID { return r.LinkID }),
 		column(h.Rows, func(r domain.HeldRemoval) domain.BookingID { return r.BookingID }),
 		column(h.Rows, func(r domain.HeldRemoval) string { return string(r.Kind) }),
-		column(h.Rows, func(r domain.HeldRemoval) int64 { return r.RemoteVersion }))
+		column(h.Rows, func(r domain.HeldRemoval) int64 { return r.RemoteVersion })).Scan(&added)
 	if err != nil {
 		return q, false, 0, fault("hold removals", err)
 	}
-	added = int(tag.RowsAffected())
 	if _, err := tx.Exec(ctx, "UPDATE integrations SET held = true WHERE org_id = $1 AND id = $2 AND NOT held", tx.Org, h.Integration); err != nil {
 		return q, false, 0, fault("mark integration as held", err)
 	}
@@ -146,12 +151,21 @@ func (tx *Tx) HeldAmong(ctx context.Context, integration domain.IntegrationID, l
 	return out, fault("read held removals", err)
 }
 
-// ComeBack notes that entries of the open quarantine of an integration exist after all. When none is left, the
-// quarantine ends as restored. changed is false when nothing of it was held.
-func (tx *Tx) ComeBack(ctx context.Context, integration domain.IntegrationID, externalIDs []string) (q domain.Quarantine, changed bool, err error) {
-	tag, err := tx.Exec(ctx, `UPDATE quarantined_removals r SET outcome = 'back' FROM quarantines q, links l
+// ComeBack notes that entries of the open quarantine of an integration exist after all. A version that is older than that of a
+// held removal proves nothing, unless the entry was asked for. When none is left, the quarantine ends as restored. changed is
+// false when nothing of it was held.
+func (tx *Tx) ComeBack(ctx context.Context, integration domain.IntegrationID, entries []domain.Change) (q domain.Quarantine, changed bool, err error) {
+	tag, err := tx.Exec(ctx, `UPDATE quarantined_removals r SET outcome = 'back' FROM quarantines q, links l, unnest($3::text[], $4::bigint[]) n(external_id, remote_version)
 		WHERE q.org_id = $1 AND q.integration_id = $2 AND q.state = 'open' AND r.org_id = q.org_id AND r.quarantine_id = q.id AND r.outcome = ''
-			AND l.org_id = r.org_id AND l.booking_id = r.booking_id AND l.id = r.link_id AND l.integration_id = $2 AND l.external_id = ANY($3::text[])`, tx.Org, integration, externalIDs)
+			AND l.org_id = r.org_id AND l.booking_id = r.booking_id AND l.id = r.link_id AND l.integration_id = $2 AND l.external_id = n.external_id
+			AND (n.remote_version = 0 OR n.remote_version >= r.remote_version)`, tx.Org, integration,
+		column(entries, func(c domain.Change) string { return c.ExternalID }),
+		column(entries, func(c domain.Change) int64 {
+			if c.Asked {
+				return 0
+			}
+			return c.RemoteVersion
+		}))
 	if err != nil || tag.RowsAffected() == 0 {
 		return q, false, fault("note entries that came back", err)
 	}
