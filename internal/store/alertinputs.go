@@ -117,16 +117,7 @@ func (tx *Tx) NextWeddings(ctx context.Context, ahead time.Duration) (map[domain
 // ResourcesOfIntegrations returns the resource of each connection of the tenant that is not deleted.
 func (tx *Tx) ResourcesOfIntegrations(ctx context.Context) (map[domain.IntegrationID]domain.ResourceID, error) {
 	rows, err := tx.Query(ctx, "SELECT id, resource_id FROM integrations WHERE org_id = $1 AND state <> 'deleted'", tx.Org)
-	if err != nil {
-		return nil, fault("read resources of integrations", err)
-	}
-	out := map[domain.IntegrationID]domain.ResourceID{}
-	var id domain.IntegrationID
-	var resource domain.ResourceID
-	_, err = pgx.ForEachRow(rows, []any{&id, &resource}, func() error {
-		out[id] = resource
-		return nil
-	})
+	out, err := collectMap[domain.IntegrationID, domain.ResourceID](rows, err)
 	return out, fault("read resources of integrations", err)
 }
 

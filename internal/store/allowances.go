@@ -150,15 +150,6 @@ WHERE hop.id IS NOT NULL AND d.n >= $1`
 // how many do, up to most. It reads up to most index entries of each integration.
 func (s *Store) WaitingPiles(ctx context.Context, least, most int) (map[domain.IntegrationID]int, error) {
 	rows, err := s.system.Query(ctx, waitingPilesQuery, least, most)
-	if err != nil {
-		return nil, fault("count waiting deliveries of integrations", err)
-	}
-	out := map[domain.IntegrationID]int{}
-	var id domain.IntegrationID
-	var n int
-	_, err = pgx.ForEachRow(rows, []any{&id, &n}, func() error {
-		out[id] = n
-		return nil
-	})
+	out, err := collectMap[domain.IntegrationID, int](rows, err)
 	return out, fault("count waiting deliveries of integrations", err)
 }

@@ -145,6 +145,21 @@ func collect[T any](rows pgx.Rows, err error, scan func(pgx.Row) (T, error)) ([]
 	return out, rows.Err()
 }
 
+// collectMap reads all rows of a query for two columns, the first of which is unique, and closes them.
+func collectMap[K comparable, V any](rows pgx.Rows, err error) (map[K]V, error) {
+	if err != nil {
+		return nil, err
+	}
+	out := map[K]V{}
+	var key K
+	var value V
+	_, err = pgx.ForEachRow(rows, []any{&key, &value}, func() error {
+		out[key] = value
+		return nil
+	})
+	return out, err
+}
+
 // idFloor is below every identifier made at t or later, and above every one made in an earlier millisecond.
 func idFloor(t time.Time) rowID {
 	var b [16]byte

@@ -300,16 +300,7 @@ const intakeQuery = "SELECT " + integrationColumns + `, i.secrets, r.zone, (SELE
 // are those of transactions, which commit a little later: a poller asks from a minute before its last question.
 func (s *Store) IntegrationVersions(ctx context.Context, since time.Time) (map[domain.IntegrationID]int64, error) {
 	rows, err := s.system.Query(ctx, "SELECT id, version FROM integrations WHERE updated_at >= $1", since)
-	if err != nil {
-		return nil, fault("read integration versions", err)
-	}
-	out := map[domain.IntegrationID]int64{}
-	var id domain.IntegrationID
-	var version int64
-	_, err = pgx.ForEachRow(rows, []any{&id, &version}, func() error {
-		out[id] = version
-		return nil
-	})
+	out, err := collectMap[domain.IntegrationID, int64](rows, err)
 	return out, fault("read integration versions", err)
 }
 

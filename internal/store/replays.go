@@ -315,16 +315,7 @@ func (tx *Tx) OverrideReplay(ctx context.Context, id domain.ReplayID) error {
 // ReplayOutcomes counts what has become of a replay's deliveries, the first 10,000 of them.
 func (tx *Tx) ReplayOutcomes(ctx context.Context, id domain.ReplayID) (map[domain.DeliveryState]int, error) {
 	rows, err := tx.Query(ctx, replayOutcomesQuery, tx.Org, id, maxWaiting)
-	if err != nil {
-		return nil, fault("count outcomes of replay", err)
-	}
-	out := map[domain.DeliveryState]int{}
-	var state domain.DeliveryState
-	var n int
-	_, err = pgx.ForEachRow(rows, []any{&state, &n}, func() error {
-		out[state] = n
-		return nil
-	})
+	out, err := collectMap[domain.DeliveryState, int](rows, err)
 	return out, fault("count outcomes of replay", err)
 }
 

@@ -36,16 +36,7 @@ func (tx *Tx) DeliveriesAbout(ctx context.Context, booking domain.BookingID, lim
 func (tx *Tx) UnreadDeliveries(ctx context.Context, ids []domain.IntegrationID, since time.Time) (map[domain.IntegrationID]int, error) {
 	rows, err := tx.Query(ctx, `SELECT integration_id, count(*) FROM deliveries WHERE org_id = $1 AND state = 'dead' AND id >= $3 AND integration_id = ANY($2::uuid[])
 		AND entity = '' GROUP BY integration_id`, tx.Org, arrayOf(ids), idFloor(since))
-	if err != nil {
-		return nil, fault("count unread deliveries", err)
-	}
-	out := map[domain.IntegrationID]int{}
-	var id domain.IntegrationID
-	var n int
-	_, err = pgx.ForEachRow(rows, []any{&id, &n}, func() error {
-		out[id] = n
-		return nil
-	})
+	out, err := collectMap[domain.IntegrationID, int](rows, err)
 	return out, fault("count unread deliveries", err)
 }
 

@@ -137,7 +137,7 @@ func (s *Sets) look(ctx context.Context, address string, pick func([]webhookauth
 			if !s.makeRoom() {
 				return key, nil, domain.E(domain.KindUnavailable, "too many key sets are being fetched")
 			}
-			e = &set{}
+			e = &set{used: s.o.Now()}
 			s.urls[address] = e
 		}
 		if e == seen && e.got == got {
